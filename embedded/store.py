@@ -1,0 +1,127 @@
+"""State that survives: every resource is one JSON document in SQLite, under a kind and a name.
+
+A document is what the service's Describe call answers, with timestamps as seconds since 1970; members that start with an
+underscore are the embedded server's own and never reach a client.
+"""
+
+import json
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+SCHEMA_VERSION = 1
+
+
+class NewerState(Exception):
+    """The state directory was written by a newer version of the embedded server."""
+
+
+class AlreadyExists(Exception):
+    """A document of that kind and name is there already."""
+
+
+class Store:
+    """A thread-safe document store. Every change wakes those who wait for one."""
+
+    def __init__(self, path: Path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        self._changed = threading.Condition(threading.RLock())
+        version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        if version > SCHEMA_VERSION:
+            self._db.close()
+            raise NewerState(
+                f"State in {path.parent} belongs to a newer version (schema {version}, this one knows {SCHEMA_VERSION}). "
+                "Update Pawline, or choose another directory with EMBEDDED_STATE_DIR."
+            )
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=NORMAL")
+        self._db.execute(
+            "CREATE TABLE IF NOT EXISTS documents "
+            "(kind TEXT, name TEXT, created REAL, body TEXT, PRIMARY KEY (kind, name))"
+        )
+        self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+
+    def insert(self, kind: str, name: str, body: dict) -> None:
+        """Add a document. Raises AlreadyExists when the name is taken."""
+        with self._changed:
+            try:
+                self._db.execute(
+                    "INSERT INTO documents VALUES (?, ?, ?, ?)", (kind, name, time.time(), json.dumps(body))
+                )
+            except sqlite3.IntegrityError:
+                raise AlreadyExists(f"{kind} {name}") from None
+            self._changed.notify_all()
+
+    def put(self, kind: str, name: str, body: dict) -> None:
+        """Add a document or replace it; the creation time of a replaced one stays."""
+        with self._changed:
+            self._db.execute(
+                "INSERT INTO documents VALUES (?, ?, ?, ?) ON CONFLICT (kind, name) DO UPDATE SET body = excluded.body",
+                (kind, name, time.time(), json.dumps(body)),
+            )
+            self._changed.notify_all()
+
+    def get(self, kind: str, name: str) -> dict | None:
+        with self._changed:
+            row = self._db.execute("SELECT body FROM documents WHERE kind = ? AND name = ?", (kind, name)).fetchone()
+        return json.loads(row[0]) if row else None
+
+    def update(self, kind: str, name: str, changes: dict[str, Any]) -> dict:
+        """Merge `changes` into a document, atomically, and return the result. Raises KeyError when it is not there."""
+        return self.change(kind, name, lambda body: body.update(changes))
+
+    def change(self, kind: str, name: str, edit: Callable[[dict], Any]) -> dict:
+        """Let `edit` alter a document in place, atomically, and return the result. Raises KeyError when it is not there."""
+        with self._changed:
+            body = self.get(kind, name)
+            if body is None:
+                raise KeyError(f"{kind} {name}")
+            edit(body)
+            self._db.execute(
+                "UPDATE documents SET body = ? WHERE kind = ? AND name = ?", (json.dumps(body), kind, name)
+            )
+            self._changed.notify_all()
+            return body
+
+    def delete(self, kind: str, name: str) -> bool:
+        with self._changed:
+            gone = self._db.execute("DELETE FROM documents WHERE kind = ? AND name = ?", (kind, name)).rowcount > 0
+            self._changed.notify_all()
+        return gone
+
+    def list(self, kind: str, prefix: str = "") -> list[dict]:
+        """Documents of a kind whose name starts with `prefix`, oldest first."""
+        with self._changed:
+            rows = self._db.execute(
+                "SELECT body FROM documents WHERE kind = ? AND substr(name, 1, ?) = ? ORDER BY created, rowid",
+                (kind, len(prefix), prefix),
+            ).fetchall()
+        return [json.loads(row[0]) for row in rows]
+
+    def wait(self, kind: str, name: str, until: Callable[[dict], bool], timeout: float | None = None) -> dict:
+        """Block until a document satisfies `until`; return it. Raises KeyError if it is gone, TimeoutError if too late."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        with self._changed:
+            while True:
+                body = self.get(kind, name)
+                if body is None:
+                    raise KeyError(f"{kind} {name}")
+                if until(body):
+                    return body
+                left = None if deadline is None else deadline - time.monotonic()
+                if left is not None and left <= 0:
+                    raise TimeoutError(f"{kind} {name}")
+                self._changed.wait(left)
+
+    def wait_for_change(self, timeout: float | None = None) -> None:
+        """Block until any document changes, or for `timeout` seconds."""
+        with self._changed:
+            self._changed.wait(timeout)
+
+    def close(self) -> None:
+        with self._changed:
+            self._db.close()
