@@ -1,0 +1,1 @@
+"""The pipeline definition and the commands that act on it."""

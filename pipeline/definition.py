@@ -1,0 +1,84 @@
+"""The whole pipeline, in the order in which it runs.
+
+`definition()` makes no AWS call, needs no credentials, and gives the same bytes in every process.
+"""
+
+from typing import Any
+
+import boto3
+from sagemaker.core.workflow.parameters import (
+    ParameterBoolean,
+    ParameterFloat,
+    ParameterInteger,
+    ParameterString,
+)
+from sagemaker.core.workflow.pipeline_context import PipelineSession
+from sagemaker.mlops.workflow.pipeline import Pipeline
+
+from pipeline import bundle
+from pipeline.parameters import PARAMETERS, Parameter
+from pipeline.settings import Settings
+from steps import debug, deploy, embed, evaluate, gate, prepare, register, train, tune
+from steps.base import Site, output_uri
+
+
+def build(settings: Settings, session: PipelineSession | None = None) -> Pipeline:
+    """The pipeline as an SDK object; `session` is needed only for calls that reach SageMaker (upsert, start)."""
+    site = Site(
+        settings=settings,
+        parameters={parameter.name: _variable(parameter, settings) for parameter in PARAMETERS},
+        code_uri=bundle.read().prefix(settings.root) + "src/",
+    )
+
+    prepare_step = prepare.step(site)
+    prepared = output_uri(prepare_step, "prepared")
+
+    embed_step = embed.step(site, prepared=prepared)
+    features = output_uri(embed_step, "features")
+
+    tune_step = tune.step(site, features=features)
+    train_step = train.step(site, features=features, prepared=prepared, best=tune.best(tune_step))
+
+    debug_step = debug.step(site, train=train_step)
+    evaluate_step = evaluate.step(site, train=train_step, prepared=prepared)
+
+    register_step = register.step(site, train=train_step, evaluation=output_uri(evaluate_step, "evaluation"))
+    deploy_step = deploy.step(site, register=register_step)
+
+    gate_step = gate.step(site, debug_step=debug_step, evaluate_step=evaluate_step, then=[register_step, deploy_step])
+
+    return Pipeline(
+        name=settings.pipeline_name,
+        parameters=list(site.parameters.values()),
+        steps=[prepare_step, embed_step, tune_step, train_step, debug_step, evaluate_step, gate_step],
+        pipeline_experiment_config=None,
+        sagemaker_session=session or offline_session(settings.region),
+    )
+
+
+def definition(settings: Settings) -> str:
+    """The pipeline's JSON document."""
+    return build(settings).definition()
+
+
+def offline_session(region: str) -> PipelineSession:
+    """A session that never signs a request: the credentials are words, so nothing looks for real ones."""
+    return pipeline_session(boto3.Session(aws_access_key_id="none", aws_secret_access_key="none", region_name=region))
+
+
+def pipeline_session(boto_session: boto3.Session) -> PipelineSession:
+    """The SDK's session without its telemetry."""
+    return PipelineSession(
+        boto_session=boto_session,
+        sagemaker_config={"SchemaVersion": "1.0", "SageMaker": {"PythonSDK": {"Modules": {"TelemetryOptOut": True}}}},
+    )
+
+
+def _variable(parameter: Parameter, settings: Settings) -> Any:
+    """The SDK's object for a pipeline parameter."""
+    defaults = {"InputDataUri": settings.input_data_uri, "PretrainedWeightsUri": settings.weights_uri}
+    default = defaults.get(parameter.name, parameter.default)
+    if parameter.choices:
+        return ParameterString(name=parameter.name, default_value=default, enum_values=list(parameter.choices))
+    kinds = {str: ParameterString, int: ParameterInteger, float: ParameterFloat, bool: ParameterBoolean}
+    return kinds[parameter.type](name=parameter.name, default_value=default)

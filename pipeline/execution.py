@@ -1,0 +1,199 @@
+"""Executions of the pipeline: start one, see where its steps stand, read their logs, say how it ended."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from pipeline.cloud import Cloud
+from pipeline.errors import UserError
+from pipeline.parameters import Value
+
+LOG_GROUPS = {
+    "ProcessingJob": "/aws/sagemaker/ProcessingJobs",
+    "TrainingJob": "/aws/sagemaker/TrainingJobs",
+    "TuningJob": "/aws/sagemaker/TrainingJobs",
+}
+ENDED = ("Succeeded", "Failed", "Stopped", "CompletedWithFailures")
+
+
+@dataclass
+class Step:
+    """A step of an execution, as people want to see it. `job` is (kind, name), kind as in LOG_GROUPS."""
+
+    name: str
+    type: str
+    status: str
+    seconds: float
+    cached: bool
+    reason: str = ""
+    job: tuple[str, str] | None = None
+
+
+def start(cloud: Cloud, parameters: Mapping[str, Value]) -> str:
+    """Start an execution; its ARN."""
+    given = [{"Name": name, "Value": _as_text(value)} for name, value in parameters.items()]
+    try:
+        return cloud.client("sagemaker").start_pipeline_execution(
+            PipelineName=cloud.settings.pipeline_name, PipelineParameters=given
+        )["PipelineExecutionArn"]
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "ResourceNotFound":
+            raise UserError(
+                f"There is no pipeline {cloud.settings.pipeline_name} in this account.",
+                "Create it first: make upsert-pipeline.",
+            ) from None
+        raise
+
+
+def latest(cloud: Cloud) -> str:
+    """The ARN of the newest execution. Raises UserError when there is none."""
+    try:
+        found = cloud.client("sagemaker").list_pipeline_executions(
+            PipelineName=cloud.settings.pipeline_name, SortBy="CreationTime", SortOrder="Descending", MaxResults=1
+        )["PipelineExecutionSummaries"]
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "ResourceNotFound":
+            raise
+        found = []
+    if not found:
+        raise UserError("The pipeline was never started here.", "Start it: make run, or python -m pipeline start.")
+    return found[0]["PipelineExecutionArn"]
+
+
+def resolve(cloud: Cloud, name: str | None) -> str:
+    """The ARN of an execution given by ARN, by id, or not at all (the newest)."""
+    if not name:
+        return latest(cloud)
+    if name.startswith("arn:"):
+        return name
+    settings = cloud.settings
+    return f"arn:aws:sagemaker:{settings.region}:{settings.account}:pipeline/{settings.pipeline_name}/execution/{name}"
+
+
+def describe(cloud: Cloud, arn: str) -> dict[str, Any]:
+    """DescribePipelineExecution. Raises UserError for an execution that does not exist."""
+    try:
+        return cloud.client("sagemaker").describe_pipeline_execution(PipelineExecutionArn=arn)
+    except ClientError as error:
+        if error.response["Error"]["Code"] in ("ResourceNotFound", "ValidationException"):
+            raise UserError(f"There is no execution {arn}.", "See them: python -m pipeline status.") from None
+        raise
+
+
+def steps(cloud: Cloud, arn: str) -> list[Step]:
+    """The steps that have begun, in the order in which they began."""
+    pages = cloud.client("sagemaker").get_paginator("list_pipeline_execution_steps")
+    listed = [
+        step
+        for page in pages.paginate(PipelineExecutionArn=arn, SortOrder="Ascending")
+        for step in page["PipelineExecutionSteps"]
+    ]
+    return [_step(entry) for entry in listed]
+
+
+def _step(entry: dict[str, Any]) -> Step:
+    began = entry.get("StartTime")
+    ended = entry.get("EndTime") or datetime.now(UTC)
+    metadata = entry.get("Metadata", {})
+    kind = next(iter(metadata), "")
+    arn = metadata.get(kind, {}).get("Arn", "")
+    return Step(
+        name=entry["StepName"],
+        type=_TYPES.get(kind, kind),
+        status=entry["StepStatus"],
+        seconds=round((ended - began).total_seconds(), 2) if began else 0.0,
+        cached="CacheHitResult" in entry,
+        reason=entry.get("FailureReason", ""),
+        job=(kind, arn.rpartition("/")[2]) if kind in LOG_GROUPS and arn else None,
+    )
+
+
+_TYPES = {
+    "ProcessingJob": "Processing",
+    "TrainingJob": "Training",
+    "TuningJob": "Tuning",
+    "RegisterModel": "RegisterModel",
+    "Model": "Model",
+    "Lambda": "Lambda",
+    "Condition": "Condition",
+    "Fail": "Fail",
+}
+
+
+def log_lines(cloud: Cloud, step: Step, *, limit: int = 10_000) -> list[str]:
+    """The last log lines of a step's jobs, all hosts, in time order; empty for a step without a job."""
+    if not step.job:
+        return []
+    kind, name = step.job
+    logs = cloud.client("logs")
+    events = []
+    try:
+        streams = logs.describe_log_streams(logGroupName=LOG_GROUPS[kind], logStreamNamePrefix=name)["logStreams"]
+        for stream in streams:
+            events += logs.get_log_events(
+                logGroupName=LOG_GROUPS[kind], logStreamName=stream["logStreamName"], limit=limit, startFromHead=False
+            )["events"]
+    except logs.exceptions.ResourceNotFoundException:
+        return []
+    events.sort(key=lambda event: event["timestamp"])
+    return [event["message"] for event in events[-limit:]]
+
+
+def progress(cloud: Cloud, step: Step) -> str:
+    """One short line on what a running step is doing: tuning counts, or its last log line."""
+    if step.job and step.job[0] == "TuningJob":
+        job = cloud.client("sagemaker").describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=step.job[1])
+        counts = job["TrainingJobStatusCounters"]
+        total = job["HyperParameterTuningJobConfig"]["ResourceLimits"]["MaxNumberOfTrainingJobs"]
+        best = job.get("BestTrainingJob", {}).get("FinalHyperParameterTuningJobObjectiveMetric")
+        return f"{counts['Completed']} of {total} trials" + (f", best {best['Value']:.4f}" if best else "")
+    lines = log_lines(cloud, step, limit=1)
+    return lines[-1].strip() if lines else ""
+
+
+def report(cloud: Cloud, arn: str, *, began: float) -> dict[str, Any]:
+    """What `--json` prints of an execution. `began`: time.monotonic() at its start."""
+    found = steps(cloud, arn)
+    return {
+        "execution_arn": arn,
+        "status": describe(cloud, arn)["PipelineExecutionStatus"],
+        "seconds": round(time.monotonic() - began, 2),
+        "steps": [{k: v for k, v in asdict(s).items() if k not in ("reason", "job")} for s in found],
+        "metrics": evaluation_metrics(cloud, arn),
+        "model_package_arn": _model_package(cloud, arn),
+        "endpoint": cloud.settings.endpoint_name if _succeeded(found, "Deploy") else None,
+    }
+
+
+def evaluation_metrics(cloud: Cloud, arn: str) -> dict[str, float]:
+    """test:top1 and test:top5 from the Evaluate step's report; empty before it has one."""
+    import json
+
+    evaluate = next((s for s in steps(cloud, arn) if s.name == "Evaluate" and s.status == "Succeeded"), None)
+    if not evaluate or not evaluate.job:
+        return {}
+    job = cloud.client("sagemaker").describe_processing_job(ProcessingJobName=evaluate.job[1])
+    bucket, _, prefix = job["ProcessingOutputConfig"]["Outputs"][0]["S3Output"]["S3Uri"][5:].partition("/")
+    body = cloud.client("s3").get_object(Bucket=bucket, Key=f"{prefix}/evaluation.json")["Body"].read()
+    ours = json.loads(body)["pawline"]
+    return {"test:top1": ours["top1"], "test:top5": ours["top5"]}
+
+
+def _model_package(cloud: Cloud, arn: str) -> str | None:
+    listed = cloud.client("sagemaker").list_pipeline_execution_steps(PipelineExecutionArn=arn)
+    for entry in listed["PipelineExecutionSteps"]:
+        if entry["StepName"] == "Register" and entry["StepStatus"] == "Succeeded":
+            return entry["Metadata"]["RegisterModel"]["Arn"]
+    return None
+
+
+def _succeeded(found: list[Step], name: str) -> bool:
+    return any(step.name == name and step.status == "Succeeded" for step in found)
+
+
+def _as_text(value: Value) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

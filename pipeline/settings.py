@@ -1,0 +1,74 @@
+"""Names, bucket, roles and images: what an account gives the pipeline. One frozen object, from the environment and defaults.
+
+Nothing here asks AWS: `python -m pipeline definition` needs neither credentials nor a network.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+PLACEHOLDER_ACCOUNT = "123456789012"  # also the account of the embedded SageMaker
+
+# AWS's Deep Learning Containers; the account that owns them is the same in all commercial regions that we name here.
+# Source: sagemaker.core.image_uris (pytorch-amzn2023, version 2.13, training), checked by a test.
+IMAGE_ACCOUNT = "763104351884"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Where the pipeline lives. Every URI that it writes starts with `root`."""
+
+    project: str = "pawline"
+    region: str = "us-east-1"
+    account: str = PLACEHOLDER_ACCOUNT
+    bucket: str = ""
+    training_image: str = ""
+    serving_image: str = ""
+    input_data_uri: str = ""
+    weights_uri: str = ""
+
+    @property
+    def root(self) -> str:
+        return f"s3://{self.bucket}/{self.project}"
+
+    @property
+    def pipeline_name(self) -> str:
+        return self.project
+
+    @property
+    def endpoint_name(self) -> str:
+        return self.project
+
+    @property
+    def model_package_group(self) -> str:
+        return self.project
+
+    def role(self, name: str) -> str:
+        """ARN of one of the project's roles: pipeline, job, model, deploy, predict."""
+        return f"arn:aws:iam::{self.account}:role/{self.project}-{name}"
+
+    def function(self, name: str) -> str:
+        """ARN of one of the project's Lambda functions: deploy, predict."""
+        return f"arn:aws:lambda:{self.region}:{self.account}:function:{self.project}-{name}"
+
+
+def from_environment(environment: Mapping[str, str] | None = None, *, account: str = "") -> Settings:
+    """Settings from PAWLINE_* and AWS_REGION, with the project's own defaults for the rest."""
+    env = os.environ if environment is None else environment
+    region = env.get("AWS_REGION") or env.get("AWS_DEFAULT_REGION") or "us-east-1"
+    account = account or env.get("PAWLINE_ACCOUNT", PLACEHOLDER_ACCOUNT)
+    project = env.get("PAWLINE_PROJECT", "pawline")
+    registry = f"{IMAGE_ACCOUNT}.dkr.ecr.{region}.amazonaws.com"
+    settings = Settings(
+        project=project,
+        region=region,
+        account=account,
+        bucket=env.get("PAWLINE_BUCKET") or f"{project}-{account}-{region}",
+        training_image=env.get("PAWLINE_TRAINING_IMAGE") or f"{registry}/pytorch:2.13-cpu-amzn2023-sagemaker",
+        serving_image=env.get("PAWLINE_SERVING_IMAGE") or f"{registry}/ray:serve-ml-sagemaker-cpu-v1.4",
+    )
+    return replace(
+        settings,
+        input_data_uri=env.get("PAWLINE_INPUT_DATA_URI") or f"{settings.root}/raw/dogImages/",
+        weights_uri=env.get("PAWLINE_WEIGHTS_URI") or f"{settings.root}/weights/imagenet/",
+    )

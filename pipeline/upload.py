@@ -1,0 +1,205 @@
+"""Data, weights and code to S3, under keys made from their content: what is there already is not sent again."""
+
+import hashlib
+import json
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from pipeline import bundle
+from pipeline.errors import UserError
+from pipeline.settings import Settings
+
+Progress = Callable[[str, int, int], None]  # (what, bytes done, bytes in all or 0 where that is unknown)
+
+CHUNK = 1 << 20
+IMAGES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
+
+# torchvision's official ImageNet weights; the last eight hex digits of the name begin the file's SHA-256.
+# Source: torchvision.models.{ResNet50,ResNet18,MobileNet_V2}_Weights.DEFAULT.
+IMAGENET = {
+    "resnet50": "https://download.pytorch.org/models/resnet50-11ad3fa6.pth",
+    "resnet18": "https://download.pytorch.org/models/resnet18-f37072fd.pth",
+    "mobilenet_v2": "https://download.pytorch.org/models/mobilenet_v2-7ebf99e0.pth",
+}
+
+
+def _quiet(what: str, done: int, total: int) -> None:
+    pass
+
+
+def upload_code(s3: Any, settings: Settings) -> str:
+    """Upload code/ unless it is there; its S3 prefix. The archive goes last: where it is, everything is."""
+    code = bundle.read()
+    prefix = code.prefix(settings.root)
+    _, key = _bucket_and_key(prefix)
+    if not _exists(s3, settings.bucket, f"{key}sourcedir.tar.gz"):
+        for name, content in code.files.items():
+            s3.put_object(Bucket=settings.bucket, Key=f"{key}src/{name}", Body=content)
+        s3.put_object(Bucket=settings.bucket, Key=f"{key}sourcedir.tar.gz", Body=code.archive())
+    return prefix
+
+
+def upload_data(s3: Any, settings: Settings, source: str, progress: Progress = _quiet) -> str:
+    """Upload photos from a path (archive or folder) or an https:// archive; an s3:// prefix is only checked.
+
+    Returns the S3 prefix for InputDataUri. Raises UserError for what cannot be a data set.
+    """
+    if source.startswith("s3://"):
+        return _checked_prefix(s3, source)
+    if source.startswith("https://"):
+        with _downloaded(source, progress) as path:
+            return _upload_archive(s3, settings, path, source.rsplit("/", 1)[-1].partition("?")[0], progress)
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return _upload_folder(s3, settings, path, progress)
+    if not path.exists():
+        raise UserError(f"There is no data at {source}.", "Give a zip, a tar, a folder, an https:// or an s3:// address.")
+    return _upload_archive(s3, settings, path, path.name, progress)
+
+
+def upload_weights(s3: Any, settings: Settings, source: str, backbone: str, progress: Progress = _quiet) -> str:
+    """Upload a backbone's weights; the S3 prefix for PretrainedWeightsUri.
+
+    source: a state dict's path, `imagenet` (torchvision's official file, its hash checked), `random` (no weights: the
+    backbone is initialised from a seed), or an s3:// prefix.
+    """
+    if source.startswith("s3://"):
+        return _checked_prefix(s3, source)
+    if source == "random":
+        prefix = f"{settings.root}/weights/random/"
+        _, key = _bucket_and_key(prefix)
+        if not _exists(s3, settings.bucket, f"{key}random.json"):
+            body = json.dumps({"kind": "random", "seed": 0})
+            s3.put_object(Bucket=settings.bucket, Key=f"{key}random.json", Body=body)
+        return prefix
+    if source == "imagenet":
+        url = IMAGENET[backbone]
+        name = url.rsplit("/", 1)[-1]
+        with _downloaded(url, progress) as path:
+            digest = _sha256(path)
+            if not digest.startswith(name.rsplit("-", 1)[-1].removesuffix(".pth")):
+                raise UserError(f"{url} has the wrong hash ({digest[:8]}…).", "Try again; if it stays so, do not use it.")
+            return _put_file(s3, settings, f"weights/{digest[:16]}", name, path, progress)
+    path = Path(source).expanduser()
+    if not path.is_file():
+        raise UserError(f"There is no weights file at {source}.", "Give a torchvision state dict, imagenet, or random.")
+    if not _looks_like_torch(path):
+        raise UserError(f"{source} is not a file that torch.save wrote.", "Give a torchvision state dict (.pth).")
+    return _put_file(s3, settings, f"weights/{_sha256(path)[:16]}", path.stem + ".pth", path, progress)
+
+
+def _upload_archive(s3: Any, settings: Settings, path: Path, name: str, progress: Progress) -> str:
+    if not (zipfile.is_zipfile(path) or tarfile.is_tarfile(path)):
+        raise UserError(f"{name} is neither a zip nor a tar, or it is damaged.", "Pack the photos as zip, tar or tar.gz.")
+    return _put_file(s3, settings, f"raw/{_sha256(path)[:16]}", name, path, progress)
+
+
+def _upload_folder(s3: Any, settings: Settings, folder: Path, progress: Progress) -> str:
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.startswith(".")]
+    if not any(path.suffix.lower() in IMAGES for path in files):
+        raise UserError(f"{folder} holds no photos.", "Give a folder of class folders, or train|valid|test folders of them.")
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(f"{path.relative_to(folder).as_posix()}\0{_sha256(path)}\n".encode())
+    prefix = f"{settings.root}/raw/{digest.hexdigest()[:16]}/"
+    bucket, key = _bucket_and_key(prefix)
+    there = {entry["Key"]: entry["Size"] for entry in _listed(s3, bucket, key)}
+    for count, path in enumerate(files):
+        progress(folder.name, count, len(files))
+        target = key + path.relative_to(folder).as_posix()
+        if there.get(target) != path.stat().st_size:
+            s3.upload_file(str(path), bucket, target)
+    return prefix
+
+
+def _put_file(s3: Any, settings: Settings, under: str, name: str, path: Path, progress: Progress) -> str:
+    prefix = f"{settings.root}/{under}/"
+    bucket, key = _bucket_and_key(prefix + name)
+    size = path.stat().st_size
+    if not _exists(s3, bucket, key, size):
+        done = 0
+
+        def sent(count: int) -> None:
+            nonlocal done
+            done += count
+            progress(name, done, size)
+
+        s3.upload_file(str(path), bucket, key, Callback=sent)
+    return prefix
+
+
+class _downloaded:
+    """A file from https://, on disk for as long as the block runs."""
+
+    def __init__(self, url: str, progress: Progress):
+        self.url, self.progress = url, progress
+
+    def __enter__(self) -> Path:
+        import requests
+
+        self.folder = tempfile.TemporaryDirectory()
+        path = Path(self.folder.name) / "download"
+        try:
+            with requests.get(self.url, stream=True, timeout=30) as answer, path.open("wb") as file:
+                answer.raise_for_status()
+                total, done = int(answer.headers.get("Content-Length", 0)), 0
+                for chunk in answer.iter_content(CHUNK):
+                    file.write(chunk)
+                    done += len(chunk)
+                    self.progress(self.url.rsplit("/", 1)[-1], done, total)
+        except requests.RequestException as error:
+            self.folder.cleanup()
+            reason = type(error).__name__
+            raise UserError(f"{self.url} could not be fetched ({reason}).", "Fetch it yourself and give its path.") from None
+        return path
+
+    def __exit__(self, *_: object) -> None:
+        self.folder.cleanup()
+
+
+def _checked_prefix(s3: Any, uri: str) -> str:
+    bucket, key = _bucket_and_key(uri)
+    try:
+        found = s3.list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1).get("KeyCount", 0)
+    except ClientError as error:
+        raise UserError(f"{uri} cannot be read: {error}.", "Check the name and your permissions.") from None
+    if not found:
+        raise UserError(f"There is nothing at {uri}.", "Give a prefix that holds objects.")
+    return uri
+
+
+def _exists(s3: Any, bucket: str, key: str, size: int | None = None) -> bool:
+    try:
+        head = s3.head_object(Bucket=bucket, Key=key)
+    except ClientError as error:
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
+            return False
+        raise
+    return size is None or head["ContentLength"] == size
+
+
+def _listed(s3: Any, bucket: str, prefix: str) -> Iterator[dict]:
+    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+        yield from page.get("Contents", [])
+
+
+def _bucket_and_key(uri: str) -> tuple[str, str]:
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    return bucket, key
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _looks_like_torch(path: Path) -> bool:
+    """torch.save writes a zip; before version 1.6 it wrote a pickle (protocol 2)."""
+    with path.open("rb") as file:
+        return file.read(4)[:2] in (b"PK", b"\x80\x02")

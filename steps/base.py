@@ -1,0 +1,208 @@
+"""What the steps share: a step whose request is written out, and the parts that several requests have in common.
+
+The SDK is used as a compiler of request dicts (properties, references, dependencies, the envelope of a step). The requests
+themselves stand here as AWS's API documents them, because ModelTrainer, HyperparameterTuner and ScriptProcessor upload code,
+call AWS or refuse pipeline parameters while a definition is built.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sagemaker.core.workflow.execution_variables import ExecutionVariables
+from sagemaker.core.workflow.functions import Join
+from sagemaker.core.workflow.properties import Properties, PropertyFile
+from sagemaker.mlops.workflow.retry import (
+    SageMakerJobExceptionTypeEnum,
+    SageMakerJobStepRetryPolicy,
+    StepExceptionTypeEnum,
+    StepRetryPolicy,
+)
+from sagemaker.mlops.workflow.steps import CacheConfig, ConfigurableRetryStep, StepTypeEnum
+
+from pipeline.settings import Settings
+
+CACHE = CacheConfig(enable_caching=True, expire_after="P30D")
+
+# A failed request is tried again soon; an instance type that is sold out, later and for longer.
+RETRIES = [
+    StepRetryPolicy(
+        exception_types=[StepExceptionTypeEnum.SERVICE_FAULT, StepExceptionTypeEnum.THROTTLING],
+        interval_seconds=5,
+        backoff_rate=2.0,
+        max_attempts=5,
+    ),
+    SageMakerJobStepRetryPolicy(
+        exception_types=[SageMakerJobExceptionTypeEnum.INTERNAL_ERROR, SageMakerJobExceptionTypeEnum.CAPACITY_ERROR],
+        interval_seconds=60,
+        backoff_rate=2.0,
+        max_attempts=4,
+    ),
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """What every step is built from: the settings, the pipeline's parameters by name, and where the code bundle lies."""
+
+    settings: Settings
+    parameters: dict[str, Any]
+    code_uri: str
+
+    def __getitem__(self, name: str) -> Any:
+        return self.parameters[name]
+
+
+class RequestStep(ConfigurableRetryStep):
+    """A step of the SDK whose `arguments` are given as the service's request.
+
+    `answers` are the names of the Describe* shapes that its properties resolve against; `envelope` holds members that stand
+    beside Arguments (FunctionArn, OutputParameters).
+    """
+
+    def __init__(
+        self,
+        name: str,
+        kind: StepTypeEnum,
+        request: dict[str, Any],
+        *,
+        title: str,
+        description: str,
+        answers: Sequence[str] = (),
+        cache: bool = False,
+        property_files: Sequence[PropertyFile] = (),
+        envelope: dict[str, Any] | None = None,
+    ):
+        retries = RETRIES if kind in _JOBS else None
+        super().__init__(name, kind, display_name=title, description=description, retry_policies=retries)
+        self._request = request
+        self._properties = Properties(step_name=name, step=self, shape_names=list(answers))
+        self.property_files = list(property_files)
+        self.cache_config = CACHE if cache else None
+        self._envelope = envelope or {}
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        return self._request
+
+    @property
+    def properties(self) -> Properties:
+        return self._properties
+
+    def to_request(self) -> dict[str, Any]:
+        request = super().to_request()
+        if self.cache_config:
+            request.update(self.cache_config.config)
+        if self.property_files:
+            request["PropertyFiles"] = [file.expr for file in self.property_files]
+        return {**request, **self._envelope}
+
+
+_JOBS = (StepTypeEnum.PROCESSING, StepTypeEnum.TRAINING, StepTypeEnum.TUNING)
+
+
+def processing(
+    site: Site,
+    name: str,
+    *,
+    title: str,
+    description: str,
+    script: str,
+    inputs: dict[str, Any],
+    output: str,
+    arguments: dict[str, Any],
+    instance_count: Any = 1,
+    max_seconds: int = 6 * 3600,
+    property_files: Sequence[PropertyFile] = (),
+    volume_gb: int = 100,
+) -> RequestStep:
+    """A processing job that runs `code/<script>`: inputs (name → S3 URI) in, one output prefix out."""
+    words = [word for flag, value in arguments.items() for word in (f"--{flag}", as_text(value))]
+    request = {
+        "RoleArn": site.settings.role("job"),
+        "AppSpecification": {
+            "ImageUri": site.settings.training_image,
+            "ContainerEntrypoint": ["python3", f"/opt/ml/processing/input/code/{script}"],
+            **({"ContainerArguments": words} if words else {}),
+        },
+        "ProcessingInputs": [
+            _processing_input(input_name, uri) for input_name, uri in {**inputs, "code": site.code_uri}.items()
+        ],
+        "ProcessingOutputConfig": {
+            "Outputs": [
+                {
+                    "OutputName": output,
+                    "S3Output": {
+                        "S3Uri": of_this_execution(site, output),
+                        "LocalPath": f"/opt/ml/processing/output/{output}",
+                        "S3UploadMode": "EndOfJob",
+                    },
+                }
+            ]
+        },
+        "ProcessingResources": {
+            "ClusterConfig": {
+                "InstanceType": site["ProcessingInstanceType"],
+                "InstanceCount": instance_count,
+                "VolumeSizeInGB": volume_gb,
+            }
+        },
+        "StoppingCondition": {"MaxRuntimeInSeconds": max_seconds},
+    }
+    return RequestStep(
+        name,
+        StepTypeEnum.PROCESSING,
+        request,
+        title=title,
+        description=description,
+        answers=["DescribeProcessingJobResponse"],
+        cache=True,
+        property_files=property_files,
+    )
+
+
+def output_uri(step: RequestStep, name: str) -> Any:
+    """The S3 prefix that a processing step wrote, also when the step was a cache hit."""
+    return step.properties.ProcessingOutputConfig.Outputs[name].S3Output.S3Uri
+
+
+def of_this_execution(site: Site, name: str) -> Join:
+    """An S3 prefix of this execution alone."""
+    return Join(on="/", values=[f"{site.settings.root}/runs", ExecutionVariables.PIPELINE_EXECUTION_ID, name])
+
+
+def channel(name: str, uri: Any) -> dict[str, Any]:
+    """A File-mode channel of a training job, whole on every host."""
+    return {
+        "ChannelName": name,
+        "DataSource": {
+            "S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": uri, "S3DataDistributionType": "FullyReplicated"}
+        },
+        "InputMode": "File",
+    }
+
+
+def script_mode(site: Site, script: str) -> dict[str, str]:
+    """The two hyperparameters that make AWS's images fetch our bundle and run a script of it."""
+    return {
+        "sagemaker_program": script,
+        "sagemaker_submit_directory": site.code_uri.removesuffix("src/") + "sourcedir.tar.gz",
+    }
+
+
+def as_text(value: Any) -> Any:
+    """A value for a place that takes text only: a bare number there is refused by AWS after the upload."""
+    return value if isinstance(value, str) else value.to_string()
+
+
+def _processing_input(name: str, uri: Any) -> dict[str, Any]:
+    return {
+        "InputName": name,
+        "S3Input": {
+            "S3Uri": uri,
+            "LocalPath": f"/opt/ml/processing/input/{name}",
+            "S3DataType": "S3Prefix",
+            "S3InputMode": "File",
+            "S3DataDistributionType": "FullyReplicated",
+        },
+    }

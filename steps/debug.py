@@ -1,0 +1,26 @@
+"""Debug: the Debugger rules on the tensors that training saved."""
+
+from sagemaker.core.workflow.functions import Join
+from sagemaker.core.workflow.properties import PropertyFile
+
+from steps.base import RequestStep, Site, processing
+
+REPORT = PropertyFile(name="debug", output_name="debug", path="debug.json")
+
+
+def step(site: Site, *, train: RequestStep) -> RequestStep:
+    job = train.properties
+    tensors = Join(on="/", values=[job.DebugHookConfig.S3OutputPath, job.TrainingJobName, "debug-output"])
+    return processing(
+        site,
+        "Debug",
+        title="Check the training",
+        description="Applies the Debugger rules to the saved tensors; writes debug.json, which the gate reads.",
+        script="debug.py",
+        inputs={"tensors": tensors},
+        output="debug",
+        arguments={"blocking-rules": site["BlockingRules"]},
+        max_seconds=3600,
+        property_files=[REPORT],
+        volume_gb=30,
+    )

@@ -1,0 +1,42 @@
+"""Register: a version in the model package group, with its metrics attached."""
+
+from typing import Any
+
+from sagemaker.core.workflow.functions import Join
+from sagemaker.mlops.workflow.steps import StepTypeEnum
+
+from steps.base import RequestStep, Site
+
+
+def step(site: Site, *, train: RequestStep, evaluation: Any) -> RequestStep:
+    request = {
+        "ModelPackageGroupName": site.settings.model_package_group,
+        "ModelPackageDescription": "Dog breed classifier, trained and evaluated by the Pawline pipeline.",
+        "ModelApprovalStatus": site["ModelApprovalStatus"],
+        "InferenceSpecification": {
+            "Containers": [
+                {
+                    "Image": site.settings.serving_image,
+                    "ModelDataUrl": train.properties.ModelArtifacts.S3ModelArtifacts,
+                }
+            ],
+            "SupportedContentTypes": ["image/jpeg", "image/png", "application/x-image"],
+            "SupportedResponseMIMETypes": ["application/json"],
+        },
+        "ModelMetrics": {
+            "ModelQuality": {
+                "Statistics": {
+                    "ContentType": "application/json",
+                    "S3Uri": Join(on="/", values=[evaluation, "evaluation.json"]),
+                }
+            }
+        },
+    }
+    return RequestStep(
+        "Register",
+        StepTypeEnum.REGISTER_MODEL,
+        request,
+        title="Register the model",
+        description="Adds a version to the model package group with the evaluation attached.",
+        answers=["DescribeModelPackageOutput"],
+    )

@@ -1,0 +1,80 @@
+"""Tune: trials of the head on the features; the objective is the validation accuracy."""
+
+from typing import Any
+
+from sagemaker.mlops.workflow.steps import StepTypeEnum
+
+from steps.base import RequestStep, Site, as_text, channel, script_mode
+
+# A regular expression for each value that code/train.py prints; AWS keeps the last match of a training.
+METRICS = [
+    {"Name": name, "Regex": f"{name}=([0-9.eE+-]+)"}
+    for name in ("train:loss", "train:accuracy", "validation:loss", "validation:accuracy")
+]
+
+RANGES = {
+    "ContinuousParameterRanges": [
+        {"Name": "learning-rate", "MinValue": "0.0003", "MaxValue": "0.01", "ScalingType": "Logarithmic"},
+        {"Name": "weight-decay", "MinValue": "0.0001", "MaxValue": "0.1", "ScalingType": "Logarithmic"},
+        {"Name": "dropout", "MinValue": "0.2", "MaxValue": "0.6", "ScalingType": "Linear"},
+    ],
+    "CategoricalParameterRanges": [
+        {"Name": "hidden-width", "Values": ["256", "512"]},
+        {"Name": "batch-size", "Values": ["64", "128", "256"]},
+    ],
+}
+
+TUNED = [entry["Name"] for entries in RANGES.values() for entry in entries]
+
+
+def step(site: Site, *, features: Any) -> RequestStep:
+    request = {
+        "HyperParameterTuningJobConfig": {
+            "Strategy": site["TuningStrategy"],
+            "HyperParameterTuningJobObjective": {"Type": "Maximize", "MetricName": "validation:accuracy"},
+            "ResourceLimits": {
+                "MaxNumberOfTrainingJobs": site["MaxTuningJobs"],
+                "MaxParallelTrainingJobs": site["MaxParallelTuningJobs"],
+            },
+            "ParameterRanges": RANGES,
+            "TrainingJobEarlyStoppingType": "Off",
+            "RandomSeed": site["Seed"],
+        },
+        "TrainingJobDefinition": {
+            "StaticHyperParameters": {
+                **script_mode(site, "train.py"),
+                "epochs": as_text(site["Epochs"]),
+                "seed": as_text(site["Seed"]),
+            },
+            "AlgorithmSpecification": {
+                "TrainingImage": site.settings.training_image,
+                "TrainingInputMode": "File",
+                "MetricDefinitions": METRICS,
+            },
+            "RoleArn": site.settings.role("job"),
+            "InputDataConfig": [channel("features", features)],
+            "OutputDataConfig": {"S3OutputPath": f"{site.settings.root}/trials"},
+            "ResourceConfig": {
+                "InstanceType": site["TrainingInstanceType"],
+                "InstanceCount": 1,
+                "VolumeSizeInGB": 30,
+            },
+            "StoppingCondition": {"MaxRuntimeInSeconds": 3600, "MaxWaitTimeInSeconds": 3600},
+            "EnableManagedSpotTraining": site["UseSpotInstances"],
+        },
+    }
+    return RequestStep(
+        "Tune",
+        StepTypeEnum.TUNING,
+        request,
+        title="Tune the head",
+        description="Searches learning rate, width, dropout, weight decay and batch size on the cached features.",
+        answers=["DescribeHyperParameterTuningJobResponse", "ListTrainingJobsForHyperParameterTuningJobResponse"],
+        cache=True,
+    )
+
+
+def best(tune: RequestStep) -> dict[str, Any]:
+    """The best trial's value of each tuned hyperparameter (AWS gives them as text)."""
+    tuned = tune.properties.BestTrainingJob.TunedHyperParameters
+    return {name: tuned[name] for name in TUNED}
