@@ -66,8 +66,10 @@ def _use_embedded() -> None:
     except lifecycle.CannotStart as problem:
         raise UserError("The embedded SageMaker did not start.", str(problem)) from None
     except OSError as problem:
-        raise UserError(f"The state directory {state_dir()} cannot be used: {problem.strerror}.",
-                        "Choose another with EMBEDDED_STATE_DIR.") from None
+        raise UserError(
+            f"The state directory {state_dir()} cannot be used: {problem.strerror}.",
+            "Choose another with EMBEDDED_STATE_DIR.",
+        ) from None
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
         os.environ.pop(name, None)
     os.environ.update(

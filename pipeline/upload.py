@@ -59,7 +59,9 @@ def upload_data(s3: Any, settings: Settings, source: str, progress: Progress = _
     if path.is_dir():
         return _upload_folder(s3, settings, path, progress)
     if not path.exists():
-        raise UserError(f"There is no data at {source}.", "Give a zip, a tar, a folder, an https:// or an s3:// address.")
+        raise UserError(
+            f"There is no data at {source}.", "Give a zip, a tar, a folder, an https:// or an s3:// address."
+        )
     return _upload_archive(s3, settings, path, path.name, progress)
 
 
@@ -84,7 +86,9 @@ def upload_weights(s3: Any, settings: Settings, source: str, backbone: str, prog
         with _downloaded(url, progress) as path:
             digest = _sha256(path)
             if not digest.startswith(name.rsplit("-", 1)[-1].removesuffix(".pth")):
-                raise UserError(f"{url} has the wrong hash ({digest[:8]}…).", "Try again; if it stays so, do not use it.")
+                raise UserError(
+                    f"{url} has the wrong hash ({digest[:8]}…).", "Try again; if it stays so, do not use it."
+                )
             return _put_file(s3, settings, f"weights/{digest[:16]}", name, path, progress)
     path = Path(source).expanduser()
     if not path.is_file():
@@ -96,14 +100,18 @@ def upload_weights(s3: Any, settings: Settings, source: str, backbone: str, prog
 
 def _upload_archive(s3: Any, settings: Settings, path: Path, name: str, progress: Progress) -> str:
     if not (zipfile.is_zipfile(path) or tarfile.is_tarfile(path)):
-        raise UserError(f"{name} is neither a zip nor a tar, or it is damaged.", "Pack the photos as zip, tar or tar.gz.")
+        raise UserError(
+            f"{name} is neither a zip nor a tar, or it is damaged.", "Pack the photos as zip, tar or tar.gz."
+        )
     return _put_file(s3, settings, f"raw/{_sha256(path)[:16]}", name, path, progress)
 
 
 def _upload_folder(s3: Any, settings: Settings, folder: Path, progress: Progress) -> str:
     files = [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.startswith(".")]
     if not any(path.suffix.lower() in IMAGES for path in files):
-        raise UserError(f"{folder} holds no photos.", "Give a folder of class folders, or train|valid|test folders of them.")
+        raise UserError(
+            f"{folder} holds no photos.", "Give a folder of class folders, or train|valid|test folders of them."
+        )
     digest = hashlib.sha256()
     for path in files:
         digest.update(f"{path.relative_to(folder).as_posix()}\0{_sha256(path)}\n".encode())
@@ -156,7 +164,9 @@ class _downloaded:
         except requests.RequestException as error:
             self.folder.cleanup()
             reason = type(error).__name__
-            raise UserError(f"{self.url} could not be fetched ({reason}).", "Fetch it yourself and give its path.") from None
+            raise UserError(
+                f"{self.url} could not be fetched ({reason}).", "Fetch it yourself and give its path."
+            ) from None
         return path
 
     def __exit__(self, *_: object) -> None:

@@ -1,0 +1,267 @@
+"""`python -m pipeline <command>`. Thin: each command reads its words, calls one module, prints.
+
+SDK, boto3 and the rest are imported inside the commands, so that --help answers at once.
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pipeline.errors import UserError
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Pawline: photos in, classifier out.",
+)
+
+AwsOption = Annotated[bool, typer.Option("--aws", help="Act on your AWS account instead of the embedded SageMaker.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one line of JSON on stdout, for scripts.")]
+Execution = Annotated[str | None, typer.Argument(help="Execution id or ARN; the newest when left out.")]
+Parameters = Annotated[list[str] | None, typer.Argument(help="Pipeline parameters as Name=value.")]
+
+
+@app.command()
+def definition() -> None:
+    """Print the pipeline's JSON document. Needs no credentials and no network."""
+    from pipeline import definition as document
+    from pipeline import settings
+
+    typer.echo(document.definition(settings.from_environment()))
+
+
+@app.command("sample-data")
+def sample_data(
+    destination: Annotated[Path, typer.Argument(help="The zip to write.")] = Path("sample.zip"),
+    as_json: JsonOption = False,
+) -> None:
+    """Draw a small picture set (deterministic, a few broken files among them)."""
+    from pipeline.sample_data import draw_sample_data
+
+    path = draw_sample_data(destination)
+    _tell({"path": str(path)}, as_json, f"{path} ({path.stat().st_size:,} bytes)")
+
+
+@app.command()
+def upload(
+    data: Annotated[str | None, typer.Option(help="Zip, tar or folder: a path, https:// or s3://.")] = None,
+    weights: Annotated[str | None, typer.Option(help="State dict, `imagenet`, `random`, or s3://.")] = None,
+    backbone: Annotated[str, typer.Option(help="Which network `imagenet` weights are for.")] = "resnet50",
+    aws: AwsOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Put photos, weights and the code bundle into S3, under content-addressed keys."""
+    cloud = _connect(aws)
+    _tell(_upload(cloud, data, weights, backbone), as_json)
+
+
+@app.command()
+def upsert(aws: Annotated[bool, typer.Option("--aws/--embedded")] = True, as_json: JsonOption = False) -> None:
+    """Create the pipeline in an account, or update it; unchanged says so. Into your AWS account unless --embedded."""
+    from pipeline.upsert import upsert as do_upsert
+
+    cloud = _connect(aws)
+    _upload(cloud, None, None, "")
+    arn, what = do_upsert(cloud)
+    _tell({"pipeline_arn": arn, "change": what}, as_json, f"{arn}: {what}")
+
+
+@app.command()
+def start(
+    parameters: Parameters = None, aws: AwsOption = False, follow: bool = False, as_json: JsonOption = False
+) -> None:
+    """Start an execution with parameters: python -m pipeline start Epochs=3 MaxTuningJobs=4."""
+    from pipeline import execution
+    from pipeline import parameters as pipeline_parameters
+
+    values = pipeline_parameters.check(pipeline_parameters.parse_assignments(parameters or []))
+    cloud = _connect(aws)
+    began = time.monotonic()
+    arn = execution.start(cloud, values)
+    if follow:
+        _follow(cloud, arn, began, as_json)
+    else:
+        _tell({"execution_arn": arn}, as_json, f"Started {arn}\nFollow it:  python -m pipeline status --follow")
+
+
+@app.command()
+def run(
+    data: Annotated[str, typer.Option(help="Zip, tar or folder of photos; drawn pictures when left out.")] = "",
+    weights: Annotated[str, typer.Option(help="Backbone weights: a path, `imagenet`, or `random`.")] = "",
+    backbone: Annotated[str, typer.Option(help="resnet50, resnet18 or mobilenet_v2.")] = "",
+    parameters: Parameters = None,
+    aws: AwsOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """The main job: upload, upsert, start, follow, predict."""
+    from pipeline.run import run as do_run
+
+    report = do_run(data, weights, backbone, parameters or [], connect=lambda: _connect(aws), quiet=as_json)
+    if as_json:
+        typer.echo(json.dumps(report))
+    sys.exit(0 if report["status"] == "Succeeded" else 1)
+
+
+@app.command()
+def status(
+    execution: Execution = None, follow: bool = False, aws: AwsOption = False, as_json: JsonOption = False
+) -> None:
+    """Where the steps of an execution stand."""
+    from pipeline import console
+    from pipeline import execution as executions
+
+    cloud = _connect(aws)
+    began = time.monotonic()
+    arn = executions.resolve(cloud, execution)
+    if follow:
+        _follow(cloud, arn, began, as_json)
+        return
+    state = executions.describe(cloud, arn)["PipelineExecutionStatus"]
+    if as_json:
+        typer.echo(json.dumps(executions.report(cloud, arn, began=began)))
+    else:
+        console.console.print(f"{arn}: {state}")
+        console.console.print(console.table(executions.steps(cloud, arn)))
+
+
+@app.command()
+def logs(
+    step: Annotated[str, typer.Argument(help="A step's name, for instance Train.")],
+    execution: Execution = None,
+    aws: AwsOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """What a step's jobs printed."""
+    from pipeline import execution as executions
+
+    cloud = _connect(aws)
+    arn = executions.resolve(cloud, execution)
+    executions.describe(cloud, arn)
+    found = {entry.name: entry for entry in executions.steps(cloud, arn)}
+    if step not in found:
+        raise UserError(f"The execution has no step {step} that began.", f"It has: {', '.join(found) or 'none yet'}.")
+    lines = executions.log_lines(cloud, found[step])
+    _tell({"step": step, "lines": lines}, as_json, "\n".join(lines) or f"{step} wrote no log.")
+
+
+@app.command()
+def stop(
+    execution: Execution = None,
+    server: Annotated[bool, typer.Option("--server", help="Stop the embedded server itself.")] = False,
+    aws: AwsOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Stop an execution, or (--server) the embedded SageMaker of this folder."""
+    from pipeline import cloud as clouds
+    from pipeline import execution as executions
+
+    if server:
+        from embedded import lifecycle
+
+        stopped = lifecycle.stop(clouds.state_dir())
+        _tell({"stopped": stopped}, as_json, "Stopped." if stopped else "No embedded SageMaker runs here.")
+        return
+    cloud = _connect(aws)
+    arn = executions.resolve(cloud, execution)
+    executions.describe(cloud, arn)
+    cloud.client("sagemaker").stop_pipeline_execution(PipelineExecutionArn=arn, ClientRequestToken=_token())
+    _tell({"execution_arn": arn}, as_json, f"Stopping {arn}")
+
+
+@app.command()
+def retry(execution: Execution = None, aws: AwsOption = False, as_json: JsonOption = False) -> None:
+    """Go on with a failed or stopped execution from the step that failed; finished steps are kept."""
+    from pipeline import execution as executions
+
+    cloud = _connect(aws)
+    began = time.monotonic()
+    arn = executions.resolve(cloud, execution)
+    state = executions.describe(cloud, arn)["PipelineExecutionStatus"]
+    if state not in ("Failed", "Stopped"):
+        raise UserError(
+            f"The execution is {state}: there is nothing to retry.", "Start another: python -m pipeline start."
+        )
+    cloud.client("sagemaker").retry_pipeline_execution(PipelineExecutionArn=arn, ClientRequestToken=_token())
+    _follow(cloud, arn, began, as_json)
+
+
+@app.command()
+def predict(
+    file: Annotated[Path | None, typer.Option(help="A photo on disk.")] = None,
+    url: Annotated[str | None, typer.Option(help="A photo on the web (https).")] = None,
+    aws: AwsOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask the predict function which breed a photo shows."""
+    from pipeline import predict as predictions
+
+    if (file is None) == (url is None):
+        raise UserError("Give one photo: a file or a URL.", "make predict FILE=dog.jpg, or make predict URL=https://…")
+    cloud = _connect(aws)
+    answer = predictions.of_file(cloud, file) if file else predictions.of_url(cloud, url or "")
+    lines = [f"{p['probability']:7.1%}  {p['breed']}" for p in answer["predictions"]]
+    _tell(answer, as_json, "\n".join(lines))
+
+
+def main() -> None:
+    """Run a command; what the user can mend ends with a message and code 2, never with a traceback."""
+    try:
+        app()
+    except UserError as error:
+        typer.secho(error.headline, fg="red", err=True, bold=True)
+        if error.way_out:
+            typer.echo(error.way_out, err=True)
+        sys.exit(2)
+
+
+def _connect(aws: bool) -> Any:
+    from pipeline import cloud as clouds
+
+    return clouds.connect(aws=aws)
+
+
+def _upload(cloud: Any, data: str | None, weights: str | None, backbone: str) -> dict[str, str]:
+    from pipeline import console
+    from pipeline import upload as uploads
+
+    s3, settings = cloud.client("s3"), cloud.settings
+    with console.upload_progress() as progress:
+        uris = {"code_uri": uploads.upload_code(s3, settings)}
+        if data:
+            uris["input_data_uri"] = uploads.upload_data(s3, settings, data, progress)
+        if weights:
+            uris["weights_uri"] = uploads.upload_weights(s3, settings, weights, backbone, progress)
+    return uris
+
+
+def _follow(cloud: Any, arn: str, began: float, as_json: bool) -> None:
+    from pipeline import console
+    from pipeline import execution as executions
+
+    steps = console.follow(cloud, arn, quiet=as_json)
+    report = executions.report(cloud, arn, began=began)
+    if as_json:
+        typer.echo(json.dumps(report))
+    elif report["status"] == "Succeeded":
+        console.summary(report)
+    else:
+        console.failure(cloud, arn, steps)
+    sys.exit(0 if report["status"] == "Succeeded" else 1)
+
+
+def _tell(answer: dict[str, Any], as_json: bool, text: str = "") -> None:
+    if as_json:
+        typer.echo(json.dumps(answer))
+    else:
+        typer.echo(text or "\n".join(f"{name}: {value}" for name, value in answer.items()))
+
+
+def _token() -> str:
+    import uuid
+
+    return uuid.uuid4().hex * 2

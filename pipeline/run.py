@@ -1,0 +1,84 @@
+"""The main job: photos in, a served classifier out, one photo predicted."""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pipeline import parameters
+from pipeline.cloud import Cloud
+from pipeline.errors import UserError
+from pipeline.parameters import Value
+
+# Drawn pictures need no pretrained network: a small one with random weights separates them, in seconds.
+SAMPLE_PARAMETERS: dict[str, Value] = {
+    "Backbone": "resnet18",
+    "ImageSize": 96,
+    "AugmentedViews": 2,
+    "MaxTuningJobs": 4,
+    "Epochs": 8,
+}
+
+
+def run(
+    data: str, weights: str, backbone: str, assignments: list[str], *, connect: Callable[[], Cloud], quiet: bool
+) -> dict[str, Any]:
+    """Upload, upsert, start, follow, predict. Returns the report that `--json` prints.
+
+    Everything the user gave is checked before anything is started. Raises UserError.
+    """
+    given = parameters.parse_assignments(assignments)
+    if backbone:
+        given.setdefault("Backbone", backbone)
+    values = parameters.check(given)
+    if not data:
+        values = {**SAMPLE_PARAMETERS, **values}
+    elif not data.startswith(("s3://", "https://")) and not Path(data).expanduser().exists():
+        raise UserError(f"There is no data at {data}.", "Give a zip, a tar, a folder, an https:// or an s3:// address.")
+    weights = weights or ("imagenet" if data else "random")
+    chosen = str(values.get("Backbone", parameters.BY_NAME["Backbone"].default))
+
+    from pipeline import console, execution, local, predict, upload
+    from pipeline.upsert import upsert
+
+    began = time.monotonic()
+    cloud = connect()
+    say = console.console.print if not quiet else (lambda *_: None)
+    say(f"SageMaker at {os.environ.get('AWS_ENDPOINT_URL', cloud.settings.region)}")
+    local.set_up(cloud)
+    data = data or _sample(say)
+
+    s3 = cloud.client("s3")
+    with console.upload_progress() as progress:
+        upload.upload_code(s3, cloud.settings)
+        values["InputDataUri"] = upload.upload_data(s3, cloud.settings, data, progress)
+        values["PretrainedWeightsUri"] = upload.upload_weights(s3, cloud.settings, weights, chosen, progress)
+    arn, change = upsert(cloud)
+    say(f"Pipeline {change}: {arn}")
+
+    arn = execution.start(cloud, values)
+    say(f"Execution {arn.rpartition('/')[2]}\n")
+    steps = console.follow(cloud, arn, quiet=quiet)
+    report = execution.report(cloud, arn, began=began)
+    report["prediction"] = None
+    if report["status"] == "Succeeded" and report["endpoint"]:
+        report["prediction"] = predict.of_a_test_photo(cloud, data, arn)
+        report["seconds"] = round(time.monotonic() - began, 2)
+    if report["status"] != "Succeeded":
+        console.failure(cloud, arn, steps)
+    elif not quiet:
+        console.summary(report)
+    return report
+
+
+def _sample(say: Callable[..., None]) -> str:
+    """The drawn picture set, drawn once and kept beside the embedded state."""
+    from pipeline.cloud import state_dir
+    from pipeline.sample_data import draw_sample_data
+
+    path = state_dir() / "sample.zip"
+    if not path.exists():
+        say("No DATA given: drawing a small picture set.")
+        draw_sample_data(path)
+    return str(path)
