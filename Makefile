@@ -23,13 +23,13 @@ setup: .venv/installed ## create .venv with everything in it (make run and make 
 	@touch $@
 
 run: setup ## the main job, on the embedded SageMaker: make run [DATA= WEIGHTS= BACKBONE= PARAMS="Epochs=3" ARGS=--json]
-	@$(PAWLINE) run $${DATA:+--data "$$DATA"} $${WEIGHTS:+--weights "$$WEIGHTS"} $${BACKBONE:+--backbone "$$BACKBONE"} $(ON) $(ARGS) $(PARAMS)
+	@$(PAWLINE) run $${DATA:+--data "$$DATA"} $${WEIGHTS:+--weights "$$WEIGHTS"} $${BACKBONE:+--backbone "$$BACKBONE"} $(ON) $$ARGS $$PARAMS
 
 test: setup ## the tests
-	@$(BIN)/python -m pytest -q -m "not slow" $(ARGS)
+	@$(BIN)/python -m pytest -q -m "not slow" $$ARGS
 
 test-all: setup ## the tests, the long ones too
-	@$(BIN)/python -m pytest -q $(ARGS)
+	@$(BIN)/python -m pytest -q $$ARGS
 
 check: setup ## format, lint, types, import table
 	@$(BIN)/ruff format --check .
@@ -40,19 +40,19 @@ check: setup ## format, lint, types, import table
 	@$(BIN)/python -m pytest -q tests/test_imports.py
 
 upsert-pipeline: setup ## create or update the pipeline in your AWS account
-	@$(PAWLINE) upsert $(ARGS)
+	@$(PAWLINE) upsert $$ARGS
 
 start: setup ## start an execution: make start PARAMS="Epochs=3 MaxTuningJobs=4" [AWS=1]
-	@$(PAWLINE) start $(ON) $(ARGS) $(PARAMS)
+	@$(PAWLINE) start $(ON) $$ARGS $$PARAMS
 
 status: setup ## where the newest execution stands [AWS=1]
-	@$(PAWLINE) status $(ON) $(ARGS)
+	@$(PAWLINE) status $(ON) $$ARGS
 
 retry: setup ## go on with the newest execution from its failed step [AWS=1]
-	@$(PAWLINE) retry $(ON) $(ARGS)
+	@$(PAWLINE) retry $(ON) $$ARGS
 
 predict: setup ## make predict FILE=dog.jpg, or URL=https://… [AWS=1]
-	@$(PAWLINE) predict $${FILE:+--file "$$FILE"} $${URL:+--url "$$URL"} $(ON) $(ARGS)
+	@$(PAWLINE) predict $${FILE:+--file "$$FILE"} $${URL:+--url "$$URL"} $(ON) $$ARGS
 
 bench: setup ## the figures of the README
 	@$(BIN)/python -m benchmarks

@@ -44,8 +44,9 @@ def connect(*, aws: bool) -> Cloud:
     if not aws and not os.environ.get("AWS_ENDPOINT_URL"):
         _use_embedded()
         return Cloud(settings_module.from_environment(), boto3.Session())
-    settings = settings_module.from_environment()
-    session = boto3.Session(region_name=settings.region)
+    session = boto3.Session()
+    region = session.region_name or settings_module.from_environment().region
+    session = boto3.Session(region_name=region)
     try:
         account = session.client("sts").get_caller_identity()["Account"]
     except (BotoCoreError, ClientError) as error:
@@ -53,7 +54,7 @@ def connect(*, aws: bool) -> Cloud:
             f"AWS does not know who you are: {error}.",
             "Sign in (aws sso login, or AWS_PROFILE), or leave out --aws to use the embedded SageMaker.",
         ) from None
-    return Cloud(settings_module.from_environment(account=account), session)
+    return Cloud(settings_module.from_environment({**os.environ, "AWS_REGION": region}, account=account), session)
 
 
 def _use_embedded() -> None:

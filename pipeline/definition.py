@@ -3,9 +3,15 @@
 `definition()` makes no AWS call, needs no credentials, and gives the same bytes in every process.
 """
 
+import os
 from typing import Any
 
 import boto3
+import botocore.session
+
+if not botocore.session.get_session().get_config_variable("region"):
+    os.environ["AWS_DEFAULT_REGION"] = "us-east-1"  # without any region, importing the SDK raises NoRegionError
+
 from sagemaker.core.workflow.parameters import (
     ParameterBoolean,
     ParameterFloat,

@@ -144,12 +144,12 @@ def _photo(breed: Breed, chance: random.Random) -> bytes:
     """One JPEG: the dog somewhere on a background, tilted, in some light, with a camera's noise."""
     size = (chance.randint(200, 300), chance.randint(200, 300))
     picture = _background(size, chance)
-    side = int(min(size) * chance.uniform(0.78, 0.98))
-    dog = _dog(breed, chance).rotate(chance.uniform(-18, 18), Image.Resampling.BILINEAR)
+    side = int(min(size) * chance.uniform(0.86, 1.0))
+    dog = _dog(breed, chance).rotate(chance.uniform(-14, 14), Image.Resampling.BILINEAR)
     dog = dog.resize((side, side), Image.Resampling.BILINEAR)
     picture.paste(dog, (chance.randint(0, size[0] - side), chance.randint(0, size[1] - side)), dog)
     grain = np.random.default_rng(chance.getrandbits(32)).integers(-9, 10, (size[1], size[0], 1), np.int16)
-    lit = np.asarray(picture, np.int16) * chance.uniform(0.85, 1.1) + grain
+    lit = np.asarray(picture, np.int16) * chance.uniform(0.88, 1.08) + grain
     buffer = io.BytesIO()
     Image.fromarray(np.clip(lit, 0, 255).astype(np.uint8)).save(buffer, "JPEG", quality=88)
     return buffer.getvalue()
@@ -170,7 +170,7 @@ def _background(size: tuple[int, int], chance: random.Random) -> Image.Image:
 
 
 def _pastel(chance: random.Random) -> Color:
-    red, green, blue = colorsys.hsv_to_rgb(chance.random(), chance.uniform(0.1, 0.35), chance.uniform(0.6, 0.9))
+    red, green, blue = colorsys.hsv_to_rgb(chance.random(), chance.uniform(0.08, 0.25), chance.uniform(0.6, 0.85))
     return int(red * 255), int(green * 255), int(blue * 255)
 
 

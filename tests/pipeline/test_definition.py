@@ -1,0 +1,106 @@
+"""The definition: one document, the same bytes everywhere, no account needed."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline import definition, settings
+from pipeline.parameters import PARAMETERS
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.fixture(scope="module")
+def document() -> dict:
+    return json.loads(definition.definition(settings.from_environment({})))
+
+
+def print_definition() -> bytes:
+    """`python -m pipeline definition` with an empty environment, no home, and no network where namespaces allow."""
+    command = [sys.executable, "-m", "pipeline", "definition"]
+    without_network = ["unshare", "-n", *command]
+    works = subprocess.run(["unshare", "-n", "true"], capture_output=True).returncode == 0
+    environment = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "PYTHONHASHSEED": "random"}
+    done = subprocess.run(without_network if works else command, env=environment, cwd=ROOT, capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()
+    return done.stdout
+
+
+def test_two_processes_without_credentials_or_network_print_the_same_bytes():
+    first, second = print_definition(), print_definition()
+    assert first == second
+    assert json.loads(first)["Version"] == "2020-12-01"
+
+
+def test_the_steps_run_in_the_promised_order(document):
+    assert [step["Name"] for step in document["Steps"]] == [
+        "Prepare", "Embed", "Tune", "Train", "Debug", "Evaluate", "Gate",
+    ]  # fmt: skip
+    gate = document["Steps"][-1]["Arguments"]
+    assert [step["Name"] for step in gate["IfSteps"]] == ["Register", "Deploy"]
+    assert [step["Type"] for step in gate["ElseSteps"]] == ["Fail"]
+
+
+def all_steps(document: dict) -> list[dict]:
+    gate = document["Steps"][-1]["Arguments"]
+    return document["Steps"] + gate["IfSteps"] + gate["ElseSteps"]
+
+
+def test_every_step_has_a_title_and_a_description_for_studio(document):
+    assert all(step["DisplayName"] and step["Description"] for step in all_steps(document))
+
+
+def test_every_job_step_is_cached_and_retried(document):
+    jobs = [step for step in all_steps(document) if step["Type"] in ("Processing", "Training", "Tuning")]
+    assert len(jobs) == 6
+    assert all(step["CacheConfig"] == {"Enabled": True, "ExpireAfter": "P30D"} for step in jobs)
+    assert all(step["RetryPolicies"] for step in jobs)
+
+
+def test_every_parameter_has_a_default_because_schedules_need_it(document):
+    assert [entry["Name"] for entry in document["Parameters"]] == [parameter.name for parameter in PARAMETERS]
+    assert all("DefaultValue" in entry for entry in document["Parameters"])
+
+
+def test_numbers_reach_text_fields_as_text(document):
+    train = next(step for step in document["Steps"] if step["Name"] == "Train")
+    for name, value in train["Arguments"]["HyperParameters"].items():
+        reference = value.get("Get", "") if isinstance(value, dict) else ""
+        parameter = next((p for p in PARAMETERS if reference == f"Parameters.{p.name}"), None)
+        assert parameter is None or parameter.type is str, f"{name} would arrive as a bare {parameter.type.__name__}"
+
+
+def test_cache_keys_do_not_name_the_execution(document):
+    keys = {
+        "Processing": ("AppSpecification", "Environment", "ProcessingInputs"),
+        "Training": ("AlgorithmSpecification", "DebugHookConfig", "HyperParameters", "InputDataConfig"),
+        "Tuning": ("HyperParameterTuningJobConfig",),
+    }
+    for step in document["Steps"]:
+        for key in keys.get(step["Type"], ()):
+            assert "Execution." not in json.dumps(step["Arguments"].get(key, "")), f"{step['Name']}.{key}"
+
+
+def test_processing_and_training_use_the_same_bundle(document):
+    prepare, train = (next(s for s in document["Steps"] if s["Name"] == name) for name in ("Prepare", "Train"))
+    mounted = next(i for i in prepare["Arguments"]["ProcessingInputs"] if i["InputName"] == "code")["S3Input"]["S3Uri"]
+    fetched = train["Arguments"]["HyperParameters"]["sagemaker_submit_directory"]
+    assert mounted.removesuffix("src/") == fetched.removesuffix("sourcedir.tar.gz")
+
+
+def test_the_document_fits_into_the_request():
+    assert len(definition.definition(settings.from_environment({}))) < 100 * 1024
+
+
+def test_the_training_image_is_one_that_the_sdk_knows(monkeypatch):
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    from sagemaker.core import image_uris
+
+    known = image_uris.retrieve(
+        "pytorch-amzn2023", "us-east-1", version="2.13", instance_type="ml.m5.xlarge", image_scope="training"
+    )
+    assert settings.from_environment({}).training_image == known

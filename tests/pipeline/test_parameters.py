@@ -1,0 +1,57 @@
+"""Pipeline parameters: one definition each, checked before anything starts."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline import parameters
+from pipeline.errors import ParameterError
+
+DOCS = Path(__file__).parent.parent.parent / "docs" / "parameters.md"
+
+
+def test_values_are_typed():
+    typed = parameters.check(
+        {"Epochs": "3", "AccuracyThreshold": "0.9", "UseSpotInstances": "true", "Backbone": "resnet18"}
+    )
+    assert typed == {"Epochs": 3, "AccuracyThreshold": 0.9, "UseSpotInstances": True, "Backbone": "resnet18"}
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"Epoch": "3"}, "no parameter Epoch. Did you mean Epochs?"),
+        ({"Epochs": "0"}, "Epochs cannot be '0': it is out of bounds. Allowed: 1 to 500"),
+        ({"Epochs": "three"}, "it is not a whole number"),
+        ({"AccuracyThreshold": "1.5"}, "Allowed: 0 to 1"),
+        ({"AccuracyThreshold": "nan"}, "out of bounds"),
+        ({"UseSpotInstances": "maybe"}, "true | false"),
+        ({"Backbone": "vgg16"}, "resnet50 | resnet18 | mobilenet_v2"),
+        ({"InputDataUri": "/tmp/dogs"}, "does not start with s3://"),
+        ({"EndpointMinInstances": "5"}, "more than EndpointMaxInstances 3"),
+        ({"BlockingRules": "Overfit,Underfit"}, "'Underfit', which is no rule"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_a_way_out(given, message):
+    with pytest.raises(ParameterError) as refused:
+        parameters.check(given)
+    assert message in str(refused.value)
+
+
+def test_a_word_without_an_equals_sign_is_no_parameter():
+    with pytest.raises(ParameterError, match="Write Name=value"):
+        parameters.parse_assignments(["Epochs"])
+
+
+def test_every_default_obeys_its_own_bounds():
+    parameters.check(
+        {
+            p.name: str(p.default).lower() if p.type is bool else str(p.default)
+            for p in parameters.PARAMETERS
+            if p.default is not None
+        }
+    )
+
+
+def test_the_table_in_the_docs_is_the_one_made_from_the_code():
+    assert parameters.markdown_table() in DOCS.read_text()

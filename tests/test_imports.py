@@ -1,0 +1,73 @@
+"""The import table of docs/architecture.md: who may import whom."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ROOMS = {"pipeline", "steps", "code", "lambda", "embedded"}
+
+# What each room may import beside the standard library and itself; `pipeline` may name single modules of another room.
+TABLE = {
+    "steps": {"sagemaker", "pipeline.parameters", "pipeline.settings"},
+    "pipeline": {
+        "steps", "boto3", "botocore", "sagemaker", "typer", "rich", "requests", "PIL", "numpy", "embedded.lifecycle",
+    },
+    "code": {"torch", "torchvision", "numpy", "PIL", "smdebug", "fastapi", "starlette", "uvicorn", "breeds"},
+    "lambda": {"boto3", "botocore", "aws_lambda_powertools"},
+    "embedded": {"botocore", "boto3", "moto", "werkzeug", "optuna", "psutil"},
+}  # fmt: skip
+
+# `code` scripts and a function's modules import their siblings by bare name.
+SIBLINGS = {
+    room: {path.stem for path in (ROOT / room).rglob("*.py")} | {p.name for p in (ROOT / room).rglob("*") if p.is_dir()}
+    for room in ("code", "lambda")
+}
+
+
+def imported(path: Path) -> set[str]:
+    """Full names of all modules that a file imports, also inside functions."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def allowed(name: str, room: str) -> bool:
+    top = name.partition(".")[0]
+    if room in SIBLINGS and top in SIBLINGS[room]:
+        return True
+    if top == room and room not in SIBLINGS:
+        return True
+    if top in sys.stdlib_module_names and top not in ROOMS:
+        return True
+    return any(name == entry or name.startswith(f"{entry}.") for entry in TABLE[room])
+
+
+@pytest.mark.parametrize("room", sorted(TABLE))
+def test_a_room_imports_only_what_the_table_allows(room: str):
+    files = sorted((ROOT / room).rglob("*.py"))
+    assert files, f"{room}/ has no Python files"
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in files
+        for name in sorted(imported(path))
+        if not allowed(name, room)
+    ]
+    assert not wrong
+
+
+def test_nothing_at_the_top_of_code_makes_it_a_package():
+    assert not (ROOT / "code" / "__init__.py").exists()
+
+
+def test_steps_do_not_reach_into_the_commands():
+    reached = {
+        name for path in (ROOT / "steps").glob("*.py") for name in imported(path) if name.startswith("pipeline.")
+    }
+    assert {name.split(".")[1] for name in reached} <= {"parameters", "settings"}
