@@ -10,7 +10,8 @@ from statistics import median
 def describe() -> str:
     """One line on the machine and the versions that matter."""
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "sagemaker", "boto3"))
-    return f"{os.cpu_count()} CPUs ({platform.machine()}, {platform.system()}), Python {platform.python_version()}, {packages}"
+    machine = f"{os.cpu_count()} CPUs ({platform.machine()}, {platform.system()})"
+    return f"{machine}, Python {platform.python_version()}, {packages}"
 
 
 def spread(values: Sequence[float], unit: str = "s", digits: int = 2) -> str:

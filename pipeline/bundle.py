@@ -1,7 +1,7 @@
 """code/ as one content-addressed bundle: the same bytes give the same address, so step caching works.
 
-A bundle is uploaded twice under one prefix: `src/…` as files (processing containers mount the prefix) and `sourcedir.tar.gz`
-(training containers unpack it). Names are sorted and all times are zero.
+A bundle is uploaded twice under one prefix: `src/…` as files (processing containers mount the prefix) and
+`sourcedir.tar.gz` (training containers unpack it). Names are sorted and all times are zero.
 """
 
 import gzip

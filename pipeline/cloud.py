@@ -1,7 +1,7 @@
 """Which SageMaker the commands talk to, and the boto3 clients for it.
 
-The only switch is the one that every AWS tool has, AWS_ENDPOINT_URL: here the embedded server is found or started and that
-variable is set; after that nobody asks which of the two it is.
+The only switch is the one that every AWS tool has, AWS_ENDPOINT_URL: here the embedded server is found or started and
+that variable is set; after that nobody asks which of the two it is.
 """
 
 import os

@@ -91,7 +91,7 @@ def table(steps: list[Step], details: dict[str, str] | None = None) -> Table:
 
 
 def failure(cloud: Cloud, arn: str, steps: list[Step]) -> None:
-    """Why an execution failed: each failed step's reason, its last log lines, and the command that goes on from there."""
+    """Why an execution failed: each failed step's reason, its last log lines, and the command that goes on."""
     for step in steps:
         if step.status != "Failed":
             continue

@@ -1,4 +1,7 @@
-"""Every pipeline parameter, once. The definition, the `start` flags, the table in docs/parameters.md and all checks are made from this."""
+"""Every pipeline parameter, once.
+
+The definition, the `start` flags, the table in docs/parameters.md and all checks are made from this.
+"""
 
 import difflib
 from collections.abc import Iterable, Mapping

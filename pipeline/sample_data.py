@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-IMAGES_PER_CLASS = {"train": 40, "valid": 10, "test": 10}
+IMAGES_PER_CLASS = {"train": 50, "valid": 10, "test": 10}
 CANVAS = 256  # pixels; the dog is drawn here, then turned, scaled and pasted
 ZIP_TIME = (2020, 1, 1, 0, 0, 0)
 Color = tuple[int, int, int]
@@ -50,9 +50,9 @@ BREEDS = (
     ),
     Breed(
         name="Cocoa_retriever",
-        coat=(98, 60, 38),
+        coat=(94, 52, 34),
         ears="hanging",
-        ear_color=(66, 38, 24),
+        ear_color=(64, 34, 22),
         pattern="plain",
         pattern_color=(0, 0, 0),
     ),
@@ -90,7 +90,7 @@ BREEDS = (
     ),
     Breed(
         name="Tiger_boxer",
-        coat=(200, 150, 92),
+        coat=(232, 206, 128),
         ears="folded",
         ear_color=(120, 82, 44),
         pattern="stripes",
@@ -102,7 +102,7 @@ BREEDS = (
 def draw_sample_data(destination: Path, *, images_per_class: dict[str, int] | None = None, seed: int = 0) -> Path:
     """Write `<destination>/sample-dogs.zip` and return its path; the same arguments give the same bytes.
 
-    Layout `dogImages/train|valid|test/<NNN.Breed>/<name>.jpg`, 480 images of 200 to 300 pixels by default, plus a
+    Layout `dogImages/train|valid|test/<NNN.Breed>/<name>.jpg`, 560 images of 200 to 300 pixels by default, plus a
     broken file in each of four train classes. `images_per_class`: by split.
     """
     wanted = images_per_class or IMAGES_PER_CLASS
@@ -144,7 +144,7 @@ def _photo(breed: Breed, chance: random.Random) -> bytes:
     """One JPEG: the dog somewhere on a background, tilted, in some light, with a camera's noise."""
     size = (chance.randint(200, 300), chance.randint(200, 300))
     picture = _background(size, chance)
-    side = int(min(size) * chance.uniform(0.86, 1.0))
+    side = int(min(size) * chance.uniform(0.9, 1.0))
     dog = _dog(breed, chance).rotate(chance.uniform(-14, 14), Image.Resampling.BILINEAR)
     dog = dog.resize((side, side), Image.Resampling.BILINEAR)
     picture.paste(dog, (chance.randint(0, size[0] - side), chance.randint(0, size[1] - side)), dog)

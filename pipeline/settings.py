@@ -1,4 +1,4 @@
-"""Names, bucket, roles and images: what an account gives the pipeline. One frozen object, from the environment and defaults.
+"""Names, bucket, roles and images: what an account gives the pipeline, from the environment and defaults.
 
 Nothing here asks AWS: `python -m pipeline definition` needs neither credentials nor a network.
 """

@@ -1,8 +1,8 @@
 """What the steps share: a step whose request is written out, and the parts that several requests have in common.
 
-The SDK is used as a compiler of request dicts (properties, references, dependencies, the envelope of a step). The requests
-themselves stand here as AWS's API documents them, because ModelTrainer, HyperparameterTuner and ScriptProcessor upload code,
-call AWS or refuse pipeline parameters while a definition is built.
+The SDK is used as a compiler of request dicts (properties, references, dependencies, the envelope of a step). The
+requests themselves stand here as AWS's API documents them, because ModelTrainer, HyperparameterTuner and
+ScriptProcessor upload code, call AWS or refuse pipeline parameters while a definition is built.
 """
 
 from collections.abc import Sequence
@@ -43,7 +43,7 @@ RETRIES = [
 
 @dataclass(frozen=True, kw_only=True)
 class Site:
-    """What every step is built from: the settings, the pipeline's parameters by name, and where the code bundle lies."""
+    """What every step is built from: settings, the pipeline's parameters by name, and where the code bundle lies."""
 
     settings: Settings
     parameters: dict[str, Any]
@@ -56,8 +56,8 @@ class Site:
 class RequestStep(ConfigurableRetryStep):
     """A step of the SDK whose `arguments` are given as the service's request.
 
-    `answers` are the names of the Describe* shapes that its properties resolve against; `envelope` holds members that stand
-    beside Arguments (FunctionArn, OutputParameters).
+    `answers` are the names of the Describe* shapes that its properties resolve against; `envelope` holds members that
+    stand beside Arguments (FunctionArn, OutputParameters).
     """
 
     def __init__(

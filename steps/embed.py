@@ -10,7 +10,7 @@ def step(site: Site, *, prepared: Any) -> RequestStep:
         site,
         "Embed",
         title="Compute features",
-        description="Runs the frozen backbone once over train (augmented views), valid and test; writes float16 features.",
+        description="Runs the frozen backbone once over train (augmented views), valid and test.",
         script="embed.py",
         inputs={"prepared": prepared, "weights": site["PretrainedWeightsUri"]},
         output="features",

@@ -1,4 +1,4 @@
-"""Gate: only a model that is accurate enough and that no blocking Debugger rule stopped goes on; else Fail, saying why."""
+"""Gate: a model goes on when it is accurate enough and no blocking Debugger rule fired; else Fail, saying why."""
 
 from collections.abc import Sequence
 

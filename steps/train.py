@@ -1,4 +1,4 @@
-"""Train: the best hyperparameters once more, with the Debugger hook; writes the archive that is evaluated and served."""
+"""Train: the best hyperparameters once more, with the Debugger hook; writes the archive that will be served."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from sagemaker.mlops.workflow.steps import StepTypeEnum
 from steps.base import RequestStep, Site, as_text, channel, script_mode
 from steps.tune import METRICS
 
-# What the Debugger rules need, and no more: losses at every step, gradients and ReLU inputs in full at first, then rarely.
+# What the Debugger rules need, and no more: losses at every step, gradients and ReLU inputs now and then.
 COLLECTIONS = [
     {"CollectionName": "losses", "CollectionParameters": {"train.save_interval": "1", "eval.save_interval": "1"}},
     {"CollectionName": "gradients", "CollectionParameters": {"train.save_interval": "10"}},

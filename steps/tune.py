@@ -12,7 +12,7 @@ METRICS = [
     for name in ("train:loss", "train:accuracy", "validation:loss", "validation:accuracy")
 ]
 
-RANGES = {
+RANGES: dict[str, list[dict[str, Any]]] = {
     "ContinuousParameterRanges": [
         {"Name": "learning-rate", "MinValue": "0.0003", "MaxValue": "0.01", "ScalingType": "Logarithmic"},
         {"Name": "weight-decay", "MinValue": "0.0001", "MaxValue": "0.1", "ScalingType": "Logarithmic"},

@@ -10,27 +10,35 @@ BUCKET = "somebody"
 ROLE = "arn:aws:iam::123456789012:role/somebody"
 IMAGE = "python"
 
-NUMBERS = "import pathlib; pathlib.Path('/opt/ml/processing/output/n.txt').write_text('1 2 3 4')"
-SUM = """
+SCRIPTS = {
+    "Numbers": """
+import pathlib
+pathlib.Path('/opt/ml/processing/output/n.txt').write_text('1 2 3 4')
+""",
+    "Sum": """
 import pathlib
 numbers = [int(n) for n in pathlib.Path('/opt/ml/processing/input/n.txt').read_text().split()]
 pathlib.Path('/opt/ml/processing/output/sum.txt').write_text(str(sum(numbers)))
-"""
-COUNT = """
+""",
+    "Count": """
 import pathlib
 numbers = pathlib.Path('/opt/ml/processing/input/n.txt').read_text().split()
 pathlib.Path('/opt/ml/processing/output/count.txt').write_text(str(len(numbers)))
-"""
-MEAN = """
+""",
+    "Mean": """
 import json, pathlib, sys
 total = int(pathlib.Path('/opt/ml/processing/sum/sum.txt').read_text())
 count = int(pathlib.Path('/opt/ml/processing/count/count.txt').read_text())
 mean = total / count * float(sys.argv[1])
 pathlib.Path('/opt/ml/processing/output/report.json').write_text(json.dumps({'stats': [{'mean': mean}]}))
-"""
+""",
+    "Publish": "print('published')",
+}
 
 
-def step(name: str, script: str, inputs: dict, output: str = "out", arguments: list | None = None, **envelope) -> dict:
+def step(name: str, inputs: dict, arguments: list | None = None, **envelope) -> dict:
+    """A processing step that runs SCRIPTS[name]; inputs: path in the container -> S3 URI."""
+    inputs = {**inputs, "/opt/ml/processing/code": f"s3://{BUCKET}/code/{name}.py"}
     return {
         "Name": name,
         "Type": "Processing",
@@ -38,7 +46,7 @@ def step(name: str, script: str, inputs: dict, output: str = "out", arguments: l
             "RoleArn": ROLE,
             "AppSpecification": {
                 "ImageUri": IMAGE,
-                "ContainerEntrypoint": ["python3", "-c", script],
+                "ContainerEntrypoint": ["python3", f"/opt/ml/processing/code/{name}.py"],
                 **({"ContainerArguments": arguments} if arguments else {}),
             },
             "ProcessingInputs": [
@@ -51,7 +59,7 @@ def step(name: str, script: str, inputs: dict, output: str = "out", arguments: l
             "ProcessingOutputConfig": {
                 "Outputs": [
                     {
-                        "OutputName": output,
+                        "OutputName": "out",
                         "S3Output": {
                             "S3Uri": {
                                 "Std:Join": {
@@ -88,12 +96,11 @@ def diamond() -> dict:
             {"Name": "Limit", "Type": "Integer", "DefaultValue": 2},
         ],
         "Steps": [
-            step("Numbers", NUMBERS, {}),
-            step("Sum", SUM, {numbers: output_of("Numbers")}),
-            step("Count", COUNT, {numbers: output_of("Numbers")}),
+            step("Numbers", {}),
+            step("Sum", {numbers: output_of("Numbers")}),
+            step("Count", {numbers: output_of("Numbers")}),
             step(
                 "Mean",
-                MEAN,
                 {"/opt/ml/processing/sum": output_of("Sum"), "/opt/ml/processing/count": output_of("Count")},
                 arguments=[{"Std:Join": {"On": "", "Values": [{"Get": "Parameters.Factor"}]}}],
                 PropertyFiles=[{"PropertyFileName": "report", "OutputName": "out", "FilePath": "report.json"}],
@@ -105,7 +112,7 @@ def diamond() -> dict:
                     "Conditions": [
                         {"Type": "GreaterThan", "LeftValue": measured, "RightValue": {"Get": "Parameters.Limit"}}
                     ],
-                    "IfSteps": [step("Publish", "print('published')", {})],
+                    "IfSteps": [step("Publish", {})],
                     "ElseSteps": [
                         {
                             "Name": "TooSmall",
@@ -124,6 +131,8 @@ def diamond() -> dict:
 @pytest.fixture(scope="module", autouse=True)
 def pipeline(client):
     client("s3").create_bucket(Bucket=BUCKET)
+    for name, script in SCRIPTS.items():
+        client("s3").put_object(Bucket=BUCKET, Key=f"code/{name}.py", Body=script.encode())
     client("sagemaker").create_pipeline(
         PipelineName="theirs",
         PipelineDefinition=json.dumps(diamond()),
@@ -150,7 +159,7 @@ def run(sagemaker, **parameters: str) -> tuple[str, dict[str, dict]]:
 
 def test_a_diamond_with_a_condition_runs_to_its_end(client):
     status, steps = run(client("sagemaker"))
-    assert status == "Succeeded", steps
+    assert status == "Succeeded", {name: entry.get("FailureReason") for name, entry in steps.items()}
     assert set(steps) == {"Numbers", "Sum", "Count", "Mean", "BigEnough", "Publish"}
     assert steps["BigEnough"]["Metadata"]["Condition"]["Outcome"] == "True"
 
