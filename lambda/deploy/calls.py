@@ -1,0 +1,92 @@
+"""How the deploy function talks to AWS: its clients, its patience, and its record of what it changed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+FIRST_POLL = 0.2
+LONGEST_POLL = 5.0
+POLL_GROWTH = 1.5
+
+
+@dataclass(frozen=True)
+class Clients:
+    sagemaker: Any
+    autoscaling: Any
+
+    @classmethod
+    def from_environment(cls) -> Clients:
+        config = Config(connect_timeout=5, read_timeout=20, retries={"total_max_attempts": 5, "mode": "standard"})
+        return cls(
+            sagemaker=boto3.client("sagemaker", config=config),
+            autoscaling=boto3.client("application-autoscaling", config=config),
+        )
+
+
+@dataclass
+class Patience:
+    """Pauses that grow from 0.2 s to 5 s, until `seconds` are spent."""
+
+    seconds: float
+    sleep: Callable[[float], None] = time.sleep
+    clock: Callable[[], float] = time.monotonic
+    _pause: float = FIRST_POLL
+
+    def __post_init__(self) -> None:
+        self._deadline = self.clock() + self.seconds
+
+    def pause(self) -> bool:
+        """Sleep a little. False, without sleeping, when the time is spent."""
+        left = self._deadline - self.clock()
+        if left <= 0:
+            return False
+        self.sleep(min(self._pause, left))
+        self._pause = min(self._pause * POLL_GROWTH, LONGEST_POLL)
+        return True
+
+
+@dataclass
+class Changes:
+    """The changing calls that were made, by the API's own names, in order."""
+
+    made: list[str] = field(default_factory=list)
+
+    def call(self, client: Any, operation: str, **arguments: Any) -> dict[str, Any]:
+        """`operation` in boto3's spelling: `create_model`. It is recorded once AWS has accepted it."""
+        response = getattr(client, operation)(**arguments)
+        self.made.append(client.meta.method_to_api_mapping[operation])
+        return response
+
+
+def describe(call: Callable[..., dict[str, Any]], **arguments: Any) -> dict[str, Any] | None:
+    """A describe call that answers None for what does not exist.
+
+    SageMaker has no error code of its own for that: it is a ValidationException like any other, told by its text.
+    """
+    try:
+        return call(**arguments)
+    except ClientError as error:
+        if says(error, "could not find", "does not exist", "cannot find"):
+            return None
+        raise
+
+
+def create_unless_there(changes: Changes, client: Any, operation: str, **arguments: Any) -> None:
+    """Create; a copy of this function that was faster has made the same thing, since names are content hashes."""
+    try:
+        changes.call(client, operation, **arguments)
+    except ClientError as error:
+        if not says(error, "already exist"):
+            raise
+
+
+def says(error: ClientError, *texts: str) -> bool:
+    message = error.response.get("Error", {}).get("Message", "").lower()
+    return any(text in message for text in texts)

@@ -1,0 +1,33 @@
+"""What can go wrong in a deployment. Each class says when it is raised; its message is what the Lambda step shows.
+
+DeployError
+├── InvalidEvent          a field of the event is missing, unknown or out of its bounds
+├── PackageRefused        the model package is rejected, failed or has no approval status
+├── EndpointFailed        the endpoint could not be created, or stands where only a person can help
+├── UpdateRolledBack      the new configuration failed; the old one serves
+└── CallRefused           AWS refused a call: permissions, quotas, a bad reference
+"""
+
+
+class DeployError(Exception):
+    """Base of everything the deploy function raises on purpose."""
+
+
+class InvalidEvent(DeployError):
+    """The event names no valid deployment."""
+
+
+class PackageRefused(DeployError):
+    """The model package may not be deployed."""
+
+
+class EndpointFailed(DeployError):
+    """The endpoint is not in service and waiting will not change that."""
+
+
+class UpdateRolledBack(DeployError):
+    """The update failed and SageMaker put the previous configuration back."""
+
+
+class CallRefused(DeployError):
+    """An AWS call failed for a reason that calling again will not cure."""

@@ -1,0 +1,205 @@
+"""The SageMaker and auto scaling calls of one deployment, in memory: checked against botocore's own model of each
+call, with updates that take time, fail, and roll back, and with a crash at any chosen call."""
+
+import copy
+from typing import Any
+
+import botocore.session
+from botocore.exceptions import ClientError
+from botocore.validate import ParamValidator
+
+_SESSION = botocore.session.get_session()
+MODELS = {name: _SESSION.get_service_model(name) for name in ("sagemaker", "application-autoscaling")}
+ACCOUNT = "arn:aws:sagemaker:us-east-1:123456789012"
+
+
+class Crash(BaseException):
+    """The function's process ends here."""
+
+
+class World:
+    """`polls`: how many looks at an endpoint it takes until a change to it is through. `fails_with`: the reason that
+    the next change to the endpoint fails for. `crash_at`: the call, counted from 0, that the process dies at; with
+    `after` it dies when AWS has already done it."""
+
+    def __init__(self, packages: dict[str, dict[str, Any]]) -> None:
+        self.packages = packages
+        self.models: dict[str, Any] = {}
+        self.configs: dict[str, Any] = {}
+        self.endpoints: dict[str, Any] = {}
+        self.targets: dict[str, Any] = {}
+        self.policies: dict[str, Any] = {}
+        self.calls: list[tuple[str, dict[str, Any]]] = []
+        self.polls = 2
+        self.fails_with: str | None = None
+        self.crash_at: int | None = None
+        self.after = False
+
+    def state(self) -> dict[str, Any]:
+        names = ("models", "configs", "endpoints", "targets", "policies")
+        return copy.deepcopy({name: getattr(self, name) for name in names})
+
+    def changing_calls(self) -> list[str]:
+        return [name for name, _ in self.calls if not name.startswith("Describe")]
+
+    def arguments(self, operation: str) -> dict[str, Any]:
+        """Of the latest such call."""
+        return [arguments for name, arguments in self.calls if name == operation][-1]
+
+    def client(self, service: str) -> "Client":
+        return Client(self, service)
+
+    def describe_model_package(self, ModelPackageName):
+        if ModelPackageName not in self.packages:
+            raise refused("DescribeModelPackage", f"ModelPackage {ModelPackageName} does not exist.")
+        return {"ModelPackageArn": ModelPackageName, "ModelPackageStatus": "Completed"} | self.packages[
+            ModelPackageName
+        ]
+
+    def describe_model(self, ModelName):
+        return self._found(self.models, ModelName, "DescribeModel", "model")
+
+    def create_model(self, ModelName, **rest):
+        if ModelName in self.models:
+            raise refused("CreateModel", f'Cannot create already existing model "{ACCOUNT}:model/{ModelName}".')
+        self.models[ModelName] = {"ModelName": ModelName, **rest}
+        return {"ModelArn": f"{ACCOUNT}:model/{ModelName}"}
+
+    def describe_endpoint_config(self, EndpointConfigName):
+        return self._found(self.configs, EndpointConfigName, "DescribeEndpointConfig", "endpoint configuration")
+
+    def create_endpoint_config(self, EndpointConfigName, **rest):
+        for variant in rest["ProductionVariants"]:
+            self.describe_model(variant["ModelName"])
+        self.configs[EndpointConfigName] = {"EndpointConfigName": EndpointConfigName, **rest}
+        return {"EndpointConfigArn": f"{ACCOUNT}:endpoint-config/{EndpointConfigName}"}
+
+    def describe_endpoint(self, EndpointName):
+        self._pass_time(EndpointName)
+        found = self._found(self.endpoints, EndpointName, "DescribeEndpoint", "endpoint")
+        return {key: value for key, value in found.items() if not key.startswith("_")}
+
+    def create_endpoint(self, EndpointName, EndpointConfigName, **rest):
+        if EndpointName in self.endpoints:
+            raise refused("CreateEndpoint", f'Cannot create already existing endpoint "{EndpointName}".')
+        self.describe_endpoint_config(EndpointConfigName)
+        self.endpoints[EndpointName] = {
+            "EndpointName": EndpointName,
+            "EndpointArn": f"{ACCOUNT}:endpoint/{EndpointName}",
+            "EndpointConfigName": EndpointConfigName,
+            "EndpointStatus": "Creating",
+            "_polls": self.polls,
+        }
+        return {"EndpointArn": f"{ACCOUNT}:endpoint/{EndpointName}"}
+
+    def update_endpoint(self, EndpointName, EndpointConfigName, **rest):
+        endpoint = self._found(self.endpoints, EndpointName, "UpdateEndpoint", "endpoint")
+        if endpoint["EndpointStatus"] != "InService":
+            raise refused("UpdateEndpoint", f'Cannot update in-progress endpoint "{EndpointName}".')
+        self.describe_endpoint_config(EndpointConfigName)
+        endpoint |= {
+            "EndpointStatus": "Updating",
+            "PendingDeploymentSummary": {"EndpointConfigName": EndpointConfigName},
+            "_polls": self.polls,
+        }
+        return {"EndpointArn": endpoint["EndpointArn"]}
+
+    def delete_endpoint(self, EndpointName):
+        self._found(self.endpoints, EndpointName, "DeleteEndpoint", "endpoint")
+        self.endpoints[EndpointName] |= {"EndpointStatus": "Deleting", "_polls": self.polls}
+        return {}
+
+    def describe_scalable_targets(self, ResourceIds, **_):
+        return {"ScalableTargets": [self.targets[name] for name in ResourceIds if name in self.targets]}
+
+    def register_scalable_target(self, ResourceId, **rest):
+        name = ResourceId.split("/")[1]
+        if self.endpoints.get(name, {}).get("EndpointStatus") != "InService":
+            raise refused("RegisterScalableTarget", "The endpoint is not in service.")
+        self.targets[ResourceId] = {"ResourceId": ResourceId, **rest}
+        return {}
+
+    def deregister_scalable_target(self, ResourceId, **_):
+        del self.targets[ResourceId]
+        self.policies = {name: policy for name, policy in self.policies.items() if policy["ResourceId"] != ResourceId}
+        return {}
+
+    def describe_scaling_policies(self, PolicyNames, **_):
+        return {"ScalingPolicies": [self.policies[name] for name in PolicyNames if name in self.policies]}
+
+    def put_scaling_policy(self, PolicyName, **rest):
+        config = {"DisableScaleIn": False} | rest.pop("TargetTrackingScalingPolicyConfiguration")
+        self.policies[PolicyName] = {
+            "PolicyName": PolicyName,
+            "TargetTrackingScalingPolicyConfiguration": config,
+            **rest,
+        }
+        return {"PolicyARN": f"arn:aws:autoscaling:us-east-1:123456789012:scalingPolicy:{PolicyName}"}
+
+    def _pass_time(self, name: str) -> None:
+        endpoint = self.endpoints.get(name)
+        if not endpoint or "_polls" not in endpoint:
+            return
+        endpoint["_polls"] -= 1
+        if endpoint["_polls"] > 0:
+            return
+        del endpoint["_polls"]
+        status, pending = endpoint["EndpointStatus"], endpoint.pop("PendingDeploymentSummary", None)
+        failure, self.fails_with = self.fails_with, None
+        if status == "Deleting":
+            del self.endpoints[name]
+            return
+        endpoint.pop("FailureReason", None)
+        if failure:
+            endpoint |= {"FailureReason": failure, "EndpointStatus": "Failed" if status == "Creating" else "InService"}
+            return
+        if pending:
+            endpoint["EndpointConfigName"] = pending["EndpointConfigName"]
+        endpoint |= {"EndpointStatus": "InService", "ProductionVariants": [self._variant(endpoint)]}
+
+    def _variant(self, endpoint: dict[str, Any]) -> dict[str, Any]:
+        variant = self.configs[endpoint["EndpointConfigName"]]["ProductionVariants"][0]
+        if "ServerlessConfig" in variant:
+            return {"VariantName": "AllTraffic", "CurrentServerlessConfig": variant["ServerlessConfig"]}
+        return {"VariantName": "AllTraffic", "CurrentInstanceCount": variant["InitialInstanceCount"]}
+
+    @staticmethod
+    def _found(table: dict[str, Any], name: str, operation: str, kind: str) -> dict[str, Any]:
+        if name not in table:
+            raise refused(operation, f'Could not find {kind} "{ACCOUNT}:{kind}/{name}".')
+        return table[name]
+
+
+class Client:
+    """One service's client: snake_case calls, arguments checked as botocore checks them."""
+
+    def __init__(self, world: World, service: str) -> None:
+        self._world, self._model, self.meta = world, MODELS[service], self
+        self.method_to_api_mapping = {
+            name: operation
+            for operation in self._model.operation_names
+            if hasattr(world, name := botocore.xform_name(operation))
+        }
+
+    def __getattr__(self, name: str):
+        operation = self.method_to_api_mapping[name]
+
+        def call(**arguments):
+            world = self._world
+            report = ParamValidator().validate(arguments, self._model.operation_model(operation).input_shape)
+            assert not report.has_errors(), report.generate_report()
+            crash = world.crash_at == len(world.calls)
+            world.calls.append((operation, arguments))
+            if crash and not world.after:
+                raise Crash(operation)
+            try:
+                return getattr(world, name)(**copy.deepcopy(arguments))
+            finally:
+                if crash:
+                    raise Crash(operation)
+
+        return call
+
+
+def refused(operation: str, message: str, code: str = "ValidationException") -> ClientError:
+    return ClientError({"Error": {"Code": code, "Message": message}}, operation)
