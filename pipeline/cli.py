@@ -7,7 +7,7 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -37,13 +37,13 @@ def definition() -> None:
 
 @app.command("sample-data")
 def sample_data(
-    destination: Annotated[Path, typer.Argument(help="The zip to write.")] = Path("sample.zip"),
+    folder: Annotated[Path, typer.Argument(help="Where to write sample-dogs.zip.")] = Path("."),
     as_json: JsonOption = False,
 ) -> None:
     """Draw a small picture set (deterministic, a few broken files among them)."""
     from pipeline.sample_data import draw_sample_data
 
-    path = draw_sample_data(destination)
+    path = draw_sample_data(folder)
     _tell({"path": str(path)}, as_json, f"{path} ({path.stat().st_size:,} bytes)")
 
 
@@ -213,10 +213,20 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        typer.secho(error.headline, fg="red", err=True, bold=True)
-        if error.way_out:
-            typer.echo(error.way_out, err=True)
-        sys.exit(2)
+        fail(error.headline, error.way_out)
+    except Exception as error:
+        # By name: importing botocore here would slow down --help.
+        if not any(base.__module__ == "botocore.exceptions" for base in type(error).__mro__):
+            raise
+        fail(f"AWS refused: {error}", "Check the name, the permissions of who you are, and AWS_ENDPOINT_URL.")
+
+
+def fail(headline: str, way_out: str) -> NoReturn:
+    """Say what is wrong and what to do, and end with code 2."""
+    typer.secho(headline, fg="red", err=True, bold=True)
+    if way_out:
+        typer.echo(way_out, err=True)
+    sys.exit(2)
 
 
 def _connect(aws: bool) -> Any:

@@ -1,5 +1,6 @@
 """What a person sees while an execution runs: a live table on a terminal, one line per change elsewhere."""
 
+import logging
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ DETAIL_SECONDS = 1.0  # log lines and tuning counts are asked for less often tha
 STYLES = {"Succeeded": "green", "Executing": "cyan", "Starting": "cyan", "Failed": "bold red", "Stopped": "yellow"}
 
 console = Console(stderr=True, highlight=False)
+logging.getLogger("botocore").setLevel(logging.WARNING)  # the SDK turns INFO on for everybody
 
 
 @contextmanager

@@ -45,7 +45,7 @@ def _function(cloud: Cloud, name: str, *, timeout: int, memory: int, environment
         functions.create_function(
             FunctionName=full_name,
             Runtime="python3.12",
-            Handler="handler.handler",
+            Handler="handler.lambda_handler",
             Role=cloud.settings.role(name),
             Code={"ZipFile": code},
             Timeout=timeout,

@@ -77,8 +77,8 @@ def _sample(say: Callable[..., None]) -> str:
     from pipeline.cloud import state_dir
     from pipeline.sample_data import draw_sample_data
 
-    path = state_dir() / "sample.zip"
+    path = state_dir() / "sample-dogs.zip"
     if not path.exists():
         say("No DATA given: drawing a small picture set.")
-        draw_sample_data(path)
+        draw_sample_data(state_dir())
     return str(path)

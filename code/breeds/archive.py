@@ -1,0 +1,239 @@
+"""The raw data set as a list of files that can be read one by one: a folder, a zip or a tar, never unpacked to disk."""
+
+import functools
+import gzip
+import os
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from breeds.container import InputError
+from breeds.images import Rejected
+from breeds.manifest import Quarantined
+
+ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
+MAX_FILE_BYTES = 256 * 2**20
+MAX_TOTAL_BYTES = 200 * 2**30
+MAX_RATIO = 200  # photos hardly compress; only a bomb expands like this
+RATIO_MATTERS_ABOVE = 2**28
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """The files of a data set. `sizes`: bytes by relative path, `/`-separated; it can be sent to other processes."""
+
+    kind: str
+    location: Path
+    sizes: dict[str, int]
+    offsets: dict[str, int]
+    directories: frozenset[str]
+    left_out: tuple[Quarantined, ...]
+
+    def read(self, path: str) -> bytes:
+        """One file's bytes. Raises Rejected where it is too large or its bytes are damaged."""
+        if self.sizes[path] > MAX_FILE_BYTES:
+            raise Rejected(f"too large: {self.sizes[path] / 2**20:.0f} MiB, the limit is {MAX_FILE_BYTES // 2**20}")
+        try:
+            return self._read(path)
+        except (OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+            raise Rejected(f"unreadable: {error}") from error
+
+    def _read(self, path: str) -> bytes:
+        if self.kind == "zip":
+            return _open_zip(self.location, os.getpid()).read(path)
+        if self.kind == "tar":
+            file = _open_file(self.location, os.getpid())
+            file.seek(self.offsets[path])
+            return file.read(self.sizes[path])
+        return (self.location / path).read_bytes()
+
+
+@functools.cache
+def _open_zip(path: Path, pid: int) -> zipfile.ZipFile:
+    """One handle per process: a forked worker would otherwise move its parent's file position."""
+    return zipfile.ZipFile(path)
+
+
+@functools.cache
+def _open_file(path: Path, pid: int):
+    return path.open("rb")
+
+
+def open_source(location: Path, scratch: Path) -> Source:
+    """The data set in `location`: an archive, a directory with exactly one archive, or a folder tree.
+
+    A compressed tar is expanded into `scratch` first, since it cannot be read out of order. Raises InputError for a
+    missing path, several archives, an unreadable or encrypted archive, member names that lead outside, a bomb.
+    """
+    if not location.exists():
+        raise InputError(f"The input {location} does not exist.", "Give a zip, a tar or a folder of class folders.")
+    if location.is_file():
+        if not _is_archive(location):
+            raise InputError(
+                f"{location.name} is neither a folder nor an archive.", f"Use {', '.join(ARCHIVE_SUFFIXES)}."
+            )
+        return _open_archive(location, scratch)
+    visible = [path for path in sorted(location.iterdir()) if not is_ignored(path.name)]
+    archives = [path for path in visible if path.is_file() and _is_archive(path)]
+    if not archives:
+        return _open_folder(location)
+    if len(archives) > 1 or any(path.is_dir() for path in visible):
+        names = ", ".join(path.name for path in visible[:6])
+        raise InputError(f"{location} holds more than one data set: {names}.", "Leave one archive, or only folders.")
+    return _open_archive(archives[0], scratch)
+
+
+def is_ignored(path: str) -> bool:
+    """Files that operating systems leave behind; they are no part of the data set."""
+    parts = PurePosixPath(path).parts
+    return any(part.startswith(".") or part == "__MACOSX" for part in parts) or (
+        bool(parts) and parts[-1].lower() in ("thumbs.db", "desktop.ini")
+    )
+
+
+def _is_archive(path: Path) -> bool:
+    return path.name.lower().endswith(ARCHIVE_SUFFIXES)
+
+
+def _open_archive(path: Path, scratch: Path) -> Source:
+    try:
+        if path.name.lower().endswith(".zip"):
+            return _open_zip_source(path)
+        if path.name.lower().endswith((".gz", ".tgz")):
+            path = _expand(path, scratch)
+        return _open_tar_source(path)
+    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, NotImplementedError) as error:
+        raise InputError(
+            f"The archive {path.name} cannot be read ({error}).",
+            "It may be cut off or not an archive: upload it again.",
+        ) from error
+
+
+def _open_zip_source(path: Path) -> Source:
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+    _check_names(path, (member.filename for member in members))
+    _check_total(path, sum(member.file_size for member in members))
+    if any(member.flag_bits & 0x1 for member in members):
+        raise InputError(f"The archive {path.name} is encrypted.", "Make it again without a password.")
+    listing = _Listing()
+    for member in members:
+        if member.is_dir():
+            listing.add_directory(member.filename)
+        elif (member.external_attr >> 16) & 0o170000 == 0o120000:
+            listing.leave_out(member.filename, "link: only files are read")
+        else:
+            listing.add_file(member.filename, member.file_size)
+    return listing.source("zip", path)
+
+
+def _open_tar_source(path: Path) -> Source:
+    with tarfile.open(path, "r:") as archive:
+        members = archive.getmembers()
+        end = archive.offset
+    _check_ends_properly(path, end)
+    _check_names(path, (member.name for member in members))
+    listing = _Listing()
+    for member in members:
+        if member.isdir():
+            listing.add_directory(member.name)
+        elif member.isreg() and not member.issparse():
+            listing.add_file(member.name, member.size, member.offset_data)
+        else:
+            listing.leave_out(member.name, "link or device: only files are read")
+    return listing.source("tar", path)
+
+
+def _check_ends_properly(path: Path, end: int) -> None:
+    """A tar ends with zero blocks; tarfile takes one that was cut off between or within members for a shorter one."""
+    with path.open("rb") as file:
+        file.seek(end)
+        if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+            raise tarfile.ReadError("it ends in the middle")
+
+
+def _open_folder(root: Path) -> Source:
+    listing = _Listing()
+    for folder, subfolders, files in os.walk(root):
+        here = Path(folder).relative_to(root).as_posix().removeprefix(".")
+        for name in sorted(subfolders + files):
+            path = f"{here}/{name}".lstrip("/")
+            full = root / path
+            if full.is_symlink():
+                listing.leave_out(path, "link: only files are read")
+            elif full.is_dir():
+                listing.add_directory(path)
+            elif full.is_file():
+                listing.add_file(path, full.stat().st_size)
+            else:
+                listing.leave_out(path, "device or socket: only files are read")
+    return listing.source("folder", root)
+
+
+class _Listing:
+    """Collects an archive's members."""
+
+    def __init__(self) -> None:
+        self.sizes: dict[str, int] = {}
+        self.offsets: dict[str, int] = {}
+        self.directories: set[str] = set()
+        self.left_out: list[Quarantined] = []
+
+    def add_file(self, path: str, size: int, offset: int = 0) -> None:
+        if is_ignored(path):
+            return
+        if path in self.sizes:
+            self.leave_out(path, "in the archive twice: the first one is used")
+            return
+        self.sizes[path], self.offsets[path] = size, offset
+
+    def add_directory(self, path: str) -> None:
+        if not is_ignored(path):
+            self.directories.add(path.rstrip("/"))
+
+    def leave_out(self, path: str, reason: str) -> None:
+        if not is_ignored(path):
+            self.left_out.append(Quarantined(path, reason))
+
+    def source(self, kind: str, location: Path) -> Source:
+        return Source(
+            kind=kind,
+            location=location,
+            sizes=self.sizes,
+            offsets=self.offsets,
+            directories=frozenset(self.directories),
+            left_out=tuple(self.left_out),
+        )
+
+
+def _check_names(path: Path, names: Iterable[str]) -> None:
+    """Nothing is unpacked, so such a name could do no harm here; but who made it meant harm elsewhere."""
+    for name in names:
+        if name.startswith(("/", "\\")) or ".." in name.replace("\\", "/").split("/") or name[1:2] == ":":
+            raise InputError(
+                f"The archive {path.name} holds {name!r}, which leads outside the archive.",
+                "Do not use this archive; make a new one from the images.",
+            )
+
+
+def _check_total(path: Path, expanded: int) -> None:
+    packed = path.stat().st_size
+    if expanded > MAX_TOTAL_BYTES or (expanded > RATIO_MATTERS_ABOVE and expanded > MAX_RATIO * packed):
+        raise InputError(
+            f"The archive {path.name} ({packed / 2**20:.1f} MiB) expands to {expanded / 2**30:.1f} GiB or more.",
+            f"The limits are {MAX_TOTAL_BYTES // 2**30} GiB and {MAX_RATIO} times its size.",
+        )
+
+
+def _expand(path: Path, scratch: Path) -> Path:
+    target = scratch / "expanded.tar"
+    written = 0
+    with gzip.open(path) as packed, target.open("wb") as expanded:
+        while block := packed.read(2**20):
+            written += len(block)
+            _check_total(path, written)
+            expanded.write(block)
+    return target

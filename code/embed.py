@@ -1,0 +1,143 @@
+"""Embed step: the frozen backbone once over every image; train images in several augmented views.
+
+    python code/embed.py --prepared DIR --weights DIR --output DIR --backbone resnet50
+
+File formats: docs/formats.md (prepared, weights, features).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
+
+import numpy as np
+from breeds import backbones, container, features, images, manifest, shards
+from breeds.container import Hosts, InputError
+from breeds.embedding import Embedder, choose_embedder, map_in_threads
+from breeds.features import Features
+from breeds.manifest import SPLITS, Manifest
+from breeds.outputs import staged
+from breeds.views import make_views
+
+SAMPLE = 16  # images on which bf16 is compared with fp32
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What one run of Embed is asked to do."""
+
+    prepared: Path
+    weights: Path
+    output: Path
+    backbone: str
+    image_size: int
+    views: int
+    seed: int
+    batch_size: int | None
+
+    def __post_init__(self) -> None:
+        if not 32 <= self.image_size <= 1024:
+            raise InputError(f"image-size {self.image_size} is out of bounds.", "Use 32 to 1024 pixels.")
+        if not 1 <= self.views <= 32:
+            raise InputError(f"views {self.views} is out of bounds.", "Use 1 (no augmentation) to 32.")
+        if self.batch_size is not None and self.batch_size < 1:
+            raise InputError(f"batch-size {self.batch_size} is out of bounds.", "Use 1 or more.")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    settings = _parse(arguments)
+    hosts = container.hosts()
+    whole = manifest.load(settings.prepared)
+    network, _ = backbones.build_backbone(settings.backbone, settings.weights)
+    embedder = choose_embedder(network, _sample(settings))
+    with staged(settings.output) as staging:
+        for split in SPLITS:
+            features.save(staging, split, hosts.current, embed_split(split, whole, embedder, settings, hosts))
+        features.save_info(staging, _info(settings, whole, embedder.precision))
+
+
+def embed_split(split: str, whole: Manifest, embedder: Embedder, settings: Settings, hosts: Hosts) -> Features:
+    """This host's shards of a split: features float16 [views, n, feature_dim], one view unless the split is train.
+
+    Raises InputError for shards the manifest does not know and for features that float16 cannot hold.
+    """
+    views = settings.views if split == "train" else 1
+    labels = whole.labels(split)
+    mine = shards.shard_paths(settings.prepared, split)[hosts.index :: hosts.count]
+    progress = container.Progress(f"embedding {split}, {views} views", sum(map(shards.count, mine)))
+    keys: list[str] = []
+    parts = [np.empty((views, 0, backbones.BACKBONES[settings.backbone].feature_dim), np.float16)]
+
+    def embed(batch: list[tuple[str, bytes]]) -> np.ndarray:
+        pixels = [make_views(jpeg, key, views, settings.image_size, settings.seed) for key, jpeg in batch]
+        return embedder(np.stack(list(chain(*pixels)))).reshape(len(batch), views, -1).transpose(1, 0, 2)
+
+    images_per_batch = max(1, (settings.batch_size or embedder.batch_size) // views)
+    for batch, found in map_in_threads(embed, _batches(mine, images_per_batch)):
+        keys += [key for key, _ in batch]
+        parts.append(found)
+        progress.step(len(batch))
+    progress.finish()
+    joined = np.concatenate(parts, axis=1)
+    _check(settings, split, keys, labels, joined)
+    return Features(joined, np.array([labels[key] for key in keys], np.int64), keys)
+
+
+def _check(settings: Settings, split: str, keys: list[str], labels: dict[str, int], found: np.ndarray) -> None:
+    unknown = next((key for key in keys if key not in labels), None)
+    if unknown:
+        raise InputError(f"The {split} shards hold {unknown}, which no manifest lists.", "Run the Prepare step again.")
+    if not np.isfinite(found).all():
+        raise InputError(
+            f"The features of {settings.backbone} are too large for float16.",
+            "The weights do not suit ImageNet-normalised images: check the weights file.",
+        )
+
+
+def _batches(paths: list[Path], size: int) -> Iterator[list[tuple[str, bytes]]]:
+    items = chain.from_iterable(shards.read_shard(path) for path in paths)
+    while batch := list(islice(items, size)):
+        yield batch
+
+
+def _sample(settings: Settings) -> np.ndarray:
+    """Center views of the first train images, whichever host this is: all hosts must choose the same precision."""
+    paths = shards.shard_paths(settings.prepared, "train")
+    if not paths:
+        raise InputError(f"{settings.prepared} holds a manifest but no train shards.", "Run the Prepare step again.")
+    first = next(_batches(paths, SAMPLE))
+    return np.stack([images.center_view(shards.decode(jpeg), settings.image_size) for _, jpeg in first])
+
+
+def _info(settings: Settings, whole: Manifest, precision: str) -> dict:
+    return {
+        "backbone": settings.backbone,
+        "feature_dim": backbones.BACKBONES[settings.backbone].feature_dim,
+        "image_size": settings.image_size,
+        "views": settings.views,
+        "seed": settings.seed,
+        "classes": list(whole.classes),
+        "weights_sha256": backbones.weights_fingerprint(settings.weights),
+        "precision": precision,
+        "resize": images.resize_for(settings.image_size),
+        "mean": list(images.MEAN),
+        "std": list(images.STD),
+        "counts": {split: len(whole.images[split]) for split in SPLITS},
+    }
+
+
+def _parse(arguments: list[str] | None) -> Settings:
+    parser = container.ArgumentParser(description=__doc__)
+    parser.add_argument("--prepared", type=Path, default=Path("/opt/ml/processing/input/prepared"))
+    parser.add_argument("--weights", type=Path, default=Path("/opt/ml/processing/input/weights"))
+    parser.add_argument("--output", type=Path, default=Path("/opt/ml/processing/output/features"))
+    parser.add_argument("--backbone", default="resnet50", help=", ".join(backbones.BACKBONES))
+    parser.add_argument("--image-size", type=int, default=224, help="pixels")
+    parser.add_argument("--views", type=int, default=4, help="of each train image; the first is the center crop")
+    parser.add_argument("--seed", type=int, default=7, help="of the augmented views")
+    parser.add_argument("--batch-size", type=int, help="views per forward pass (8 on a CPU, 64 on a GPU)")
+    return Settings(**vars(parser.parse_args(arguments)))
+
+
+if __name__ == "__main__":
+    container.run(main)
