@@ -31,7 +31,7 @@ class Context:
 
         return dispatch(self, service, operation, request)
 
-    def spawn(self, name: str, work: Callable[..., None], *args: Any) -> threading.Thread:
+    def spawn(self, name: str, work: Callable[..., object], *args: Any) -> threading.Thread:
         """Run `work` in the background; an error in it goes to the server's log, with its traceback."""
 
         def guarded() -> None:

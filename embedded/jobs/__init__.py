@@ -1,0 +1,1 @@
+"""A container's contract, kept by processes of this machine."""
