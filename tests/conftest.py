@@ -1,9 +1,15 @@
-"""What every test may rely on: no credentials of the user's, no network but loopback."""
+"""What every test may rely on: no credentials of the user's, no network but loopback, and an embedded SageMaker."""
 
 import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
+import boto3
 import pytest
 import pytest_socket
+
+from embedded import lifecycle
 
 for name in [n for n in os.environ if n.startswith("AWS_")]:
     del os.environ[name]
@@ -21,3 +27,29 @@ os.environ.update(
 def _only_loopback():
     """A connection to any other address than this machine's fails the test."""
     pytest_socket.socket_allow_hosts(["127.0.0.1", "localhost", "::1"], allow_unix_socket=True)
+
+
+@pytest.fixture(scope="module")
+def state_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The state directory of this module's server."""
+    return tmp_path_factory.mktemp("state")
+
+
+@pytest.fixture(scope="module")
+def server(state_dir: Path) -> Iterator[lifecycle.Running]:
+    """A real server process, shared by the tests of a module."""
+    yield lifecycle.ensure(state_dir)
+    lifecycle.stop(state_dir)
+
+
+@pytest.fixture(scope="module")
+def client(server: lifecycle.Running) -> Callable[[str], Any]:
+    """client("sagemaker") -> an unmodified boto3 client of the server."""
+    made: dict[str, Any] = {}
+
+    def get(service: str) -> Any:
+        if service not in made:
+            made[service] = boto3.client(service, endpoint_url=server.url, region_name="us-east-1")
+        return made[service]
+
+    return get

@@ -66,14 +66,15 @@ def command(hyperparameters: dict[str, Any], hosts: list[str], host: str, port: 
     """The command that runs the user's script on `host`; cwd is /opt/ml/code.
 
     With sagemaker_torch_distributed_enabled it is torchrun with one process for each GPU, or one where there is none.
+    A single process is started without torchrun, which would only import torch once more to start one process.
     """
     program = [f"{CODE}/{hyperparameters['sagemaker_program']}", *user_arguments(user_hyperparameters(hyperparameters))]
-    if not wants_torchrun(hyperparameters):
+    per_host = max(1, num_gpus())
+    if not wants_torchrun(hyperparameters) or len(hosts) * per_host == 1:
         return ["python3", *program]
     rendezvous = ["--master_addr", MASTER_ADDRESS, "--master_port", str(port), "--node_rank", str(hosts.index(host))]
-    per_host = str(max(1, num_gpus()))
     return [
-        *["python3", "-m", "torch.distributed.run", "--nnodes", str(len(hosts)), "--nproc_per_node", per_host],
+        *["python3", "-m", "torch.distributed.run", "--nnodes", str(len(hosts)), "--nproc_per_node", str(per_host)],
         *rendezvous,
         *program,
     ]

@@ -1,12 +1,11 @@
-"""An embedded SageMaker for a test: in this process for speed (`context`), or as a real server (`server`)."""
+"""An embedded SageMaker in this process, for speed; `server` and `client` (tests/conftest.py) are a real one."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
-import boto3
 import pytest
 
-from embedded import lifecycle, services
+from embedded import services
 from embedded.context import Context
 from embedded.store import Store
 
@@ -21,17 +20,3 @@ def context(tmp_path: Path) -> Iterator[Context]:
     for hook in services.STOP_HOOKS:
         hook(made)
     made.store.close()
-
-
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[lifecycle.Running]:
-    """A real server process, shared by the tests of a run."""
-    state_dir = tmp_path_factory.mktemp("embedded")
-    yield lifecycle.ensure(state_dir)
-    lifecycle.stop(state_dir)
-
-
-@pytest.fixture
-def client(server: lifecycle.Running):
-    """client("sagemaker") -> an unmodified boto3 client of the server."""
-    return lambda service: boto3.client(service, endpoint_url=server.url, region_name="us-east-1")

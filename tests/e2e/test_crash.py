@@ -1,0 +1,74 @@
+"""The server is killed in the middle of training; a new one goes on where it stopped."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import boto3
+import psutil
+import pytest
+
+from embedded import lifecycle
+from tests.e2e.commands import last_json, pawline, pawline_in_background
+
+FAST = ["MaxTuningJobs=2", "MaxParallelTuningJobs=2", "AccuracyThreshold=0"]
+
+
+@pytest.fixture
+def state_dir(tmp_path: Path):
+    yield tmp_path
+    lifecycle.stop(tmp_path)
+
+
+def steps_of(sagemaker, arn: str) -> dict[str, dict]:
+    listed = sagemaker.list_pipeline_execution_steps(PipelineExecutionArn=arn)["PipelineExecutionSteps"]
+    return {entry["StepName"]: entry for entry in listed}
+
+
+def job_of(step: dict) -> str:
+    (kind,) = step["Metadata"]
+    return step["Metadata"][kind]["Arn"]
+
+
+def sagemaker_of(running: lifecycle.Running):
+    return boto3.client("sagemaker", endpoint_url=running.url, region_name="us-east-1")
+
+
+def wait_until_training(sagemaker) -> tuple[str, dict[str, dict]]:
+    """(the newest execution's ARN, its steps) as soon as its training job runs."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        found = []
+        if sagemaker.list_pipelines()["PipelineSummaries"]:
+            found = sagemaker.list_pipeline_executions(PipelineName="pawline")["PipelineExecutionSummaries"]
+        steps = steps_of(sagemaker, found[0]["PipelineExecutionArn"]) if found else {}
+        if "Train" in steps and steps["Train"]["StepStatus"] == "Executing":
+            return found[0]["PipelineExecutionArn"], steps
+        time.sleep(0.02)
+    raise AssertionError(f"training never began: {steps}")
+
+
+def test_a_killed_server_loses_nothing_that_was_finished(state_dir):
+    running = lifecycle.ensure(state_dir)
+    with_many_epochs = pawline_in_background(state_dir, "run", "--json", *FAST, "Epochs=400")
+    arn, before = wait_until_training(sagemaker_of(running))
+    os.kill(running.pid, signal.SIGKILL)
+    with_many_epochs.wait(60)
+
+    running = lifecycle.ensure(state_dir)
+    sagemaker = sagemaker_of(running)
+    execution = sagemaker.describe_pipeline_execution(PipelineExecutionArn=arn)
+    assert execution["PipelineExecutionStatus"] == "Failed"
+    assert "stopped" in execution["FailureReason"]
+    assert not [
+        p for p in psutil.process_iter(["cmdline"]) if str(state_dir / "jobs") in " ".join(p.info["cmdline"] or [])
+    ]
+
+    retried = pawline(state_dir, "retry", arn, "--json")
+    assert retried.returncode == 0, retried.stderr
+    assert last_json(retried)["model_package_arn"]
+    after = steps_of(sagemaker, arn)
+    for name in ("Prepare", "Embed", "Tune"):
+        assert job_of(after[name]) == job_of(before[name]), f"{name} ran again"
+    assert job_of(after["Train"]) != job_of(before["Train"])
