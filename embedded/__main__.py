@@ -11,8 +11,9 @@ from typing import NoReturn
 from werkzeug.serving import make_server
 
 from embedded import lifecycle, services
+from embedded.connection import Handler
 from embedded.context import Context
-from embedded.server import Application, Handler
+from embedded.server import Application
 from embedded.store import NewerState, Store
 
 

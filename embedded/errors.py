@@ -10,15 +10,19 @@ AwsError                      anything a client sees as botocore's ClientError
 
 
 class AwsError(Exception):
-    """An AWS error code with its message and HTTP status, raised by an operation and sent to the client as it is."""
+    """An AWS error code with its message and HTTP status, raised by an operation and sent to the client as it is.
+
+    `members`: what else the error's shape has, as ModelError has OriginalStatusCode.
+    """
 
     status = 400
 
-    def __init__(self, code: str, message: str, status: int | None = None):
+    def __init__(self, code: str, message: str, status: int | None = None, members: dict | None = None):
         super().__init__(f"{code}: {message}")
         self.code = code
         self.message = message
         self.status = status or type(self).status
+        self.members = members or {}
 
 
 class _NamedByClass(AwsError):

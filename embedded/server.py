@@ -3,6 +3,7 @@
 Services with operations in `services/` answer here; S3 has its own REST handler; whatever nobody answers goes to moto.
 """
 
+import io
 import re
 import threading
 import traceback
@@ -10,7 +11,6 @@ from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import parse_qs
 
-from werkzeug.serving import WSGIRequestHandler
 from werkzeug.wrappers import Request, Response
 
 from embedded import VERSION, aws, services, wire
@@ -21,18 +21,8 @@ HEALTH_PATH = "/_embedded/health"
 STOP_PATH = "/_embedded/stop"
 
 SERVICE_BY_SIGNING_NAME = {"monitoring": "cloudwatch"}
+OURS_ALONE = ("sagemaker", "sagemaker-runtime", "lambda", "application-autoscaling")  # moto knows none of what is here
 UNSIGNED = "s3"  # a request without a signature is a presigned or public S3 request
-
-
-class Handler(WSGIRequestHandler):
-    """HTTP/1.1 with one write per answer: without these two settings keep-alive clients wait 40 ms for each."""
-
-    disable_nagle_algorithm = True
-    wbufsize = -1
-    protocol_version = "HTTP/1.1"
-
-    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """Quiet: the jobs' logs are what people read."""
 
 
 class Application:
@@ -59,6 +49,7 @@ class Application:
             response = self._answer(service, request)
             if response is not None:
                 return response(environ, start_response)
+        environ["wsgi.input"] = io.BytesIO(request.get_data())  # the body may have been read to see what is asked
         return self._moto_app()(environ, start_response)
 
     def _answer(self, service: str, request: Request) -> Response | None:
@@ -68,7 +59,7 @@ class Application:
                 operation, parameters = wire.parse_json(service, request)
             else:
                 operation, parameters = wire.parse_rest(service, request)
-            if (service, operation) not in services.OPERATIONS and service not in ("sagemaker", "sagemaker-runtime"):
+            if (service, operation) not in services.OPERATIONS and service not in OURS_ALONE:
                 return None
             return wire.answer(service, operation, services.dispatch(self.context, service, operation, parameters))
         except AwsError as problem:

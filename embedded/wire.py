@@ -51,7 +51,8 @@ def answer(service: str, operation: str, body: dict) -> Response:
 
 def error(problem: AwsError) -> Response:
     """The HTTP response for an error, as both JSON protocols expect it."""
-    text = json.dumps({"__type": problem.code, "message": problem.message, "Message": problem.message})
+    said = {"__type": problem.code, "message": problem.message, "Message": problem.message}
+    text = json.dumps(said | problem.members)
     headers = {"X-Amzn-ErrorType": problem.code}
     return Response(text, problem.status, headers, content_type="application/x-amz-json-1.1")
 

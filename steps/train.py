@@ -7,11 +7,16 @@ from sagemaker.mlops.workflow.steps import StepTypeEnum
 from steps.base import RequestStep, Site, as_text, channel, script_mode
 from steps.tune import METRICS
 
-# What the Debugger rules need, and no more: losses at every step, gradients and ReLU inputs now and then.
+# What the Debugger rules need, and no more: losses at every step; gradients and ReLU inputs in the first ten steps,
+# which tell how the weights were initialised, then rarely. ReLU inputs in training only.
+SPARSE = {"train.save_interval": "50", "train.save_steps": "0,1,2,3,4,5,6,7,8,9"}
 COLLECTIONS = [
     {"CollectionName": "losses", "CollectionParameters": {"train.save_interval": "1", "eval.save_interval": "1"}},
-    {"CollectionName": "gradients", "CollectionParameters": {"train.save_interval": "10"}},
-    {"CollectionName": "relu_input", "CollectionParameters": {"train.save_interval": "10"}},
+    {"CollectionName": "gradients", "CollectionParameters": SPARSE},
+    {
+        "CollectionName": "relu_input",
+        "CollectionParameters": {**SPARSE, "include_regex": ".*relu_input", "eval.start_step": "1000000000"},
+    },
 ]
 
 

@@ -49,6 +49,9 @@ class Answer:
     headers: Mapping[str, str]
     body: bytes
 
+    def header(self, wanted: str) -> str | None:
+        return next((value for name, value in self.headers.items() if name.lower() == wanted.lower()), None)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Served:
@@ -136,8 +139,9 @@ class Instance:
             connection, reused = self._connection()
             try:
                 connection.request("POST", "/invocations", body, dict(headers))
+                _acknowledge_at_once(connection.sock)
                 response = connection.getresponse()
-                answer = Answer(response.status, response.headers, response.read())
+                answer = Answer(response.status, dict(response.headers), response.read())
             except TimeoutError:
                 connection.close()
                 raise
@@ -213,6 +217,12 @@ class Instance:
             idle, self._idle = self._idle, []
         for connection in idle:
             connection.close()
+
+
+def _acknowledge_at_once(connection: socket.socket) -> None:
+    """A server that sends headers and body apart, with Nagle's algorithm on, waits 40 ms for an ordinary one."""
+    if hasattr(socket, "TCP_QUICKACK"):
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
 
 def _free_port() -> int:

@@ -255,7 +255,8 @@ class Pool:
         worker.log(f"END RequestId: {request_id}")
         worker.log(
             f"REPORT RequestId: {request_id}\tDuration: {milliseconds:.2f} ms"
-            f"\tBilled Duration: {int(milliseconds) + 1} ms\tMemory Size: {worker.function.memory} MB\tMax Memory Used: {rss} MB{init}"
+            f"\tBilled Duration: {int(milliseconds) + 1} ms"
+            f"\tMemory Size: {worker.function.memory} MB\tMax Memory Used: {rss} MB{init}"
         )
 
 

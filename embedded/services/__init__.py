@@ -4,7 +4,7 @@ must happen when the server starts or stops with @on_start and @on_stop."""
 import importlib
 import pkgutil
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from embedded import aws
 from embedded.errors import AwsError
@@ -13,16 +13,17 @@ if TYPE_CHECKING:
     from embedded.context import Context
 
 Handler = Callable[["Context", dict], dict | None]
+Registered = TypeVar("Registered", bound=Handler)
 
 OPERATIONS: dict[tuple[str, str], Handler] = {}
 START_HOOKS: list[Callable[["Context"], None]] = []
 STOP_HOOKS: list[Callable[["Context"], None]] = []
 
 
-def operation(service: str, name: str) -> Callable[[Handler], Handler]:
+def operation(service: str, name: str) -> Callable[[Registered], Registered]:
     """Register the function that answers an operation: (context, checked request) -> answer, or AwsError."""
 
-    def register(handler: Handler) -> Handler:
+    def register(handler: Registered) -> Registered:
         OPERATIONS[service, name] = handler
         return handler
 

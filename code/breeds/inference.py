@@ -1,0 +1,111 @@
+"""The trained classifier as evaluation and the endpoint use it: one way from an image to breeds."""
+
+import json
+import pickle
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+
+from breeds import backbones, images
+from breeds.container import InputError
+from breeds.embedding import choose_embedder
+from breeds.model import Classifier, Head
+
+
+@dataclass(frozen=True)
+class Prediction:
+    breed: str
+    probability: float
+
+
+class Predictor:
+    """A model directory (docs/formats.md, model.tar.gz) ready to answer; safe to call from several threads.
+
+    The backbone runs as it did when the features were embedded: bfloat16 where the hardware has it and it agrees.
+    """
+
+    def __init__(self, model: Classifier, info: dict[str, Any], device: torch.device):
+        self.info = info
+        self.classes: list[str] = info["classes"]
+        self.image_size: int = info["preprocessing"]["image_size"]
+        self._embedder = choose_embedder(model.backbone, smooth_noise(self.image_size))
+        self._head = model.head.eval().to(device)
+        self._device = device
+
+    def view(self, image: Image.Image) -> np.ndarray:
+        """uint8 [image_size, image_size, 3], cut as embedding cut it."""
+        return images.center_view(image, self.image_size)
+
+    @torch.inference_mode()
+    def probabilities(self, views: np.ndarray) -> np.ndarray:
+        """uint8 [n, image_size, image_size, 3] -> float32 [n, num_classes]."""
+        features = torch.from_numpy(self._embedder(views)).to(self._device)
+        return self._head.probabilities(features.float()).cpu().numpy()
+
+    def predict(self, image: Image.Image, top: int = 5) -> list[Prediction]:
+        """The `top` most probable breeds of one image, most probable first."""
+        probabilities = self.probabilities(np.stack([self.view(image)]))[0]
+        best = np.argsort(-probabilities, kind="stable")[:top]
+        return [Prediction(self.classes[i], float(probabilities[i])) for i in best]
+
+    def warm_up(self) -> None:
+        """One prediction, so that the first request does not pay for it."""
+        self.probabilities(np.zeros((1, self.image_size, self.image_size, 3), dtype=np.uint8))
+
+
+def smooth_noise(size: int, count: int = 4) -> np.ndarray:
+    """uint8 [count, size, size, 3], the same each time: coarse to fine noise, in place of photos to compare on."""
+    random = np.random.default_rng(0)
+    layers = [random.normal(size=(count, cells, cells, 3)).astype(np.float32) for cells in (3, 6, 12, 24, 48)]
+    scaled = [nn.functional.interpolate(torch.from_numpy(x).permute(0, 3, 1, 2), size, mode="bilinear") for x in layers]
+    return (128 + 40 * sum(scaled)).clamp(0, 255).byte().permute(0, 2, 3, 1).contiguous().numpy()
+
+
+def load(directory: Path) -> Predictor:
+    """The predictor of a model directory. Raises InputError where a file is missing, damaged or not whole."""
+    info = load_info(directory)
+    if info.get("head_only"):
+        raise InputError(
+            f"{directory} holds a head without its backbone: a tuning trial.", "Serve what the Train step made."
+        )
+    # Loading into an empty shell skips the random weights that would be overwritten anyway.
+    with torch.device("meta"):
+        backbone, feature_dim = backbones.architecture(info["backbone"])
+        hidden_width = info["hyperparameters"]["hidden_width"]
+        classifier = Classifier(backbone, Head(feature_dim, hidden_width, len(info["classes"])))
+    try:
+        state = torch.load(directory / "model.pth", map_location="cpu", weights_only=True)
+        classifier.load_state_dict(state, assign=True)
+    except (RuntimeError, OSError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise InputError(f"{directory / 'model.pth'} cannot be used: {reason}", "Train the model again.") from None
+    return Predictor(classifier, info, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+def load_info(directory: Path) -> dict[str, Any]:
+    """model.json. Raises InputError where it is missing or of another format."""
+    path = directory / "model.json"
+    try:
+        info = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{directory} holds no model: {error}.", "Give the content of a model.tar.gz.") from None
+    if info.get("format") != 1:
+        raise InputError(f"{path} has format {info.get('format')}; this code reads format 1.", "Train the model again.")
+    return info
+
+
+def unpack(archive: Path, directory: Path) -> None:
+    """Unpack a model.tar.gz; links, devices and paths that lead outside are refused. Raises InputError."""
+    try:
+        with tarfile.open(archive, "r:gz") as tar:
+            tar.extractall(directory, filter="data")
+    except (tarfile.TarError, OSError, EOFError) as error:
+        raise InputError(
+            f"{archive} cannot be unpacked: {error}.", "Give the model.tar.gz of a training job."
+        ) from None

@@ -1,0 +1,144 @@
+"""Metrics as exact sums over exact counts, and the lines SageMaker's metric definitions match.
+
+A mean of batch means is wrong whenever the last batch is smaller; sums are right, and add up across ranks.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from torch import Tensor
+
+
+@dataclass
+class Sums:
+    """Summed loss, number of correct predictions and number of samples, over any number of batches."""
+
+    loss: float = 0.0
+    correct: int = 0
+    count: int = 0
+
+    def add(self, mean_loss: float, correct: int, count: int) -> None:
+        self.loss += mean_loss * count
+        self.correct += correct
+        self.count += count
+
+    @property
+    def mean_loss(self) -> float:
+        return self.loss / self.count
+
+    @property
+    def accuracy(self) -> float:
+        return self.correct / self.count
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochMetrics:
+    """What one epoch printed; `line()` is what the metric definitions of the training job match."""
+
+    epoch: int
+    train_loss: float
+    train_accuracy: float
+    validation_loss: float
+    validation_accuracy: float
+    seconds: float
+
+    def line(self, prefix: str = "") -> str:
+        return (
+            f"{prefix}epoch={self.epoch} train:loss={self.train_loss:.4f} train:accuracy={self.train_accuracy:.4f} "
+            f"validation:loss={self.validation_loss:.4f} validation:accuracy={self.validation_accuracy:.4f} "
+            f"seconds={self.seconds:.2f}"
+        )
+
+    def as_json(self) -> dict[str, float]:
+        return {
+            "epoch": self.epoch,
+            "train:loss": self.train_loss,
+            "train:accuracy": self.train_accuracy,
+            "validation:loss": self.validation_loss,
+            "validation:accuracy": self.validation_accuracy,
+        }
+
+
+METRIC_NAMES = ("train:loss", "train:accuracy", "validation:loss", "validation:accuracy")
+METRIC_REGEX = "{name}=([0-9.eE+-]+)"
+
+
+def count_correct(logits: Tensor, labels: Tensor) -> int:
+    """Number of rows of logits [n, c] whose largest entry is at labels [n]."""
+    return int((logits.argmax(dim=1) == labels).sum())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """Everything evaluation.json says about predictions on the test set."""
+
+    classes: list[str]
+    num_images: int
+    top1: float
+    top5: float
+    ece: float
+    confusion: np.ndarray
+    precision: np.ndarray
+    recall: np.ndarray
+    f1: np.ndarray
+    support: np.ndarray
+    bins: list[dict[str, float]] = field(default_factory=list)
+
+
+def report(probabilities: np.ndarray, labels: np.ndarray, classes: list[str]) -> Report:
+    """Score probabilities [n, c] against labels int [n].
+
+    Precision, recall and F1 of a class that has no predictions (or no images) are 0, as scikit-learn's
+    zero_division=0. top5 counts a hit among the five largest, or all where there are fewer classes.
+    """
+    predicted = probabilities.argmax(axis=1)
+    num_classes = len(classes)
+    confusion = np.zeros((num_classes, num_classes), dtype=np.int64)
+    np.add.at(confusion, (labels, predicted), 1)
+    hits = confusion.diagonal().astype(np.float64)
+    support, predictions = confusion.sum(axis=1), confusion.sum(axis=0)
+    precision, recall = hits / np.maximum(predictions, 1), hits / np.maximum(support, 1)
+    f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
+    best_five = np.argsort(-probabilities, axis=1, kind="stable")[:, :5]
+    bins = reliability_bins(probabilities.max(axis=1), predicted == labels)
+    return Report(
+        classes=classes,
+        num_images=len(labels),
+        top1=float((predicted == labels).mean()),
+        top5=float((best_five == labels[:, None]).any(axis=1).mean()),
+        ece=float(sum(b["count"] * abs(b["accuracy"] - b["confidence"]) for b in bins) / len(labels)),
+        confusion=confusion,
+        precision=precision,
+        recall=recall,
+        f1=f1,
+        support=support,
+        bins=bins,
+    )
+
+
+def reliability_bins(confidence: np.ndarray, correct: np.ndarray, num_bins: int = 15) -> list[dict[str, float]]:
+    """Equal-width confidence bins (Guo et al. 2017, "On Calibration of Modern Neural Networks"); empty ones left out.
+
+    Each: `low`, `high`, `count`, mean `confidence`, `accuracy`. The expected calibration error is their
+    count-weighted mean |accuracy - confidence|.
+    """
+    index = np.minimum((confidence * num_bins).astype(int), num_bins - 1)
+    bins = []
+    for i in range(num_bins):
+        inside = index == i
+        if inside.any():
+            bins.append(
+                {
+                    "low": i / num_bins,
+                    "high": (i + 1) / num_bins,
+                    "count": int(inside.sum()),
+                    "confidence": float(confidence[inside].mean()),
+                    "accuracy": float(correct[inside].mean()),
+                }
+            )
+    return bins
+
+
+def standard_error(proportion: float, count: int) -> float:
+    """Standard deviation of an accuracy measured on `count` images (binomial)."""
+    return float(np.sqrt(proportion * (1 - proportion) / count))

@@ -1,0 +1,15 @@
+"""Processing: a processing job; its properties are DescribeProcessingJob."""
+
+from embedded.context import Context
+from embedded.engine.steps.base import JobHandler
+
+
+class ProcessingStep(JobHandler):
+    job = "ProcessingJob"
+    kind = "processing-job"
+    metadata_name = "ProcessingJob"
+    cache_keys = ("AppSpecification", "Environment", "ProcessingInputs")
+
+    def outputs(self, context: Context, properties: dict) -> list[str]:
+        outputs = properties.get("ProcessingOutputConfig", {}).get("Outputs", [])
+        return [output["S3Output"]["S3Uri"] for output in outputs if output.get("S3Output", {}).get("S3Uri")]

@@ -1,0 +1,213 @@
+"""train.py: what it learns, prints, writes and refuses."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+from breeds import backbones, features, training
+from breeds.container import InputError
+from breeds.metrics import METRIC_NAMES, METRIC_REGEX
+from breeds.model import Head
+
+GOLDEN_TRAIN = [1.4380, 1.3015, 1.3588]
+GOLDEN_VALIDATION = [1.3884, 1.3818, 1.3817]
+FAST = ("--hidden-width", 16, "--batch-size", 16, "--learning-rate", 0.01)
+
+
+def metrics_in(text: str, name: str) -> list[float]:
+    return [float(value) for value in re.findall(METRIC_REGEX.format(name=name), text)]
+
+
+def saved_head(model_dir) -> tuple[Head, dict]:
+    state = torch.load(model_dir / "model.pth", weights_only=True)
+    info = json.loads((model_dir / "model.json").read_text())
+    head = Head(info["feature_dim"], info["hyperparameters"]["hidden_width"], len(info["classes"]))
+    head.load_state_dict({name.removeprefix("head."): t for name, t in state.items() if name.startswith("head.")})
+    return head.eval(), info
+
+
+def test_the_script_runs_outside_sagemaker_and_each_metric_regex_matches_each_epoch(script, make_features, tmp_path):
+    done = script(
+        "train", "--features", make_features(tmp_path / "f"), "--model-dir", tmp_path / "m", "--epochs", 3, *FAST
+    )
+    assert done.returncode == 0, done.stderr
+    for name in METRIC_NAMES:
+        assert len(metrics_in(done.stdout, name)) == 4  # three epochs and the best one
+    assert done.stdout.splitlines()[-1].startswith("best epoch=")
+    assert metrics_in(done.stdout, "validation:accuracy")[-1] == max(metrics_in(done.stdout, "validation:accuracy"))
+    assert metrics_in(done.stdout, "validation:accuracy")[-1] > 0.9
+
+
+def test_channels_and_quoted_hyperparameters_arrive_as_sagemaker_passes_them(
+    train, make_features, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("SM_CHANNEL_FEATURES", str(make_features(tmp_path / "f")))
+    monkeypatch.setenv("SM_MODEL_DIR", str(tmp_path / "m"))
+    monkeypatch.setenv("SM_HOSTS", '["algo-1"]')
+    train("--epochs", "1", "--batch-size", '"32"', "--learning-rate", "0.003", "--model_dir", "s3://bucket/model")
+    used = json.loads((tmp_path / "m" / "model.json").read_text())["hyperparameters"]
+    assert (used["batch_size"], used["learning_rate"], used["epochs"]) == (32, 0.003, 1)
+
+
+def test_the_losses_on_sixteen_images_stay_what_they_are(train, make_features, tmp_path):
+    data = make_features(tmp_path / "f", num_train=16, num_valid=16, separation=0.5)
+    out = train("--features", data, "--model-dir", tmp_path / "m", "--epochs", 3, *FAST, "--batch-size", 5)
+    print(metrics_in(out, 'train:loss'), metrics_in(out, 'validation:loss'))
+    assert metrics_in(out, "train:loss")[:3] == pytest.approx(GOLDEN_TRAIN, abs=2e-4)
+    assert metrics_in(out, "validation:loss")[:3] == pytest.approx(GOLDEN_VALIDATION, abs=2e-4)
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(train, make_features, tmp_path):
+    data = make_features(tmp_path / "f")
+    states = []
+    for directory, seed in (("a", 1), ("b", 1), ("c", 2)):
+        train("--features", data, "--model-dir", tmp_path / directory, "--epochs", 2, "--seed", seed, *FAST)
+        states.append(torch.load(tmp_path / directory / "model.pth", weights_only=True))
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+    assert not torch.equal(states[0]["head.hidden.weight"], states[2]["head.hidden.weight"])
+
+
+def test_training_stops_when_validation_accuracy_stays_and_keeps_the_best_weights(train, make_features, tmp_path):
+    data = make_features(tmp_path / "f", separation=0)
+    out = train("--features", data, "--model-dir", tmp_path / "m", "--epochs", 40, "--patience", 2, *FAST)
+    accuracies = metrics_in(out, "validation:accuracy")
+    epochs, best = accuracies[:-1], accuracies[-1]
+    assert len(epochs) < 40
+    assert epochs.index(max(epochs)) == len(epochs) - 3
+    head, info = saved_head(tmp_path / "m")
+    valid = features.load(data, "valid")
+    predicted = head(torch.from_numpy(valid.features[0]).float()).argmax(dim=1).numpy()
+    assert (predicted == valid.labels).mean() == pytest.approx(best, abs=1e-4)
+    assert info["metrics"]["validation:accuracy"] == pytest.approx(best, abs=1e-4)
+
+
+def test_mixup_and_adam_train_too(train, make_features, tmp_path):
+    data = make_features(tmp_path / "f")
+    out = train(
+        *("--features", data, "--model-dir", tmp_path / "m", "--mixup-alpha", 0.4, "--optimizer", '"adam"'),
+        *("--weight-decay", 0, *FAST),
+    )
+    assert metrics_in(out, "validation:accuracy")[-1] > 0.9
+
+
+def test_a_loss_that_is_not_a_number_ends_the_training_and_names_the_learning_rate(train, make_features, tmp_path):
+    data = make_features(tmp_path / "f")
+    broken = features.load(data, "train")
+    broken.features[:, 3, 0] = np.inf
+    features.save(data, "train", "algo-1", broken)
+    with pytest.raises(InputError, match=r"loss became nan in epoch 1.*learning rate \(it is 0\.01\)"):
+        train("--features", data, "--model-dir", tmp_path / "m", *FAST)
+    assert not (tmp_path / "m").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--learning-rat", "0.1"), r"'learning-rat' is not known.*'learning-rate'"),
+        (("--colour", "red"), r"'colour' is not known.*Known are epochs"),
+        (("--epochs", "many"), r"'epochs' is 'many'.*whole number"),
+        (("--epochs", "0"), r"epochs=0 is outside 1 to 1000"),
+        (("--learning-rate", "nan"), r"learning-rate=nan is outside"),
+        (("--optimizer", "sgd"), r"neither adamw nor adam"),
+        (("--epochs",), r"'epochs' has no value"),
+        (("epochs",), r"'epochs' is not a hyperparameter"),
+        (("--backbone", "resnet50"), r"come from resnet18, not from resnet50"),
+        (("--trainable-stages", "1"), r"trainable-stages=1 needs images and pretrained weights"),
+    ],
+)
+def test_a_wrong_hyperparameter_is_refused_by_name(train, make_features, tmp_path, arguments, message):
+    with pytest.raises(InputError, match=message):
+        train("--features", make_features(tmp_path / "f"), "--model-dir", tmp_path / "m", *arguments)
+
+
+def test_a_refusal_reaches_the_failure_file_and_not_a_traceback(script, make_features, tmp_path):
+    (tmp_path / "ml" / "input" / "config").mkdir(parents=True)
+    arguments = ("--features", make_features(tmp_path / "f"), "--model-dir", tmp_path / "m", "--epoch", 3)
+    done = script("train", *arguments, env={"SAGEMAKER_BASE_DIR": str(tmp_path / "ml")})
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "Did you mean 'epochs'?" in (tmp_path / "ml" / "output" / "failure").read_text()
+
+
+def test_several_hosts_without_torchrun_are_refused(train, make_features, tmp_path, monkeypatch):
+    monkeypatch.setenv("SM_HOSTS", '["algo-1", "algo-2"]')
+    with pytest.raises(InputError, match="2 hosts were started without torchrun"):
+        train("--features", make_features(tmp_path / "f"), "--model-dir", tmp_path / "m")
+
+
+def test_two_processes_train_and_evaluate_exactly_as_one_does(script, make_features, tmp_path):
+    # 50 images in batches of 15: shares of 8 and 7, and a last batch of 5; no dropout, one view: no chance.
+    data = make_features(tmp_path / "f", num_train=50, num_valid=31, views=1, separation=0.4)
+    same = ("--features", data, "--epochs", 3, "--batch-size", 15, "--dropout", 0, "--hidden-width", 8)
+    alone = script("train", *same, "--model-dir", tmp_path / "one")
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    both = script("train", *same, "--model-dir", tmp_path / "two", launcher=launcher)
+    assert alone.returncode == both.returncode == 0, both.stderr
+    for name in METRIC_NAMES:
+        assert metrics_in(both.stdout, name) == pytest.approx(metrics_in(alone.stdout, name), abs=2e-4)
+    weights = [torch.load(tmp_path / d / "model.pth", weights_only=True)["head.hidden.weight"] for d in ("one", "two")]
+    assert torch.allclose(*weights, atol=1e-5)
+
+
+def test_a_trial_without_weights_writes_the_head_only_and_says_so(train, make_features, tmp_path):
+    train("--features", make_features(tmp_path / "f"), "--model-dir", tmp_path / "m", "--epochs", 1, *FAST)
+    assert {name.partition(".")[0] for name in torch.load(tmp_path / "m" / "model.pth", weights_only=True)} == {"head"}
+    assert json.loads((tmp_path / "m" / "model.json").read_text())["head_only"] is True
+    assert not (tmp_path / "m" / "code").exists()
+
+
+def test_a_model_carries_backbone_head_and_its_serving_code(small_model):
+    state = torch.load(small_model.model / "model.pth", weights_only=True)
+    assert {name.partition(".")[0] for name in state} == {"backbone", "head"}
+    assert all(tensor.dtype == torch.float32 for tensor in state.values() if tensor.is_floating_point())
+    info = json.loads((small_model.model / "model.json").read_text())
+    assert info["backbone"] == "resnet18"
+    assert info["classes"] == ["red circle", "blue square", "green triangle"]
+    assert info["preprocessing"]["image_size"] == 64
+    assert info["metrics"]["validation:accuracy"] > 0.8
+    for name in ("serve.py", "requirements.txt", "breeds/inference.py", "breeds/model.py"):
+        assert (small_model.model / "code" / name).is_file()
+
+
+def test_the_time_of_training_can_be_fixed(train, make_features, tmp_path, monkeypatch):
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "86400")
+    train("--features", make_features(tmp_path / "f"), "--model-dir", tmp_path / "m", "--epochs", 1, *FAST)
+    assert json.loads((tmp_path / "m" / "model.json").read_text())["trained_at"] == "1970-01-02T00:00:00+00:00"
+
+
+def test_weights_that_did_not_make_the_features_are_refused(train, small_model, tmp_path):
+    (tmp_path / "random.json").write_text('{"kind": "random", "seed": 5}')
+    with pytest.raises(InputError, match=r"made with other weights \(random:0\) than given \(random:5\)"):
+        train("--features", small_model.features, "--weights", tmp_path, "--model-dir", tmp_path / "m", "--epochs", 1)
+
+
+def test_fine_tuning_changes_the_last_stage_alone_and_no_batch_norm_statistics(train, small_model, tmp_path):
+    train(
+        *("--features", small_model.features, "--prepared", small_model.prepared, "--weights", small_model.weights),
+        *("--model-dir", tmp_path, "--trainable-stages", 1, "--fine-tune-epochs", 2, "--batch-size", 8, "--epochs", 1),
+        *("--learning-rate", 1e-8, "--fine-tune-learning-rate", 1e-3),
+    )
+    network, _ = backbones.build_backbone("resnet18", small_model.weights)
+    before = {f"backbone.{name}": tensor for name, tensor in network.state_dict().items()}
+    after = torch.load(tmp_path / "model.pth", weights_only=True)
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed
+    assert all(name.startswith("backbone.layer4.") for name in changed)
+    assert not any("running" in name for name in changed)
+    assert json.loads((tmp_path / "model.json").read_text())["metrics"]["epoch"] > 1
+
+
+def test_the_learning_rate_warms_up_and_ends_near_zero():
+    factors = [training.schedule(step, 100) for step in range(100)]
+    assert factors[0] == pytest.approx(0.1)
+    assert max(factors) == pytest.approx(factors[9])
+    assert factors[9] > 0.97
+    assert factors[-1] < 0.001
+
+
+def test_help_lists_every_hyperparameter(script):
+    done = script("train", "--help")
+    assert done.returncode == 0
+    assert "--label-smoothing [0.1]" in done.stdout
