@@ -15,6 +15,7 @@ from embedded.s3.tree import NoSuchBucket, NoSuchKey
 __all__ = [
     "NoSuchBucket",
     "NoSuchKey",
+    "copy_file",
     "create_bucket",
     "exists",
     "keys",

@@ -54,7 +54,6 @@ def test_channels_and_quoted_hyperparameters_arrive_as_sagemaker_passes_them(
 def test_the_losses_on_sixteen_images_stay_what_they_are(train, make_features, tmp_path):
     data = make_features(tmp_path / "f", num_train=16, num_valid=16, separation=0.5)
     out = train("--features", data, "--model-dir", tmp_path / "m", "--epochs", 3, *FAST, "--batch-size", 5)
-    print(metrics_in(out, 'train:loss'), metrics_in(out, 'validation:loss'))
     assert metrics_in(out, "train:loss")[:3] == pytest.approx(GOLDEN_TRAIN, abs=2e-4)
     assert metrics_in(out, "validation:loss")[:3] == pytest.approx(GOLDEN_VALIDATION, abs=2e-4)
 
