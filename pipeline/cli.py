@@ -126,7 +126,7 @@ def status(
         typer.echo(json.dumps(executions.report(cloud, arn, began=began)))
     else:
         console.console.print(f"{arn}: {state}")
-        console.console.print(console.table(executions.steps(cloud, arn)))
+        console.console.print(console.table(executions.steps(cloud, arn), console.not_reused(cloud, arn)))
 
 
 @app.command()

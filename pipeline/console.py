@@ -20,7 +20,7 @@ DETAIL_SECONDS = 1.0  # log lines and tuning counts are asked for less often tha
 
 STYLES = {"Succeeded": "green", "Executing": "cyan", "Starting": "cyan", "Failed": "bold red", "Stopped": "yellow"}
 
-console = Console(stderr=True, highlight=False)
+console = Console(stderr=True, highlight=False, soft_wrap=True)
 logging.getLogger("botocore").setLevel(logging.WARNING)  # the SDK turns INFO on for everybody
 
 
@@ -51,7 +51,8 @@ def follow(cloud: Cloud, arn: str, *, quiet: bool = False) -> list[Step]:
             state = "Cached" if step.cached else step.status
             if seen.get(step.name) != state and not quiet:
                 took = f" in {step.seconds:.1f} s" if state not in ("Executing", "Starting") else ""
-                console.print(f"  {step.name:<10} {state}{took}")
+                why = f"  [dim]{_plain(details.get(step.name, ''))[:100]}[/]" if state == "Executing" else ""
+                console.print(f"  {step.name:<10} {state}{took}{why}")
             seen[step.name] = state
 
     return _watch(cloud, arn, tell)
@@ -63,15 +64,22 @@ def _watch(cloud: Cloud, arn: str, show: Callable[[list[Step], dict[str, str]], 
     while True:
         ended = execution.describe(cloud, arn)["PipelineExecutionStatus"] in execution.ENDED
         steps = execution.steps(cloud, arn)
-        if time.monotonic() - asked > DETAIL_SECONDS:
+        if time.monotonic() - asked > DETAIL_SECONDS or any(step.name not in details for step in steps):
+            details.update({step.name: "" for step in steps if step.name not in details})
+            details.update(not_reused(cloud, arn))
             for step in steps:
                 if step.status == "Executing":
-                    details[step.name] = execution.progress(cloud, step)
+                    details[step.name] = execution.progress(cloud, step) or details[step.name]
             asked = time.monotonic()
         show(steps, details)
         if ended:
             return steps
         time.sleep(POLL_SECONDS)
+
+
+def not_reused(cloud: Cloud, arn: str) -> dict[str, str]:
+    """Why steps could not be taken from an earlier execution, as shown beside them."""
+    return {step: f"not reused: {why}" for step, why in execution.cache_misses(cloud, arn).items()}
 
 
 def table(steps: list[Step], details: dict[str, str] | None = None) -> Table:
@@ -97,7 +105,8 @@ def failure(cloud: Cloud, arn: str, steps: list[Step]) -> None:
     for step in steps:
         if step.status != "Failed":
             continue
-        console.print(f"\n[bold red]{step.name} failed.[/] {_plain(step.reason)}")
+        headline = "\n".join(step.reason.splitlines()[:3])
+        console.print(f"\n[bold red]{step.name} failed.[/] {_plain(headline)}")
         for line in execution.log_lines(cloud, step, limit=15):
             console.print(f"  [dim]{_plain(line)}[/]")
     if not any(step.status == "Failed" for step in steps):
@@ -119,7 +128,7 @@ def summary(report: dict[str, Any]) -> None:
         console.print(f"  endpoint   {report['endpoint']}")
     prediction = report.get("prediction")
     if prediction:
-        console.print(f"  {prediction['file']} is a [bold]{prediction['breed']}[/] ({prediction['probability']:.0%})")
+        console.print(f"  {prediction['file']}: [bold]{prediction['breed']}[/] ({prediction['probability']:.0%})")
     console.print(f"\n[bold green]{report['status']}[/] in {report['seconds']:.1f} s")
 
 

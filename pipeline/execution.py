@@ -1,5 +1,6 @@
 """Executions of the pipeline: start one, see where its steps stand, read their logs, say how it ended."""
 
+import json
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -143,6 +144,28 @@ def log_lines(cloud: Cloud, step: Step, *, limit: int = 10_000) -> list[str]:
     return [event["message"] for event in events[-limit:]]
 
 
+def cache_misses(cloud: Cloud, arn: str) -> dict[str, str]:
+    """Why steps were run instead of reused, where a similar run was there to compare with.
+
+    Only the embedded SageMaker tells; AWS keeps the reason to itself.
+    """
+    logs = cloud.client("logs")
+    try:
+        events = logs.get_log_events(
+            logGroupName="/aws/sagemaker/PipelineExecutions",
+            logStreamName=f"{arn.rpartition('/')[2]}/events",
+            startFromHead=True,
+        )["events"]
+    except logs.exceptions.ResourceNotFoundException:
+        return {}
+    told = [json.loads(event["message"]) for event in events]
+    return {
+        entry["step"]: entry["detail"]
+        for entry in told
+        if entry["event"] == "cache-miss" and not entry["detail"].startswith("no earlier")
+    }
+
+
 def progress(cloud: Cloud, step: Step) -> str:
     """One short line on what a running step is doing: tuning counts, or its last log line."""
     if step.job and step.job[0] == "TuningJob":
@@ -171,8 +194,6 @@ def report(cloud: Cloud, arn: str, *, began: float) -> dict[str, Any]:
 
 def evaluation_metrics(cloud: Cloud, arn: str) -> dict[str, float]:
     """test:top1 and test:top5 from the Evaluate step's report; empty before it has one."""
-    import json
-
     evaluate = next((s for s in steps(cloud, arn) if s.name == "Evaluate" and s.status == "Succeeded"), None)
     if not evaluate or not evaluate.job:
         return {}

@@ -16,8 +16,8 @@ SAMPLE_PARAMETERS: dict[str, Value] = {
     "Backbone": "resnet18",
     "ImageSize": 96,
     "AugmentedViews": 2,
-    "MaxTuningJobs": 4,
-    "Epochs": 8,
+    "MaxTuningJobs": 6,
+    "Epochs": 12,
 }
 
 
