@@ -250,6 +250,8 @@ def test_a_failed_step_starts_nothing_new_and_lets_running_ones_finish(context, 
     upsert(context, processing("Slow"), processing("Bad"), processing("Next", DependsOn=["Slow"]))
     arn = start(context)
     jobs.wait_for("Slow")
+    while context.store.get(records.STEP, f"{arn}/Bad") is None:
+        context.store.wait_for_change(1)
     context.store.wait(records.STEP, f"{arn}/Bad", lambda s: s["StepStatus"] == "Failed", 10)
     jobs.release("Slow")
     execution = wait(context, arn)
