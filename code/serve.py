@@ -6,12 +6,13 @@ Binds 127.0.0.1 unless told otherwise (--host, or PAWLINE_BIND in the container'
 """
 
 import argparse
+import asyncio
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import anyio
 import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
@@ -37,7 +38,7 @@ def create_app(predictor: inference.Predictor) -> FastAPI:
     """The application, around a predictor that is loaded and warm: whoever gets through to /ping may send images."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     # One prediction at a time: each uses all cores already.
-    one_at_a_time = anyio.CapacityLimiter(1)
+    one_at_a_time = ThreadPoolExecutor(1)
 
     @app.get("/ping")
     async def ping() -> Response:
@@ -46,7 +47,7 @@ def create_app(predictor: inference.Predictor) -> FastAPI:
     @app.post("/invocations")
     async def invocations(request: Request) -> JSONResponse:
         body = await read_image(request)
-        answer = await anyio.to_thread.run_sync(predict, predictor, body, limiter=one_at_a_time)
+        answer = await asyncio.get_running_loop().run_in_executor(one_at_a_time, predict, predictor, body)
         return JSONResponse(answer)
 
     @app.exception_handler(Refused)

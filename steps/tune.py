@@ -14,9 +14,9 @@ METRICS = [
 
 RANGES: dict[str, list[dict[str, Any]]] = {
     "ContinuousParameterRanges": [
-        {"Name": "learning-rate", "MinValue": "0.0003", "MaxValue": "0.01", "ScalingType": "Logarithmic"},
+        {"Name": "learning-rate", "MinValue": "0.0003", "MaxValue": "0.003", "ScalingType": "Logarithmic"},
         {"Name": "weight-decay", "MinValue": "0.0001", "MaxValue": "0.1", "ScalingType": "Logarithmic"},
-        {"Name": "dropout", "MinValue": "0.2", "MaxValue": "0.6", "ScalingType": "Linear"},
+        {"Name": "dropout", "MinValue": "0.4", "MaxValue": "0.6", "ScalingType": "Linear"},
     ],
     "CategoricalParameterRanges": [
         {"Name": "hidden-width", "Values": ["256", "512"]},

@@ -103,13 +103,9 @@ def evaluation_batches(batches: Batches, *, world: World, batch_size: int = EVAL
             yield batches.take(indices, None), batches.labels[indices]
 
 
-def schedule(step: int, total_steps: int) -> float:
-    """The learning rate's factor: up to 1 over the first tenth of the steps, then along a cosine to 0.
-
-    Without the way up, Adam's first steps at a high rate throw a new head further than it was from the start.
-    """
-    warm_up = min(1.0, (step + 1) / max(1, total_steps // 10))
-    return warm_up * 0.5 * (1 + math.cos(math.pi * step / total_steps))
+def cosine(step: int, total_steps: int) -> float:
+    """The learning rate's factor on a cosine from 1 to 0."""
+    return 0.5 * (1 + math.cos(math.pi * step / total_steps))
 
 
 def check_finite(loss: float, epoch: int, step: int, learning_rate: float) -> None:
@@ -147,23 +143,22 @@ def mixup(inputs: Tensor, labels: Tensor, num_classes: int, alpha: float, genera
 class Best:
     """The best epoch so far, its weights, and whether waiting for a better one has become pointless.
 
-    Best is the highest validation accuracy, the lower validation loss between equals; only accuracy resets the
-    patience, because a label-smoothed loss goes on falling for long after nothing more is learned.
+    Best is the lowest validation loss: on a few hundred images the accuracy of neighbouring epochs differs by luck.
+    Patience counts epochs without a better accuracy, because a smoothed loss goes on falling after all is learned.
     """
 
     patience: int
     metrics: EpochMetrics | None = None
     state: dict[str, Tensor] = field(default_factory=dict)
+    highest_accuracy: float = -1.0
     epochs_without_gain: int = 0
 
     def update(self, metrics: EpochMetrics, model: nn.Module) -> None:
-        best = self.metrics
-        gained = best is None or metrics.validation_accuracy > best.validation_accuracy
-        self.epochs_without_gain = 0 if gained else self.epochs_without_gain + 1
-        if gained or (
-            metrics.validation_accuracy == best.validation_accuracy and metrics.validation_loss < best.validation_loss
-        ):
+        if self.metrics is None or metrics.validation_loss < self.metrics.validation_loss:
             self.metrics, self.state = metrics, copy.deepcopy(model.state_dict())
+        gained = metrics.validation_accuracy > self.highest_accuracy
+        self.epochs_without_gain = 0 if gained else self.epochs_without_gain + 1
+        self.highest_accuracy = max(self.highest_accuracy, metrics.validation_accuracy)
 
     @property
     def should_stop(self) -> bool:

@@ -154,8 +154,13 @@ def test_overtraining_fires_when_the_training_loss_stands_still_for_five_epochs(
 
 def test_a_loss_that_does_not_fall_at_first_fires_poor_weight_initialization(save_losses):
     flat = save_losses([((2, 2, 2.1, 2, 2, 2, 2), (2,))])
-    texts = [f.text for f in RULES["PoorWeightInitialization"](flat).findings() if "has not gone below" in f.text]
+    texts = [f.text for f in RULES["PoorWeightInitialization"](flat).findings() if "above the first" in f.text]
     assert len(texts) == 2
+
+
+def test_a_loss_that_falls_fast_and_bounces_is_no_poor_initialization(save_losses):
+    bouncing = save_losses([((4, 1, 1.5, 1.6, 1.4, 1.5, 1.3, 1.2), (1,))])
+    assert not [f for f in RULES["PoorWeightInitialization"](bouncing).findings() if "above the first" in f.text]
 
 
 def test_a_rule_is_an_smdebug_rule_that_is_true_at_its_findings(save_losses):

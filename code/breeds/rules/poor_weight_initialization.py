@@ -20,7 +20,7 @@ class PoorWeightInitialization(TensorRule):
     """In the first `steps` training steps, any of three:
 
     the variance of ReLU inputs differs between layers by a factor over `threshold`; the middle 90 % of some layer's
-    gradient spans less than `distribution_range`; or the loss has not fallen below its best for `patience` steps.
+    gradient spans less than `distribution_range`; or the loss stays at or above the first for `patience` steps.
     """
 
     defaults = {"steps": 10, "threshold": 10.0, "distribution_range": 0.001, "patience": 5}
@@ -64,18 +64,17 @@ class PoorWeightInitialization(TensorRule):
                     )
 
     def _flat_loss(self) -> Iterator[Finding]:
+        """Against the first loss, not the best so far: a fast start that bounces is no matter of initial weights."""
         for name in loss_phases(self.base_trial):
-            best, since = float("inf"), 0
-            for step, value in self._first(name):
-                loss = float(np.mean(value))
-                if loss < best:
-                    best, since = loss, 0
-                    continue
-                since += 1
+            losses = [(step, float(np.mean(value))) for step, value in self._first(name)]
+            first, since = losses[0][1] if losses else 0.0, 0
+            for step, loss in losses[1:]:
+                since = 0 if loss < first else since + 1
                 if since >= max(1, self.parameters["patience"]):
-                    yield self._finding(
-                        name, step, loss, best, f"loss {loss:.3g} has not gone below {best:.3g} for {since} steps"
+                    text = (
+                        f"loss {loss:.3g} at step {step} stays at or above the first, {first:.3g}, for {since} steps"
                     )
+                    yield self._finding(name, step, loss, first, text)
 
     def _finding(self, tensor: str, step: int, value: float, threshold: float, text: str) -> Finding:
         return Finding(tensor=tensor, step=step, value=value, threshold=threshold, advice=ADVICE, text=text)

@@ -1,0 +1,148 @@
+"""Rules on images of AWS: that they exist in their region, and that they still get patches.
+
+The tables are those of the SDK, read as files: importing the SDK costs seconds.
+"""
+
+import importlib.util
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pipeline.lint import expressions
+from pipeline.lint.document import Definition, Step
+from pipeline.lint.findings import WARNING, Finding, suggestion
+from pipeline.lint.resolve import Unresolvable, value_of
+
+# (repository, last version of that line, date after which it gets no patches). Older versions of the repository ended
+# before. Source: AWS Deep Learning Containers support policy, checked November 2026; 2.8 and 2.9 were over by then.
+END_OF_PATCH = (
+    ("pytorch-training", (2, 9), date(2026, 11, 1)),
+    ("pytorch-training", (2, 10), date(2027, 1, 21)),
+    ("pytorch-inference", (2, 6), date(2026, 6, 30)),
+    ("pytorch", (2, 13), date(2027, 7, 20)),
+)
+FRAMEWORKS = re.compile(r"(pytorch|tensorflow|huggingface|mxnet|autogluon)")
+_URI = re.compile(
+    r"(?P<account>\d{12})\.dkr\.ecr\.(?P<region>[a-z0-9-]+)\.[a-z0-9.-]+/(?P<repository>[^:@]+)(:(?P<tag>.+))?"
+)
+
+
+@dataclass
+class Repository:
+    """What the SDK's tables know of one repository: region → accounts, and how its tags begin."""
+
+    registries: dict[str, set[str]] = field(default_factory=dict)
+    tags: set[str] = field(default_factory=set)
+
+
+def images_exist(definition: Definition) -> Iterator[Finding]:
+    """An image of AWS stands in the registry of its region, and its repository and version are ones the SDK knows."""
+    for step, where, uri in _images(definition):
+        match = _URI.fullmatch(uri)
+        if uri == "DEFAULT_RULE_EVALUATOR_IMAGE":
+            fix = "Fill it: get_rule_container_image_uri('sagemaker-debugger-rules', region)."
+            yield Finding(step=step.name, field=where, message="The SDK's placeholder is still there.", fix=fix)
+        if not match or match["account"] not in _accounts():
+            continue
+        name, region = match["repository"], match["region"]
+        known = _tables().get(name)
+        if known is None:
+            fix = suggestion(name, _tables(), "Correct the name, or update the SDK, whose tables these are.")
+            yield Finding(step=step.name, field=where, message=f"AWS has no repository {name}.", fix=fix)
+        elif match["account"] not in known.registries.get(region, ()):
+            accounts = ", ".join(sorted(known.registries.get(region, ())))
+            fix = f"There it is account {accounts}." if accounts else "Choose a region that has it."
+            message = f"{name} of account {match['account']} does not exist in {region}."
+            yield Finding(step=step.name, field=where, message=message, fix=fix)
+        elif match["tag"] and not any(_begins(match["tag"], tag) for tag in known.tags):
+            fix = suggestion(match["tag"], known.tags, f"It has: {', '.join(sorted(known.tags)[-5:])}.")
+            yield Finding(step=step.name, field=where, message=f"{name} has no version {match['tag']}.", fix=fix)
+
+
+def images_get_patches(definition: Definition, today: date | None = None) -> Iterator[Finding]:
+    today = today or datetime.now(UTC).date()
+    for step, where, uri in _images(definition):
+        match = _URI.fullmatch(uri)
+        version = re.match(r"(\d+)\.(\d+)", match["tag"] or "") if match else None
+        if not match or not version or match["account"] not in _accounts():
+            continue
+        for repository, newest, end in END_OF_PATCH:
+            if match["repository"] == repository and (int(version[1]), int(version[2])) <= newest:
+                if today > end:
+                    message = f"{repository} {version[0]} gets no security patches since {end} or before."
+                    fix = "Choose a newer image."
+                    yield Finding(step=step.name, field=where, message=message, fix=fix, severity=WARNING)
+                break
+
+
+def is_framework_image(image: Any) -> bool:
+    """Whether an image is one of AWS's framework containers, which run the user's script and nothing else."""
+    match = _URI.fullmatch(image) if isinstance(image, str) else None
+    return bool(match and match["account"] in _accounts() and FRAMEWORKS.match(match["repository"]))
+
+
+def _images(definition: Definition) -> Iterator[tuple[Step, str, str]]:
+    """(step, field, URI) of every image in a step's Arguments, parameters' values included."""
+    for step in definition.steps:
+        for where, value in _leaves(step.arguments, "Arguments"):
+            if where.rpartition(".")[2] not in ("ImageUri", "TrainingImage", "Image", "RuleEvaluatorImage"):
+                continue
+            try:
+                known = value_of(definition, value).known
+            except Unresolvable:
+                continue
+            yield from ((step, where, uri) for uri in known if isinstance(uri, str))
+
+
+def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict) and not expressions.kind(value):
+        for key, item in value.items():
+            yield from _leaves(item, f"{path}.{key}")
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _leaves(item, f"{path}[{index}]")
+    else:
+        yield path, value
+
+
+def _begins(tag: str, known: str) -> bool:
+    """2.13-cpu-amzn2023-sagemaker-v1.2 is of version 2.13; 2.1 is not, and neither is 2.130."""
+    return tag == known or tag.startswith((f"{known}-", f"{known}."))
+
+
+@cache
+def _accounts() -> frozenset[str]:
+    return frozenset(a for known in _tables().values() for accounts in known.registries.values() for a in accounts)
+
+
+@cache
+def _tables() -> dict[str, Repository]:
+    """Repository name → what the SDK knows of it; empty where the SDK is not installed."""
+    package = importlib.util.find_spec("sagemaker")
+    tables: dict[str, Repository] = {}
+    for root in (package.submodule_search_locations or []) if package else []:
+        for path in sorted(Path(root, "core", "image_uri_config").glob("*.json")):
+            config = json.loads(path.read_text())
+            for scope in [config, *config.values()]:
+                for version, entry in (scope.get("versions", {}) if isinstance(scope, dict) else {}).items():
+                    _add(tables, version, entry, scope)
+    return tables
+
+
+def _add(tables: dict[str, Repository], version: str, entry: Any, scope: dict[str, Any]) -> None:
+    if not isinstance(entry, dict) or not isinstance(entry.get("repository"), str):
+        return
+    known = tables.setdefault(entry["repository"], Repository())
+    for region, account in entry.get("registries", {}).items():
+        known.registries.setdefault(region, set()).add(account)
+    prefix = entry.get("tag_prefix", version)
+    builds = entry.get("container_version", {})
+    if entry.get("processor_in_tag") is False and isinstance(builds, dict) and builds:
+        known.tags |= {f"{prefix}-{build}" for build in builds.values()}
+    else:
+        known.tags |= {prefix, *[alias for alias, full in scope.get("version_aliases", {}).items() if full == version]}

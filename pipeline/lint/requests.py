@@ -1,0 +1,114 @@
+"""Rules on Arguments: what a step sends fits the input of AWS's operation, references included."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.model import ListShape, MapShape, Shape, StructureShape
+
+from pipeline.lint import expressions, service
+from pipeline.lint.document import Definition
+from pipeline.lint.findings import Finding, article, shown, suggestion
+from pipeline.lint.resolve import Unresolvable, fits, json_type, value_of
+from pipeline.lint.steptypes import STEP_TYPES
+
+Problem = tuple[str, str, str]  # field, message, fix
+_JSON_NAMES = {"long": "integer", "double": "float", "structure": "object", "map": "object"}
+
+
+def arguments_fit_the_request(definition: Definition) -> Iterator[Finding]:
+    """Unknown members, missing ones, types, enums, patterns, lengths and ranges of every Create* request."""
+    for step in definition.steps:
+        step_type = STEP_TYPES.get(step.type)
+        if step_type and step_type.create:
+            check = _Check(definition, step_type.generated)
+            for field, message, fix in check.value(
+                step.arguments, service.request_shape(step_type.create), "Arguments"
+            ):
+                yield Finding(step=step.name, field=field, message=message, fix=fix)
+
+
+@dataclass(frozen=True)
+class _Check:
+    """The walk through one request, value and shape hand in hand."""
+
+    definition: Definition
+    generated: str
+
+    def value(self, value: Any, shape: Shape, path: str) -> Iterator[Problem]:
+        if expressions.kind(value):
+            yield from self._expression(value, shape, path)
+        elif value is None:
+            yield path, "is null.", "Just remove it."
+        elif isinstance(shape, StructureShape) and isinstance(value, dict):
+            yield from self._structure(value, shape, path)
+        elif isinstance(shape, ListShape) and isinstance(value, list):
+            yield from self._sizes(value, shape, path)
+            for index, item in enumerate(value):
+                yield from self.value(item, shape.member, f"{path}[{index}]")
+        elif isinstance(shape, MapShape) and isinstance(value, dict):
+            yield from self._sizes(value, shape, path)
+            for key, item in value.items():
+                yield from self._constraints(key, shape.key, f"{path}['{key}']", "The key ")
+                yield from self.value(item, shape.value, f"{path}['{key}']")
+        elif isinstance(value, dict | list) or not fits(json_type(value), shape.type_name):
+            yield self._wrong_type(path, shown(value), json_type(value), shape)
+        else:
+            yield from self._constraints(value, shape, path, "")
+
+    def _structure(self, value: dict[str, Any], shape: StructureShape, path: str) -> Iterator[Problem]:
+        if getattr(shape, "is_document_type", False):
+            return
+        for name, item in value.items():
+            if name in shape.members:
+                yield from self.value(item, shape.members[name], f"{path}.{name}")
+            else:
+                yield (
+                    f"{path}.{name}",
+                    f"{shape.name} has no such member.",
+                    suggestion(name, shape.members, "Just remove it."),
+                )
+        at_top = path == "Arguments"
+        for group in service.missing_members(shape, value, self.generated if at_top else ""):
+            yield f"{path}.{group[0]}", "is missing.", f"Add {' or '.join(group)}."
+        if getattr(shape, "is_tagged_union", False) and len(value) != 1:
+            yield path, f"has {len(value)} members.", f"Give exactly one of {', '.join(shape.members)}."
+
+    def _expression(self, value: dict[str, Any], shape: Shape, path: str) -> Iterator[Problem]:
+        try:
+            given = value_of(self.definition, value)
+        except Unresolvable:
+            return  # references.expressions_resolve says so
+        if not fits(given.type, shape.type_name):
+            yield self._wrong_type(path, given.origin or _text(value), given.type, shape)
+            return
+        for known in given.known:
+            if fits(json_type(known), shape.type_name):  # else the parameter's own default is wrong
+                yield from self._constraints(known, shape, path, f"{given.origin} gives it {shown(known)}, which ")
+
+    def _constraints(self, value: Any, shape: Shape, path: str, subject: str) -> Iterator[Problem]:
+        for problem in service.broken_constraints(value, shape):
+            otherwise = _choices(shape) if shape.type_name == "string" and shape.enum else "Correct it."
+            fix = suggestion(value, getattr(shape, "enum", ()) or (), otherwise)
+            yield path, f"{subject or shown(value) + ' '}{problem}.", fix
+
+    def _sizes(self, value: Any, shape: Shape, path: str) -> Iterator[Problem]:
+        for problem in service.size_problems(len(value), shape):
+            yield path, f"{problem}.", "Correct it."
+
+    def _wrong_type(self, path: str, what: str, given: str, shape: Shape) -> Problem:
+        wanted = _JSON_NAMES.get(shape.type_name, shape.type_name)
+        message = f"{what} is {article(_JSON_NAMES.get(given, given))}, and {shape.name} takes {article(wanted)}."
+        if wanted == "string" and given in ("integer", "float", "boolean"):
+            wrapped = 'Wrap it: {"Std:Join": {"On": "", "Values": [it]}} (SDK: .to_string()).'
+            return path, message, wrapped if "." in what and not what[0].isdigit() else "Write it in quotes."
+        return path, message, f"Give {article(wanted)}."
+
+
+def _text(expression: dict[str, Any]) -> str:
+    return str(expression["Get"]) if "Get" in expression else next(iter(expression))
+
+
+def _choices(shape: Shape) -> str:
+    values = list(shape.enum)
+    return f"Choose one of {', '.join(values)}." if len(values) <= 12 else "Choose one that exists."
