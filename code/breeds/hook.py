@@ -86,6 +86,7 @@ def _smdebug_hook(path: Path) -> Any:
     import smdebug.core.tfevent.util as tfevent
     import torch
     from smdebug.pytorch import Hook
+    from smdebug.pytorch.hook import error_handling_agent
 
     if not hasattr(tfevent.np.ndarray, "tostring"):
         raise ImportError("smdebug 1.0.34 needs numpy < 2.3")
@@ -104,6 +105,10 @@ def _smdebug_hook(path: Path) -> Any:
             frozen = [m for m in parents if not any(parameter.requires_grad for parameter in m.parameters())]
             self.frozen = {child for parent in frozen for child in parent.modules()}
             super().register_module(module)
+
+        def backward_hook(self, tname: str) -> Callable[[Tensor], None]:
+            # The one callback whose errors smdebug does not catch itself.
+            return error_handling_agent.catch_smdebug_errors()(super().backward_hook(tname))
 
         def _closure_for_registering_forward_hook(self, module: nn.Module) -> None:
             if module not in self.frozen:

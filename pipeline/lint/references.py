@@ -24,7 +24,7 @@ def expressions_resolve(definition: Definition) -> Iterator[Finding]:
                 elif text.startswith("ForEach.") and not inside_loop:
                     raise Unresolvable(f"{text} stands outside of a ForEach.", "Use it in steps of a ForEachBody only.")
                 else:
-                    value_of(definition, _alone(found.expression))
+                    value_of(definition, _alone(definition, found.expression))
             except Unresolvable as problem:
                 yield Finding(step=step.name, field=found.field, message=problem.message, fix=problem.fix)
 
@@ -40,13 +40,21 @@ def conditions_compare_what_can_be_compared(definition: Definition) -> Iterator[
             yield from _condition(definition, step, condition, f"Arguments.Conditions[{index}]")
 
 
-def _alone(expression: dict[str, Any]) -> dict[str, Any]:
-    """A Join without the expressions inside it, each of which is looked at on its own."""
+def _alone(definition: Definition, expression: dict[str, Any]) -> dict[str, Any]:
+    """A Join without those of its parts that give nothing: each of them is reported where it stands."""
     join = expression.get("Std:Join")
     if not isinstance(join, dict) or not isinstance(join.get("Values"), list):
         return expression
-    values = ["" if expressions.kind(value) else value for value in join["Values"]]
+    values = [value for value in join["Values"] if _resolves(definition, value)]
     return {"Std:Join": {**join, "Values": values}}
+
+
+def _resolves(definition: Definition, value: Any) -> bool:
+    try:
+        value_of(definition, value)
+    except Unresolvable:
+        return not expressions.kind(value)
+    return True
 
 
 def _check_property_file(definition: Definition, found: expressions.Found) -> None:

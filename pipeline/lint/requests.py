@@ -21,10 +21,8 @@ def arguments_fit_the_request(definition: Definition) -> Iterator[Finding]:
     for step in definition.steps:
         step_type = STEP_TYPES.get(step.type)
         if step_type and step_type.create:
-            check = _Check(definition, step_type.generated)
-            for field, message, fix in check.value(
-                step.arguments, service.request_shape(step_type.create), "Arguments"
-            ):
+            check, shape = _Check(definition, step_type.generated), service.request_shape(step_type.create)
+            for field, message, fix in check.value(step.arguments, shape, "Arguments"):
                 yield Finding(step=step.name, field=field, message=message, fix=fix)
 
 
@@ -52,7 +50,7 @@ class _Check:
                 yield from self._constraints(key, shape.key, f"{path}['{key}']", "The key ")
                 yield from self.value(item, shape.value, f"{path}['{key}']")
         elif isinstance(value, dict | list) or not fits(json_type(value), shape.type_name):
-            yield self._wrong_type(path, shown(value), json_type(value), shape)
+            yield _wrong_type(path, shown(value), json_type(value), shape, "Write it in quotes.")
         else:
             yield from self._constraints(value, shape, path, "")
 
@@ -63,11 +61,8 @@ class _Check:
             if name in shape.members:
                 yield from self.value(item, shape.members[name], f"{path}.{name}")
             else:
-                yield (
-                    f"{path}.{name}",
-                    f"{shape.name} has no such member.",
-                    suggestion(name, shape.members, "Just remove it."),
-                )
+                fix = suggestion(name, shape.members, "Just remove it.")
+                yield f"{path}.{name}", f"{shape.name} has no such member.", fix
         at_top = path == "Arguments"
         for group in service.missing_members(shape, value, self.generated if at_top else ""):
             yield f"{path}.{group[0]}", "is missing.", f"Add {' or '.join(group)}."
@@ -80,7 +75,8 @@ class _Check:
         except Unresolvable:
             return  # references.expressions_resolve says so
         if not fits(given.type, shape.type_name):
-            yield self._wrong_type(path, given.origin or _text(value), given.type, shape)
+            wrap = 'Wrap it: {"Std:Join": {"On": "", "Values": [it]}} (SDK: .to_string()).'
+            yield _wrong_type(path, given.origin or _text(value), given.type, shape, wrap)
             return
         for known in given.known:
             if fits(json_type(known), shape.type_name):  # else the parameter's own default is wrong
@@ -96,13 +92,13 @@ class _Check:
         for problem in service.size_problems(len(value), shape):
             yield path, f"{problem}.", "Correct it."
 
-    def _wrong_type(self, path: str, what: str, given: str, shape: Shape) -> Problem:
-        wanted = _JSON_NAMES.get(shape.type_name, shape.type_name)
-        message = f"{what} is {article(_JSON_NAMES.get(given, given))}, and {shape.name} takes {article(wanted)}."
-        if wanted == "string" and given in ("integer", "float", "boolean"):
-            wrapped = 'Wrap it: {"Std:Join": {"On": "", "Values": [it]}} (SDK: .to_string()).'
-            return path, message, wrapped if "." in what and not what[0].isdigit() else "Write it in quotes."
-        return path, message, f"Give {article(wanted)}."
+
+def _wrong_type(path: str, what: str, given: str, shape: Shape, to_text: str) -> Problem:
+    """`to_text` says how a number becomes the text that is wanted."""
+    wanted = _JSON_NAMES.get(shape.type_name, shape.type_name)
+    message = f"{what} is {article(_JSON_NAMES.get(given, given))}, and {shape.name} takes {article(wanted)}."
+    is_number = wanted == "string" and given in ("integer", "float", "boolean")
+    return path, message, to_text if is_number else f"Give {article(wanted)}."
 
 
 def _text(expression: dict[str, Any]) -> str:

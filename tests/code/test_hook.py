@@ -63,6 +63,20 @@ def test_a_configuration_that_cannot_be_read_switches_the_hook_off_and_says_so_o
     assert (tmp_path / "m" / "model.pth").is_file()
 
 
+def test_a_collection_that_smdebug_refuses_does_not_end_the_training(
+    script, make_features, hook_configuration, tmp_path
+):
+    collections = [
+        {"CollectionName": "gradients", "CollectionParameters": {"train.save_interval": "1"}},
+        {"CollectionName": "relu_input", "CollectionParameters": {"train.save_interval": "1"}},  # names no tensor
+    ]
+    env = {"SMDEBUG_CONFIG_FILE_PATH": str(hook_configuration(tmp_path, tmp_path / "tensors", collections))}
+    data = make_features(tmp_path / "f")
+    done = script("train", "--features", data, "--model-dir", tmp_path / "m", *FAST, env=env)
+    assert done.returncode == 0, done.stderr
+    assert "best epoch=" in done.stdout
+
+
 def test_a_missing_smdebug_switches_the_hook_off(script, make_features, hook_configuration, tmp_path):
     (tmp_path / "shadow" / "smdebug").mkdir(parents=True)
     (tmp_path / "shadow" / "smdebug" / "__init__.py").write_text("raise ImportError('No module named smdebug')")

@@ -16,8 +16,7 @@ from pipeline.lint.document import read
 from pipeline.lint.expressions import is_json_path, tokens
 
 DEFINITIONS = Path(__file__).parent / "definitions"
-# sdk.json is what SDK 3.27 itself wrote (Processor, ModelTrainer, HyperparameterTuner, EMR, Callback, Lambda, Condition);
-# the others follow its documentation.
+# sdk.json is what SDK 3.27 itself wrote, with a step of each kind; the others follow its documentation.
 FOREIGN = ("abalone", "transform", "callback", "sdk")
 
 

@@ -71,9 +71,7 @@ class PoorWeightInitialization(TensorRule):
             for step, loss in losses[1:]:
                 since = 0 if loss < first else since + 1
                 if since >= max(1, self.parameters["patience"]):
-                    text = (
-                        f"loss {loss:.3g} at step {step} stays at or above the first, {first:.3g}, for {since} steps"
-                    )
+                    text = f"loss {loss:.3g} at step {step} stays at or above the first, {first:.3g}, for {since} steps"
                     yield self._finding(name, step, loss, first, text)
 
     def _finding(self, tensor: str, step: int, value: float, threshold: float, text: str) -> Finding:
