@@ -5,7 +5,7 @@ PAWLINE := $(BIN)/python -m pipeline
 ON := $(if $(AWS),--aws)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-all check upsert-pipeline start status retry predict stop clean lock bench
+.PHONY: help setup run test test-all check lint-pipeline upsert-pipeline start status retry predict stop clean lock bench
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -38,6 +38,9 @@ check: setup ## format, lint, types, import table
 	@$(BIN)/mypy lambda/deploy
 	@$(BIN)/mypy lambda/predict
 	@$(BIN)/python -m pytest -q tests/test_imports.py
+
+lint-pipeline: setup ## check the definition against AWS's own service model [FILE=other.json]
+	@$(PAWLINE) lint $${FILE:+"$$FILE"} $$ARGS
 
 upsert-pipeline: setup ## create or update the pipeline in your AWS account
 	@$(PAWLINE) upsert $$ARGS

@@ -42,7 +42,6 @@ def serve(state_dir: Path, port: int) -> None:
         server = make_server("127.0.0.1", port, application, threaded=True, request_handler=Handler)
     except (OSError, SystemExit):
         fail(f"Port {port} is busy. Choose another with EMBEDDED_PORT, or leave it out for any free one.")
-    server.daemon_threads = True
     context.url = f"http://127.0.0.1:{server.port}"
 
     def stop(*_: object) -> None:

@@ -29,10 +29,22 @@ Parameters = Annotated[list[str] | None, typer.Argument(help="Pipeline parameter
 @app.command()
 def definition() -> None:
     """Print the pipeline's JSON document. Needs no credentials and no network."""
-    from pipeline import definition as document
-    from pipeline import settings
+    typer.echo(_definition(None))
 
-    typer.echo(document.definition(settings.from_environment()))
+
+@app.command("lint")
+def lint_definition(
+    file: Annotated[Path | None, typer.Argument(help="A definition's JSON; our own when left out.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check a pipeline definition against AWS's own service model. Needs no credentials and no network."""
+    from dataclasses import asdict
+
+    from pipeline import lint
+
+    findings = lint.lint(_definition(file))
+    _tell({"findings": [asdict(finding) for finding in findings]}, as_json, lint.render(findings))
+    sys.exit(1 if lint.errors(findings) else 0)
 
 
 @app.command("sample-data")
@@ -227,6 +239,19 @@ def fail(headline: str, way_out: str) -> NoReturn:
     if way_out:
         typer.echo(way_out, err=True)
     sys.exit(2)
+
+
+def _definition(file: Path | None) -> str:
+    """The text of a definition file, or our own definition."""
+    if file is None:
+        from pipeline import definition as document
+        from pipeline import settings
+
+        return document.definition(settings.from_environment())
+    try:
+        return file.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{file} cannot be read: {error}.", "Give the path of a definition in JSON.") from None
 
 
 def _connect(aws: bool) -> Any:

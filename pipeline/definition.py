@@ -12,12 +12,7 @@ import botocore.session
 if not botocore.session.get_session().get_config_variable("region"):
     os.environ["AWS_DEFAULT_REGION"] = "us-east-1"  # without any region, importing the SDK raises NoRegionError
 
-from sagemaker.core.workflow.parameters import (
-    ParameterBoolean,
-    ParameterFloat,
-    ParameterInteger,
-    ParameterString,
-)
+from sagemaker.core.workflow.parameters import ParameterFloat, ParameterInteger, ParameterString
 from sagemaker.core.workflow.pipeline_context import PipelineSession
 from sagemaker.mlops.workflow.pipeline import Pipeline
 
@@ -86,5 +81,5 @@ def _variable(parameter: Parameter, settings: Settings) -> Any:
     default = defaults.get(parameter.name, parameter.default)
     if parameter.choices:
         return ParameterString(name=parameter.name, default_value=default, enum_values=list(parameter.choices))
-    kinds = {str: ParameterString, int: ParameterInteger, float: ParameterFloat, bool: ParameterBoolean}
+    kinds = {str: ParameterString, int: ParameterInteger, float: ParameterFloat}
     return kinds[parameter.type](name=parameter.name, default_value=default)

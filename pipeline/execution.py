@@ -36,7 +36,7 @@ class Step:
 
 def start(cloud: Cloud, parameters: Mapping[str, Value]) -> str:
     """Start an execution; its ARN."""
-    given = [{"Name": name, "Value": _as_text(value)} for name, value in parameters.items()]
+    given = [{"Name": name, "Value": str(value)} for name, value in parameters.items()]
     try:
         return cloud.client("sagemaker").start_pipeline_execution(
             PipelineName=cloud.settings.pipeline_name, PipelineParameters=given
@@ -214,7 +214,3 @@ def _model_package(cloud: Cloud, arn: str) -> str | None:
 
 def _succeeded(found: list[Step], name: str) -> bool:
     return any(step.name == name and step.status == "Succeeded" for step in found)
-
-
-def _as_text(value: Value) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from pipeline.errors import ParameterError
 
-Value = str | int | float | bool
+Value = str | int | float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,15 +32,13 @@ class Parameter:
             return " | ".join(self.choices)
         if self.minimum is not None:
             return f"{self.minimum:g} to {self.maximum:g}"
-        if self.type is bool:
-            return "true | false"
         return f"{self.prefix}…" if self.prefix else "any"
 
     def parse(self, text: str) -> Value:
         """The typed value of `text`. Raises ParameterError when type or bounds refuse it."""
         try:
-            value = _BOOLEANS[text.strip().lower()] if self.type is bool else self.type(text)
-        except (KeyError, ValueError):
+            value = self.type(text)
+        except ValueError:
             raise self._refused(text, f"it is not {_ARTICLES[self.type]}") from None
         if self.choices and value not in self.choices:
             raise self._refused(text, "it is not one of the choices")
@@ -54,8 +52,7 @@ class Parameter:
         return ParameterError(f"{self.name} cannot be {text!r}: {why}.", f"Allowed: {self.bounds}.")
 
 
-_BOOLEANS = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}
-_ARTICLES = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+_ARTICLES = {int: "a whole number", float: "a number", str: "a text"}
 
 RULES = ("VanishingGradient", "Overfit", "Overtraining", "PoorWeightInitialization")
 
@@ -113,7 +110,6 @@ PARAMETERS: tuple[Parameter, ...] = (
     _integer("ProcessingInstanceCount", 1, 1, 100, "instances of Prepare and Embed; each takes its share"),
     _text("TrainingInstanceType", "ml.m5.2xlarge", "instances of Tune and Train", prefix="ml."),
     _integer("TrainingInstanceCount", 1, 1, 32, "hosts of the final training, joined by torchrun"),
-    Parameter(name="UseSpotInstances", type=bool, default=False, help="train on managed spot instances"),
     # Endpoint
     _text("EndpointInstanceType", "ml.m5.xlarge", "instances of the endpoint", prefix="ml."),
     _integer("EndpointMinInstances", 1, 1, 100, "instances that always serve"),
@@ -161,9 +157,7 @@ def markdown_table() -> str:
     """The table of docs/parameters.md."""
     rows = ["| parameter | type | default | allowed | what it is |", "|---|---|---|---|---|"]
     for parameter in PARAMETERS:
-        default = (
-            "from `upload`" if parameter.default is None else f"`{str(parameter.default).replace('True', 'true')}`"
-        )
+        default = "from `upload`" if parameter.default is None else f"`{parameter.default}`"
         allowed = parameter.bounds.replace("|", "\\|")
         rows.append(f"| {parameter.name} | {parameter.type.__name__} | {default} | {allowed} | {parameter.help} |")
     return "\n".join(rows) + "\n"

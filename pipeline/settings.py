@@ -26,6 +26,9 @@ class Settings:
     serving_image: str = ""
     input_data_uri: str = ""
     weights_uri: str = ""
+    # Not a pipeline parameter: AWS wants MaxWaitTimeInSeconds with spot and refuses it without, and a parameter cannot
+    # take a member out of a request.
+    use_spot_instances: bool = False
 
     @property
     def root(self) -> str:
@@ -65,6 +68,7 @@ def from_environment(environment: Mapping[str, str] | None = None, *, account: s
         account=account,
         bucket=env.get("PAWLINE_BUCKET") or f"{project}-{account}-{region}",
         training_image=env.get("PAWLINE_TRAINING_IMAGE") or f"{registry}/pytorch:2.13-cpu-amzn2023-sagemaker",
+        use_spot_instances=env.get("PAWLINE_USE_SPOT_INSTANCES", "").lower() in ("1", "true", "yes"),
         serving_image=env.get("PAWLINE_SERVING_IMAGE") or f"{registry}/ray:serve-ml-sagemaker-cpu-v1.4",
     )
     return replace(

@@ -4,17 +4,20 @@ import json
 
 from botocore.exceptions import ClientError
 
-from pipeline import definition
+from pipeline import definition, lint
 from pipeline.cloud import Cloud
+from pipeline.errors import UserError
 
 DESCRIPTION = "Dog photos to a served, autoscaled, monitored breed classifier (Pawline)."
 
 
 def upsert(cloud: Cloud) -> tuple[str, str]:
-    """(pipeline ARN, "created" | "updated" | "unchanged")."""
+    """(pipeline ARN, "created" | "updated" | "unchanged"). Raises UserError for what AWS would refuse."""
     sagemaker = cloud.client("sagemaker")
     settings = cloud.settings
     document = definition.definition(settings)
+    if problems := lint.errors(lint.lint(document)):
+        raise UserError("AWS would refuse this definition:\n" + "\n".join(map(str, problems)), "Mend it and try again.")
     wanted = {
         "PipelineName": settings.pipeline_name,
         "PipelineDefinition": document,

@@ -182,6 +182,15 @@ def channel(name: str, uri: Any) -> dict[str, Any]:
     }
 
 
+def stopping_condition(site: Site, seconds: int) -> dict[str, Any]:
+    """The time limit of a training job, and for spot instances the wait included: AWS refuses a wait without spot."""
+    wait = {"MaxWaitTimeInSeconds": seconds} if site.settings.use_spot_instances else {}
+    return {
+        "StoppingCondition": {"MaxRuntimeInSeconds": seconds, **wait},
+        "EnableManagedSpotTraining": site.settings.use_spot_instances,
+    }
+
+
 def script_mode(site: Site, script: str) -> dict[str, str]:
     """The two hyperparameters that make AWS's images fetch our bundle and run a script of it."""
     return {

@@ -4,7 +4,7 @@ from typing import Any
 
 from sagemaker.mlops.workflow.steps import StepTypeEnum
 
-from steps.base import RequestStep, Site, as_text, channel, script_mode
+from steps.base import RequestStep, Site, as_text, channel, script_mode, stopping_condition
 from steps.tune import METRICS
 
 # What the Debugger rules need, and no more: losses at every step; gradients and ReLU inputs in the first ten steps,
@@ -49,8 +49,7 @@ def step(site: Site, *, features: Any, prepared: Any, best: dict[str, Any]) -> R
             "InstanceCount": site["TrainingInstanceCount"],
             "VolumeSizeInGB": 100,
         },
-        "StoppingCondition": {"MaxRuntimeInSeconds": 24 * 3600, "MaxWaitTimeInSeconds": 24 * 3600},
-        "EnableManagedSpotTraining": site["UseSpotInstances"],
+        **stopping_condition(site, 24 * 3600),
         # The path is a cache key: it must not name the execution. SageMaker adds the job's name to it.
         "DebugHookConfig": {
             "S3OutputPath": f"{site.settings.root}/tensors",

@@ -4,7 +4,7 @@ from typing import Any
 
 from sagemaker.mlops.workflow.steps import StepTypeEnum
 
-from steps.base import RequestStep, Site, as_text, channel, script_mode
+from steps.base import RequestStep, Site, as_text, channel, script_mode, stopping_condition
 
 # A regular expression for each value that code/train.py prints; AWS keeps the last match of a training.
 METRICS = [
@@ -59,8 +59,7 @@ def step(site: Site, *, features: Any) -> RequestStep:
                 "InstanceCount": 1,
                 "VolumeSizeInGB": 30,
             },
-            "StoppingCondition": {"MaxRuntimeInSeconds": 3600, "MaxWaitTimeInSeconds": 3600},
-            "EnableManagedSpotTraining": site["UseSpotInstances"],
+            **stopping_condition(site, 3600),
         },
     }
     return RequestStep(

@@ -11,10 +11,8 @@ DOCS = Path(__file__).parent.parent.parent / "docs" / "parameters.md"
 
 
 def test_values_are_typed():
-    typed = parameters.check(
-        {"Epochs": "3", "AccuracyThreshold": "0.9", "UseSpotInstances": "true", "Backbone": "resnet18"}
-    )
-    assert typed == {"Epochs": 3, "AccuracyThreshold": 0.9, "UseSpotInstances": True, "Backbone": "resnet18"}
+    typed = parameters.check({"Epochs": "3", "AccuracyThreshold": "0.9", "Backbone": "resnet18"})
+    assert typed == {"Epochs": 3, "AccuracyThreshold": 0.9, "Backbone": "resnet18"}
 
 
 @pytest.mark.parametrize(
@@ -25,7 +23,6 @@ def test_values_are_typed():
         ({"Epochs": "three"}, "it is not a whole number"),
         ({"AccuracyThreshold": "1.5"}, "Allowed: 0 to 1"),
         ({"AccuracyThreshold": "nan"}, "out of bounds"),
-        ({"UseSpotInstances": "maybe"}, "true | false"),
         ({"Backbone": "vgg16"}, "resnet50 | resnet18 | mobilenet_v2"),
         ({"InputDataUri": "/tmp/dogs"}, "does not start with s3://"),
         ({"EndpointMinInstances": "5"}, "more than EndpointMaxInstances 3"),
@@ -44,13 +41,7 @@ def test_a_word_without_an_equals_sign_is_no_parameter():
 
 
 def test_every_default_obeys_its_own_bounds():
-    parameters.check(
-        {
-            p.name: str(p.default).lower() if p.type is bool else str(p.default)
-            for p in parameters.PARAMETERS
-            if p.default is not None
-        }
-    )
+    parameters.check({p.name: str(p.default) for p in parameters.PARAMETERS if p.default is not None})
 
 
 def test_the_table_in_the_docs_is_the_one_made_from_the_code():
