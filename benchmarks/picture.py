@@ -1,6 +1,6 @@
 """The picture of a real run in the README: the main job's last screen, saved as SVG.
 
-    python -m benchmarks.picture docs/pictures/run.svg [words of `python -m pipeline run`]
+python -m benchmarks.picture docs/pictures/run.svg [words of `python -m pipeline run`]
 """
 
 import io

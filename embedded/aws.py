@@ -1,6 +1,7 @@
 """AWS's own service models, used to check requests and to shape answers.
 
-botocore ships them; a request that passes here has the members, types, enums, patterns, lengths and ranges that AWS documents.
+botocore ships them; a request that passes here has the members, types, enums, patterns, lengths and ranges that AWS
+documents.
 """
 
 import re

@@ -1,7 +1,7 @@
 """One server per state directory: found when it runs, started when it does not, stopped on request.
 
-The server holds a lock on `server.lock` for as long as it lives and writes `server.json` once it listens, so two commands that
-start at the same time end up with the same server.
+The server holds a lock on `server.lock` for as long as it lives and writes `server.json` once it listens, so two
+commands that start at the same time end up with the same server.
 """
 
 import fcntl

@@ -1,7 +1,7 @@
 """State that survives: every resource is one JSON document in SQLite, under a kind and a name.
 
-A document is what the service's Describe call answers, with timestamps as seconds since 1970; members that start with an
-underscore are the embedded server's own and never reach a client.
+A document is what the service's Describe call answers, with timestamps as seconds since 1970; members that start with
+an underscore are the embedded server's own and never reach a client.
 """
 
 import json
@@ -34,7 +34,7 @@ class Store:
         if version > SCHEMA_VERSION:
             self._db.close()
             raise NewerState(
-                f"State in {path.parent} belongs to a newer version (schema {version}, this one knows {SCHEMA_VERSION}). "
+                f"State in {path.parent} belongs to a newer version (schema {version}; known here: {SCHEMA_VERSION}). "
                 "Update Pawline, or choose another directory with EMBEDDED_STATE_DIR."
             )
         self._db.execute("PRAGMA journal_mode=WAL")
@@ -75,7 +75,7 @@ class Store:
         return self.change(kind, name, lambda body: body.update(changes))
 
     def change(self, kind: str, name: str, edit: Callable[[dict], Any]) -> dict:
-        """Let `edit` alter a document in place, atomically, and return the result. Raises KeyError when it is not there."""
+        """Let `edit` alter a document in place, atomically; the result. Raises KeyError when it is not there."""
         with self._changed:
             body = self.get(kind, name)
             if body is None:
@@ -103,7 +103,7 @@ class Store:
         return [json.loads(row[0]) for row in rows]
 
     def wait(self, kind: str, name: str, until: Callable[[dict], bool], timeout: float | None = None) -> dict:
-        """Block until a document satisfies `until`; return it. Raises KeyError if it is gone, TimeoutError if too late."""
+        """Block until a document satisfies `until`; return it. KeyError when it is gone, TimeoutError when too late."""
         deadline = None if timeout is None else time.monotonic() + timeout
         with self._changed:
             while True:

@@ -1,7 +1,8 @@
 """AWS's two JSON wire protocols, both ways, driven by botocore's models.
 
-json       one path; the operation is in X-Amz-Target; everything else is in the body (sagemaker, logs, application-autoscaling …)
-rest-json  method and path name the operation; members travel in path, query, headers and body (lambda, sagemaker-runtime, scheduler …)
+json: one path; the operation is in X-Amz-Target; everything else is in the body (sagemaker, logs,
+application-autoscaling …). rest-json: method and path name the operation; members travel in path, query, headers and
+body (lambda, sagemaker-runtime, scheduler …).
 
 Source: https://smithy.io/2.0/aws/protocols/ (AWS JSON 1.1 and restJson1).
 """
@@ -22,7 +23,7 @@ from embedded.errors import AwsError, ValidationException
 
 
 def parse_json(service: str, request: Request) -> tuple[str, dict]:
-    """(operation, parameters) of a json-protocol request. Raises ValidationException when the body is no JSON object."""
+    """(operation, parameters) of a json request. Raises ValidationException when the body is no JSON object."""
     name = request.headers.get("X-Amz-Target", "").rpartition(".")[2]
     shape = aws.operation_model(service, name).input_shape
     return name, _decoded(_json_body(request.get_data()), shape)
