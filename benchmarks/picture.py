@@ -1,6 +1,6 @@
 """The picture of a real run in the README: the main job's last screen, saved as SVG.
 
-python -m benchmarks.picture docs/pictures/run.svg [words of `python -m pipeline run`]
+python -m benchmarks.picture docs/pictures/run.svg [--data … --weights … --backbone …]
 """
 
 import io
@@ -21,10 +21,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as state_dir:
         os.environ["EMBEDDED_STATE_DIR"] = state_dir
         _, report = run(state_dir, *words)
-        console.console = Console(record=True, width=96, file=io.StringIO(), highlight=False)
-        console.console.print("[dim]$[/] " + shlex.join(["python", "-m", "pipeline", "run", *words]) + "\n")
+        console.console = Console(record=True, width=120, file=io.StringIO(), highlight=False)
+        given = [
+            f"{flag[2:].upper()}={shlex.quote(value)}" for flag, value in zip(words[::2], words[1::2], strict=True)
+        ]
+        console.console.print("$ " + " ".join(["make run", *given]) + "\n")
         account = cloud.connect(aws=False)
-        console.console.print(console.table(execution.steps(account, report["execution_arn"])))
+        steps = execution.steps(account, report["execution_arn"])
+        told = console.details(account, report["execution_arn"], steps)
+        console.console.print(console.table(steps, told))
         console.summary(report)
         console.console.save_svg(str(target), title="Pawline")
         stop(state_dir)

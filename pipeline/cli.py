@@ -138,7 +138,8 @@ def status(
         typer.echo(json.dumps(executions.report(cloud, arn, began=began)))
     else:
         console.console.print(f"{arn}: {state}")
-        console.console.print(console.table(executions.steps(cloud, arn), console.not_reused(cloud, arn)))
+        steps = executions.steps(cloud, arn)
+        console.console.print(console.table(steps, console.details(cloud, arn, steps)))
 
 
 @app.command()

@@ -20,8 +20,15 @@ DETAIL_SECONDS = 1.0  # log lines and tuning counts are asked for less often tha
 
 STYLES = {"Succeeded": "green", "Executing": "cyan", "Starting": "cyan", "Failed": "bold red", "Stopped": "yellow"}
 
-console = Console(stderr=True, highlight=False, soft_wrap=True)
+console = Console(stderr=True, highlight=False)
+if not console.is_terminal:
+    console.width = 120
 logging.getLogger("botocore").setLevel(logging.WARNING)  # the SDK turns INFO on for everybody
+
+
+def say(text: str) -> None:
+    """Print a line as long as it is: addresses and commands stay in one piece."""
+    console.print(text, soft_wrap=True)
 
 
 @contextmanager
@@ -43,59 +50,65 @@ def follow(cloud: Cloud, arn: str, *, quiet: bool = False) -> list[Step]:
     """Show an execution until it ends; its steps. Ctrl-C stops watching, not the execution."""
     if console.is_terminal and not quiet:
         with Live(console=console, refresh_per_second=8) as live:
-            return _watch(cloud, arn, lambda steps, details: live.update(table(steps, details)))
+            return _watch(cloud, arn, lambda steps, told: live.update(table(steps, told)))
     seen: dict[str, str] = {}
 
-    def tell(steps: list[Step], details: dict[str, str]) -> None:
+    def tell(steps: list[Step], told: dict[str, str]) -> None:
         for step in steps:
             state = "Cached" if step.cached else step.status
             if seen.get(step.name) != state and not quiet:
                 took = f" in {step.seconds:.1f} s" if state not in ("Executing", "Starting") else ""
-                why = f"  [dim]{_plain(details.get(step.name, ''))[:100]}[/]" if state == "Executing" else ""
-                console.print(f"  {step.name:<10} {state}{took}{why}")
+                why = f"  [dim]{_plain(told.get(step.name, ''))[:100]}[/]" if state == "Executing" else ""
+                say(f"  {step.name:<10} {state}{took}{why}")
             seen[step.name] = state
 
     return _watch(cloud, arn, tell)
 
 
 def _watch(cloud: Cloud, arn: str, show: Callable[[list[Step], dict[str, str]], None]) -> list[Step]:
-    details: dict[str, str] = {}
+    told: dict[str, str] = {}
+    states: dict[str, str] = {}
     asked = 0.0
     while True:
         ended = execution.describe(cloud, arn)["PipelineExecutionStatus"] in execution.ENDED
         steps = execution.steps(cloud, arn)
-        if time.monotonic() - asked > DETAIL_SECONDS or any(step.name not in details for step in steps):
-            details.update({step.name: "" for step in steps if step.name not in details})
-            details.update(not_reused(cloud, arn))
-            for step in steps:
-                if step.status == "Executing":
-                    details[step.name] = execution.progress(cloud, step) or details[step.name]
+        changed = [step for step in steps if states.get(step.name) != step.status]
+        if changed or time.monotonic() - asked > DETAIL_SECONDS:
+            told.update(details(cloud, arn, changed + [step for step in steps if step.status == "Executing"]))
+            states.update({step.name: step.status for step in steps})
             asked = time.monotonic()
-        show(steps, details)
+        show(steps, told)
         if ended:
             return steps
         time.sleep(POLL_SECONDS)
 
 
-def not_reused(cloud: Cloud, arn: str) -> dict[str, str]:
-    """Why steps could not be taken from an earlier execution, as shown beside them."""
-    return {step: f"not reused: {why}" for step, why in execution.cache_misses(cloud, arn).items()}
+def details(cloud: Cloud, arn: str, steps: list[Step]) -> dict[str, str]:
+    """What is shown last in each step's row: what its job said last, or why it could not be reused."""
+    missed = execution.cache_misses(cloud, arn)
+    shown = {}
+    for step in steps:
+        said = "" if step.cached else execution.progress(cloud, step)
+        shown[step.name] = said or (f"not reused: {missed[step.name]}" if step.name in missed else "")
+    return shown
 
 
-def table(steps: list[Step], details: dict[str, str] | None = None) -> Table:
+def table(steps: list[Step], told: dict[str, str]) -> Table:
     """The steps of an execution as a table: state, time, and what a step says last."""
     shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for title, options in (("step", {}), ("type", {}), ("state", {}), ("time", {"justify": "right"}), ("last", {})):
-        shown.add_column(title, header_style="dim", no_wrap=True, **options)  # type: ignore[arg-type]
+    for title, width in (("step", 9), ("type", 13), ("state", 9)):
+        shown.add_column(title, header_style="dim", no_wrap=True, min_width=width)
+    shown.add_column("time", header_style="dim", no_wrap=True, min_width=8, justify="right")
+    shown.add_column("last", header_style="dim", no_wrap=True, overflow="ellipsis")
     for step in steps:
         state = "Cached" if step.cached else step.status
-        last = step.reason or (details or {}).get(step.name, "")
+        last = step.reason or told.get(step.name, "")
         shown.add_row(
             step.name,
             f"[dim]{step.type}[/]",
             f"[{STYLES.get(step.status, 'white')}]{state}[/]",
             f"{step.seconds:.1f} s",
-            f"[dim]{_plain(last)[:90]}[/]",
+            f"[dim]{_plain(last)}[/]",
         )
     return shown
 
@@ -106,30 +119,28 @@ def failure(cloud: Cloud, arn: str, steps: list[Step]) -> None:
         if step.status != "Failed":
             continue
         headline = "\n".join(step.reason.splitlines()[:3])
-        console.print(f"\n[bold red]{step.name} failed.[/] {_plain(headline)}")
+        say(f"\n[bold red]{step.name} failed.[/] {_plain(headline)}")
         for line in execution.log_lines(cloud, step, limit=15):
-            console.print(f"  [dim]{_plain(line)}[/]")
+            say(f"  [dim]{_plain(line)}[/]")
     if not any(step.status == "Failed" for step in steps):
-        console.print(
-            f"\n[bold red]{_plain(execution.describe(cloud, arn).get('FailureReason', 'It did not succeed.'))}[/]"
-        )
+        say(f"\n[bold red]{_plain(execution.describe(cloud, arn).get('FailureReason', 'It did not succeed.'))}[/]")
     execution_id = arn.rpartition("/")[2]
-    console.print(f"\nGo on from the failed step:  python -m pipeline retry {execution_id}")
+    say(f"\nGo on from the failed step:  python -m pipeline retry {execution_id}")
 
 
 def summary(report: dict[str, Any]) -> None:
     """The outcome of a successful run in a few lines."""
     metrics = report["metrics"]
     if metrics:
-        console.print(f"\n  test top-1 {metrics['test:top1']:.3f}, top-5 {metrics['test:top5']:.3f}")
+        say(f"\n  test top-1 {metrics['test:top1']:.3f}, top-5 {metrics['test:top5']:.3f}")
     if report["model_package_arn"]:
-        console.print(f"  model      {report['model_package_arn']}")
+        say(f"  model      {report['model_package_arn']}")
     if report["endpoint"]:
-        console.print(f"  endpoint   {report['endpoint']}")
+        say(f"  endpoint   {report['endpoint']}")
     prediction = report.get("prediction")
     if prediction:
-        console.print(f"  {prediction['file']}: [bold]{prediction['breed']}[/] ({prediction['probability']:.0%})")
-    console.print(f"\n[bold green]{report['status']}[/] in {report['seconds']:.1f} s")
+        say(f"  {prediction['file']}: [bold]{prediction['breed']}[/] ({prediction['probability']:.0%})")
+    say(f"\n[bold green]{report['status']}[/] in {report['seconds']:.1f} s")
 
 
 def _plain(text: str) -> str:

@@ -44,7 +44,7 @@ def run(
 
     began = time.monotonic()
     cloud = connect()
-    say = console.console.print if not quiet else (lambda *_: None)
+    say = console.say if not quiet else (lambda text: None)
     say(f"SageMaker at {os.environ.get('AWS_ENDPOINT_URL', cloud.settings.region)}")
     local.set_up(cloud)
     data = data or _sample(say)
