@@ -24,6 +24,9 @@ def by_name(report: dict) -> dict[str, dict]:
 
 
 def test_drawn_pictures_become_a_served_classifier(first_run):
+    assert set(first_run) == {
+        "execution_arn", "status", "seconds", "steps", "metrics", "model_package_arn", "endpoint", "prediction",
+    }  # fmt: skip
     assert first_run["status"] == "Succeeded"
     steps = by_name(first_run)
     assert set(steps) == {*JOB_STEPS, "Gate", "Register", "Deploy"}
