@@ -14,7 +14,7 @@ from pipeline.parameters import Value
 # Drawn pictures need no pretrained network: a small one with random weights separates them, in seconds.
 SAMPLE_PARAMETERS: dict[str, Value] = {
     "Backbone": "resnet18",
-    "ImageSize": 96,
+    "ImageSize": 128,
     "AugmentedViews": 2,
     "MaxTuningJobs": 6,
     "Epochs": 12,
