@@ -15,7 +15,7 @@ TABLE = {
     "pipeline": {
         "steps", "boto3", "botocore", "sagemaker", "typer", "rich", "requests", "PIL", "numpy", "embedded.lifecycle",
     },
-    "code": {"torch", "torchvision", "numpy", "PIL", "smdebug", "fastapi", "anyio", "uvicorn", "breeds"},
+    "code": {"torch", "torchvision", "numpy", "PIL", "smdebug", "pyinstrument", "fastapi", "anyio", "uvicorn", "breeds"},
     "lambda": {"boto3", "botocore", "aws_lambda_powertools"},
     "embedded": {"botocore", "boto3", "moto", "werkzeug", "optuna", "psutil"},
 }  # fmt: skip

@@ -83,6 +83,9 @@ def create() -> DebuggerHook:
 
 
 def _smdebug_hook(path: Path) -> Any:
+    from breeds import smdebug_shim
+
+    smdebug_shim.prepare()
     import smdebug.core.tfevent.util as tfevent
     import torch
     from smdebug.pytorch import Hook

@@ -10,11 +10,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from breeds import smdebug_shim
 from breeds.container import InputError
 
 # smdebug reads both while it is imported: its log is chatter, and its pause waits for a training that has long ended.
 os.environ.setdefault("SMDEBUG_LOG_LEVEL", "warning")
 os.environ.setdefault("SMDEBUG_TRAINING_END_DELAY_REFRESH", "0")
+smdebug_shim.prepare()
 
 from smdebug import modes  # noqa: E402
 from smdebug.rules import Rule  # noqa: E402
