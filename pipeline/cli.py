@@ -229,8 +229,11 @@ def main() -> None:
         fail(error.headline, error.way_out)
     except Exception as error:
         # By name: importing botocore here would slow down --help.
-        if not any(base.__module__ == "botocore.exceptions" for base in type(error).__mro__):
+        kinds = {base.__name__ for base in type(error).__mro__ if base.__module__ == "botocore.exceptions"}
+        if not kinds:
             raise
+        if kinds & {"ConnectionError", "HTTPClientError"}:
+            fail(f"SageMaker does not answer any more: {error}", "Go on from there: python -m pipeline retry.")
         fail(f"AWS refused: {error}", "Check the name, the permissions of who you are, and AWS_ENDPOINT_URL.")
 
 

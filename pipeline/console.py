@@ -13,7 +13,10 @@ from rich.table import Table
 
 from pipeline import execution
 from pipeline.cloud import Cloud
+from pipeline.errors import UserError
 from pipeline.execution import Step
+
+Show = Callable[[list[Step], dict[str, str]], None]  # (steps, what each said last)
 
 POLL_SECONDS = 0.25
 DETAIL_SECONDS = 1.0  # log lines and tuning counts are asked for less often than states
@@ -65,7 +68,17 @@ def follow(cloud: Cloud, arn: str, *, quiet: bool = False) -> list[Step]:
     return _watch(cloud, arn, tell)
 
 
-def _watch(cloud: Cloud, arn: str, show: Callable[[list[Step], dict[str, str]], None]) -> list[Step]:
+def _watch(cloud: Cloud, arn: str, show: Show) -> list[Step]:
+    try:
+        return _until_it_ends(cloud, arn, show)
+    except KeyboardInterrupt:
+        raise UserError(
+            "You stopped watching; the execution goes on.",
+            "Watch again: python -m pipeline status --follow. End it: python -m pipeline stop.",
+        ) from None
+
+
+def _until_it_ends(cloud: Cloud, arn: str, show: Show) -> list[Step]:
     told: dict[str, str] = {}
     states: dict[str, str] = {}
     asked = 0.0
