@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from embedded import logs
 from embedded.context import Context
-from embedded.jobs.instance import MODEL_SECONDS, Answer, Instance, Served, StartFailed, Unreachable
+from embedded.jobs.instance import MODEL_SECONDS, Answer, BrokenOff, Instance, Served, StartFailed, Unreachable
 
 WAIT_FOR_INSTANCE_SECONDS = 60.0
 MAX_RESTART_PAUSE_SECONDS = 30.0
@@ -101,12 +101,23 @@ class Fleet:
         self.stop([instance for endpoint in endpoints for instance in self.unroute(endpoint)])
 
     def invoke(self, endpoint: str, variant: str | None, body: bytes, headers: Mapping[str, str]) -> tuple[str, Answer]:
-        """(variant, answer) of one request. Raises NoEndpoint, NoInstance, BrokenOff, TimeoutError."""
+        """(variant, answer) of one request. Raises NoEndpoint, NoInstance, BrokenOff, TimeoutError.
+
+        A request whose instance died before it answered is sent once more: predicting changes nothing, and a request that
+        kills two instances is to blame itself.
+        """
         deadline = time.monotonic() + WAIT_FOR_INSTANCE_SECONDS
+        broken_off = False
         while True:
             with self._taken(endpoint, variant, deadline) as instance:
-                with suppress(Unreachable):
+                try:
                     return instance.served.variant, instance.invoke(body, headers)
+                except Unreachable:
+                    pass
+                except BrokenOff:
+                    if broken_off:
+                        raise
+                    broken_off = True
                 if instance.process and instance.process.poll() is not None:
                     instance.ready = False  # its watcher starts it again and makes it ready
             time.sleep(UNREACHABLE_PAUSE_SECONDS)
