@@ -5,10 +5,11 @@ PAWLINE := $(BIN)/python -m pipeline
 ON := $(if $(AWS),--aws)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-all check lint-pipeline upsert-pipeline start status retry predict stop clean lock bench
+.PHONY: help setup run test test-all check lint-pipeline upsert-pipeline start status retry predict stop clean lock bench \
+	doctor cost schedule unschedule idle ec2-train deploy-infra destroy
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 setup: .venv/installed ## create .venv with everything in it (make run and make test do it by themselves)
 
@@ -31,13 +32,21 @@ test: setup ## the tests
 test-all: setup ## the tests, the long ones too
 	@$(BIN)/python -m pytest -q $$ARGS
 
-check: setup ## format, lint, types, import table
+# checkov's own dependencies do not agree with ours, so it has a place of its own.
+.venv/checkov/installed: infra/checkov.lock | setup
+	@$(PYTHON) -m venv .venv/checkov
+	@$(BIN)/uv pip install --quiet --python .venv/checkov/bin/python --no-deps -r infra/checkov.lock
+	@touch $@
+
+check: setup .venv/checkov/installed ## format, lint, types, import table, template
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy pipeline steps embedded
 	@$(BIN)/mypy lambda/deploy
 	@$(BIN)/mypy lambda/predict
 	@$(BIN)/python -m pytest -q tests/test_imports.py
+	@$(BIN)/cfn-lint infra/template.yaml
+	@.venv/checkov/bin/checkov --config-file infra/checkov.yaml --file infra/template.yaml
 
 lint-pipeline: setup ## check the definition against AWS's own service model [FILE=other.json]
 	@$(PAWLINE) lint $${FILE:+"$$FILE"} $$ARGS
@@ -56,6 +65,30 @@ retry: setup ## go on with the newest execution from its failed step [AWS=1]
 
 predict: setup ## make predict FILE=dog.jpg, or URL=https://… [AWS=1]
 	@$(PAWLINE) predict $${FILE:+--file "$$FILE"} $${URL:+--url "$$URL"} $(ON) $$ARGS
+
+doctor: setup ## whether the account can run the pipeline: pass, warn, fail, fix [PARAMS= AWS=1]
+	@$(PAWLINE) doctor $(ON) $$ARGS $$PARAMS
+
+cost: setup ## what a run costs, before it; after it: make cost EXECUTION=latest [PARAMS= AWS=1]
+	@$(PAWLINE) cost $(ON) $$ARGS $$(for p in $$PARAMS; do echo "-p $$p"; done) $$EXECUTION
+
+schedule: setup ## make schedule CRON="cron(0 3 ? * MON *)" [TIMEZONE=Europe/Berlin PARAMS= AWS=1]
+	@$(PAWLINE) schedule $(ON) $$ARGS --timezone "$${TIMEZONE:-UTC}" "$$CRON" $$PARAMS
+
+unschedule: setup ## switch the schedule off [AWS=1]
+	@$(PAWLINE) unschedule $(ON) $$ARGS
+
+idle: setup ## endpoints without invocations, and their monthly cost [HOURS=24 AWS=1]
+	@$(PAWLINE) idle $(ON) $$ARGS --hours "$${HOURS:-24}"
+
+ec2-train: setup ## train on one EC2 instance that ends itself [PARAMS="epochs=20" ARGS=--dry-run AWS=1]
+	@$(PAWLINE) ec2-train $(ON) $$ARGS $$PARAMS
+
+deploy-infra: setup ## bucket, roles, functions, rules in your AWS account [PARAMS="NotificationEmail=me@x.org" ARGS=--yes]
+	@$(PAWLINE) deploy-infra $$ARGS $$PARAMS
+
+destroy: setup ## delete everything this project made, listed first [AWS=1 KEEP_DATA=1 ARGS=--yes]
+	@$(PAWLINE) destroy $(if $(KEEP_DATA),--keep-data) $(ON) $$ARGS
 
 bench: setup ## the figures of the README
 	@$(BIN)/python -m benchmarks

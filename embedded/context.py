@@ -3,17 +3,18 @@
 import threading
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from embedded import aws
+from embedded.iam.caller import SERVICE_SESSION, Caller
 from embedded.store import Store
 
 
 @dataclass
 class Context:
-    """One embedded account in one region."""
+    """One embedded account in one region, and who acts in it: None is the account's owner, or a service itself."""
 
     state_dir: Path
     url: str
@@ -21,9 +22,18 @@ class Context:
     region: str = "us-east-1"
     account: str = "123456789012"
     stopping: threading.Event = field(default_factory=threading.Event)
+    caller: Caller | None = None
 
     def arn(self, service: str, resource: str) -> str:
         return f"arn:aws:{service}:{self.region}:{self.account}:{resource}"
+
+    def as_role(self, role_arn: str | None, session: str = SERVICE_SESSION) -> "Context":
+        """The same account, acting as a role: `call` is refused what the role may not do. None: as_service."""
+        return replace(self, caller=Caller(role_arn, session) if role_arn else None)
+
+    def as_service(self) -> "Context":
+        """The same account, acting as the service itself, for what outlives a request."""
+        return replace(self, caller=None)
 
     def call(self, service: str, operation: str, /, **request: Any) -> dict:
         """Call an operation as a client would, without the socket: checked, run, shaped. Raises AwsError."""

@@ -4,24 +4,35 @@ Services with operations in `services/` answer here; S3 has its own REST handler
 """
 
 import io
+import json
 import re
 import threading
 import traceback
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs
 
 from werkzeug.wrappers import Request, Response
 
-from embedded import VERSION, aws, services, wire
+from embedded import VERSION, aws, foreign, permissions, query, services, wire
 from embedded.context import Context
 from embedded.errors import AwsError
+from embedded.iam import enforcement, sessions, used
+from embedded.s3 import xml as s3_xml
 
 HEALTH_PATH = "/_embedded/health"
 STOP_PATH = "/_embedded/stop"
+USED_PATH = "/_embedded/iam/used"
 
-SERVICE_BY_SIGNING_NAME = {"monitoring": "cloudwatch"}
-OURS_ALONE = ("sagemaker", "sagemaker-runtime", "lambda", "application-autoscaling")  # moto knows none of what is here
+SERVICE_BY_SIGNING_NAME = {"monitoring": "cloudwatch", "servicequotas": "service-quotas"}
+OURS_ALONE = (
+    "sagemaker",
+    "sagemaker-runtime",
+    "lambda",
+    "application-autoscaling",
+    "iam",
+)  # moto knows none of it
 UNSIGNED = "s3"  # a request without a signature is a presigned or public S3 request
 
 
@@ -40,33 +51,50 @@ class Application:
         request = Request(environ)
         if request.path.startswith("/_embedded/"):
             return self._own_page(request)(environ, start_response)
-        service = service_of(request)
+        service, access_key = service_of(request), access_key_of(request)
+        try:
+            context = replace(self.context, caller=sessions.caller_of(self.context, access_key))
+        except AwsError as problem:
+            return self._refuse(service, request, problem)(environ, start_response)
         if service == "s3":
             from embedded.services import s3
 
-            return s3.handle(self.context, request)(environ, start_response)
+            return s3.handle(context, request)(environ, start_response)
         if service in self.native:
-            response = self._answer(service, request)
+            response = self._answer(context, service, request)
             if response is not None:
                 return response(environ, start_response)
+        try:
+            if enforcement.enforced(context):
+                permissions.authorize(context, service, *foreign.asked(service, request))
+        except AwsError as problem:
+            return self._refuse(service, request, problem)(environ, start_response)
         environ["wsgi.input"] = io.BytesIO(request.get_data())  # the body may have been read to see what is asked
         return self._moto_app()(environ, start_response)
 
-    def _answer(self, service: str, request: Request) -> Response | None:
+    def _refuse(self, service: str, request: Request, problem: AwsError) -> Response:
+        return s3_xml.error(problem, request.path) if service == "s3" else foreign.refused(request, problem)
+
+    def _answer(self, context: Context, service: str, request: Request) -> Response | None:
         """The native answer, or None where moto should have a go at an operation that is not ours."""
+        protocol = aws.service_model(service).metadata["protocol"]
+        codec: Any = query if protocol == "query" else wire
         try:
-            if aws.service_model(service).metadata["protocol"] == "json":
+            if protocol == "query":
+                request.get_data()  # kept, so that moto can read it again
+                operation, parameters = query.parse(service, request)
+            elif protocol == "json":
                 operation, parameters = wire.parse_json(service, request)
             else:
                 operation, parameters = wire.parse_rest(service, request)
             if (service, operation) not in services.OPERATIONS and service not in OURS_ALONE:
                 return None
-            return wire.answer(service, operation, services.dispatch(self.context, service, operation, parameters))
+            return codec.answer(service, operation, services.dispatch(context, service, operation, parameters))
         except AwsError as problem:
-            return wire.error(problem)
+            return codec.error(problem)
         except Exception as problem:
             print(f"{service}:\n{traceback.format_exc()}", flush=True)
-            return wire.error(AwsError("InternalFailure", f"{type(problem).__name__}: {problem}", 500))
+            return codec.error(AwsError("InternalFailure", f"{type(problem).__name__}: {problem}", 500))
 
     def _own_page(self, request: Request) -> Response:
         if request.path == STOP_PATH and request.method == "POST":
@@ -74,6 +102,11 @@ class Application:
             return Response("stopping\n")
         if request.path == HEALTH_PATH:
             return Response(f'{{"version": "{VERSION}"}}\n', content_type="application/json")
+        if request.path == USED_PATH and request.method == "DELETE":
+            used.record(self.context).forget()
+            return Response("forgotten\n")
+        if request.path == USED_PATH:
+            return Response(json.dumps(used.used_statements(self.context)), content_type="application/json")
         return Response("not found\n", 404)
 
     def _moto_app(self) -> Any:
@@ -82,7 +115,19 @@ class Application:
                 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
                 self._moto = DomainDispatcherApplication(create_backend_app)
+                for hook in services.MOTO_HOOKS:
+                    hook(self.context)
         return self._moto
+
+
+def access_key_of(request: Request) -> str:
+    """The access key id that a request is signed with, "" for one without a signature. Presigned URLs of S3 may have
+    the older signature, version 2, which boto3 still makes where no other is asked for."""
+    header = request.headers.get("Authorization", "")
+    signed = re.search(r"Credential=([^/]+)/", header) or re.match(r"AWS ([^:]+):", header)
+    if signed:
+        return signed[1]
+    return request.args.get("X-Amz-Credential", "").partition("/")[0] or request.args.get("AWSAccessKeyId", "")
 
 
 def service_of(request: Request) -> str:

@@ -14,6 +14,8 @@ from typing import Any
 
 SCHEMA_VERSION = 1
 
+Watcher = Callable[[str, dict | None, dict | None], None]
+
 
 class NewerState(Exception):
     """The state directory was written by a newer version of the embedded server."""
@@ -30,6 +32,7 @@ class Store:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         self._changed = threading.Condition(threading.RLock())
+        self._watchers: dict[str, list[Watcher]] = {}
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
         if version > SCHEMA_VERSION:
             self._db.close()
@@ -54,16 +57,17 @@ class Store:
                 )
             except sqlite3.IntegrityError:
                 raise AlreadyExists(f"{kind} {name}") from None
-            self._changed.notify_all()
+            self._tell(kind, name, None, body)
 
     def put(self, kind: str, name: str, body: dict) -> None:
         """Add a document or replace it; the creation time of a replaced one stays."""
         with self._changed:
+            before = self.get(kind, name) if kind in self._watchers else None
             self._db.execute(
                 "INSERT INTO documents VALUES (?, ?, ?, ?) ON CONFLICT (kind, name) DO UPDATE SET body = excluded.body",
                 (kind, name, time.time(), json.dumps(body)),
             )
-            self._changed.notify_all()
+            self._tell(kind, name, before, body)
 
     def get(self, kind: str, name: str) -> dict | None:
         with self._changed:
@@ -80,18 +84,33 @@ class Store:
             body = self.get(kind, name)
             if body is None:
                 raise KeyError(f"{kind} {name}")
+            before = self.get(kind, name) if kind in self._watchers else None
             edit(body)
             self._db.execute(
                 "UPDATE documents SET body = ? WHERE kind = ? AND name = ?", (json.dumps(body), kind, name)
             )
-            self._changed.notify_all()
+            self._tell(kind, name, before, body)
             return body
 
     def delete(self, kind: str, name: str) -> bool:
         with self._changed:
+            before = self.get(kind, name) if kind in self._watchers else None
             gone = self._db.execute("DELETE FROM documents WHERE kind = ? AND name = ?", (kind, name)).rowcount > 0
-            self._changed.notify_all()
+            self._tell(kind, name, before, None)
         return gone
+
+    def watch(self, kind: str, watcher: Watcher) -> None:
+        """Tell `watcher` of every change to a kind's documents, in order: (name, before, after); None is "not there".
+
+        It is called while the store is locked: it must hand the work on and return.
+        """
+        with self._changed:
+            self._watchers.setdefault(kind, []).append(watcher)
+
+    def _tell(self, kind: str, name: str, before: dict | None, after: dict | None) -> None:
+        for watcher in self._watchers.get(kind, ()):
+            watcher(name, before, after)
+        self._changed.notify_all()
 
     def list(self, kind: str, prefix: str = "") -> list[dict]:
         """Documents of a kind whose name starts with `prefix`, oldest first."""

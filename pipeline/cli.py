@@ -11,6 +11,8 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from pipeline.cli_account import app as account_app
+from pipeline.cli_options import AwsOption, Execution, JsonOption, Parameters, connect, tell
 from pipeline.errors import UserError
 
 app = typer.Typer(
@@ -19,11 +21,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Pawline: photos in, classifier out.",
 )
-
-AwsOption = Annotated[bool, typer.Option("--aws", help="Act on your AWS account instead of the embedded SageMaker.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one line of JSON on stdout, for scripts.")]
-Execution = Annotated[str | None, typer.Argument(help="Execution id or ARN; the newest when left out.")]
-Parameters = Annotated[list[str] | None, typer.Argument(help="Pipeline parameters as Name=value.")]
 
 
 @app.command()
@@ -43,7 +40,7 @@ def lint_definition(
     from pipeline import lint
 
     findings = lint.lint(_definition(file))
-    _tell({"findings": [asdict(finding) for finding in findings]}, as_json, lint.render(findings))
+    tell({"findings": [asdict(finding) for finding in findings]}, as_json, lint.render(findings))
     sys.exit(1 if lint.errors(findings) else 0)
 
 
@@ -56,7 +53,7 @@ def sample_data(
     from pipeline.sample_data import draw_sample_data
 
     path = draw_sample_data(folder)
-    _tell({"path": str(path)}, as_json, f"{path} ({path.stat().st_size:,} bytes)")
+    tell({"path": str(path)}, as_json, f"{path} ({path.stat().st_size:,} bytes)")
 
 
 @app.command()
@@ -68,8 +65,8 @@ def upload(
     as_json: JsonOption = False,
 ) -> None:
     """Put photos, weights and the code bundle into S3, under content-addressed keys."""
-    cloud = _connect(aws)
-    _tell(_upload(cloud, data, weights, backbone), as_json)
+    cloud = connect(aws)
+    tell(_upload(cloud, data, weights, backbone), as_json)
 
 
 @app.command()
@@ -77,10 +74,10 @@ def upsert(aws: Annotated[bool, typer.Option("--aws/--embedded")] = True, as_jso
     """Create the pipeline in an account, or update it; unchanged says so. Into your AWS account unless --embedded."""
     from pipeline.upsert import upsert as do_upsert
 
-    cloud = _connect(aws)
+    cloud = connect(aws)
     _upload(cloud, None, None, "")
     arn, what = do_upsert(cloud)
-    _tell({"pipeline_arn": arn, "change": what}, as_json, f"{arn}: {what}")
+    tell({"pipeline_arn": arn, "change": what}, as_json, f"{arn}: {what}")
 
 
 @app.command()
@@ -92,13 +89,13 @@ def start(
     from pipeline import parameters as pipeline_parameters
 
     values = pipeline_parameters.check(pipeline_parameters.parse_assignments(parameters or []))
-    cloud = _connect(aws)
+    cloud = connect(aws)
     began = time.monotonic()
     arn = execution.start(cloud, values)
     if follow:
         _follow(cloud, arn, began, as_json)
     else:
-        _tell({"execution_arn": arn}, as_json, f"Started {arn}\nFollow it:  python -m pipeline status --follow")
+        tell({"execution_arn": arn}, as_json, f"Started {arn}\nFollow it:  python -m pipeline status --follow")
 
 
 @app.command()
@@ -113,7 +110,7 @@ def run(
     """The main job: upload, upsert, start, follow, predict."""
     from pipeline.run import run as do_run
 
-    report = do_run(data, weights, backbone, parameters or [], connect=lambda: _connect(aws), quiet=as_json)
+    report = do_run(data, weights, backbone, parameters or [], connect=lambda: connect(aws), quiet=as_json)
     if as_json:
         typer.echo(json.dumps(report))
     sys.exit(0 if report["status"] == "Succeeded" else 1)
@@ -127,7 +124,7 @@ def status(
     from pipeline import console
     from pipeline import execution as executions
 
-    cloud = _connect(aws)
+    cloud = connect(aws)
     began = time.monotonic()
     arn = executions.resolve(cloud, execution)
     if follow:
@@ -152,14 +149,14 @@ def logs(
     """What a step's jobs printed."""
     from pipeline import execution as executions
 
-    cloud = _connect(aws)
+    cloud = connect(aws)
     arn = executions.resolve(cloud, execution)
     executions.describe(cloud, arn)
     found = {entry.name: entry for entry in executions.steps(cloud, arn)}
     if step not in found:
         raise UserError(f"The execution has no step {step} that began.", f"It has: {', '.join(found) or 'none yet'}.")
     lines = executions.log_lines(cloud, found[step])
-    _tell({"step": step, "lines": lines}, as_json, "\n".join(lines) or f"{step} wrote no log.")
+    tell({"step": step, "lines": lines}, as_json, "\n".join(lines) or f"{step} wrote no log.")
 
 
 @app.command()
@@ -177,13 +174,13 @@ def stop(
         from embedded import lifecycle
 
         stopped = lifecycle.stop(clouds.state_dir())
-        _tell({"stopped": stopped}, as_json, "Stopped." if stopped else "No embedded SageMaker runs here.")
+        tell({"stopped": stopped}, as_json, "Stopped." if stopped else "No embedded SageMaker runs here.")
         return
-    cloud = _connect(aws)
+    cloud = connect(aws)
     arn = executions.resolve(cloud, execution)
     executions.describe(cloud, arn)
     cloud.client("sagemaker").stop_pipeline_execution(PipelineExecutionArn=arn, ClientRequestToken=_token())
-    _tell({"execution_arn": arn}, as_json, f"Stopping {arn}")
+    tell({"execution_arn": arn}, as_json, f"Stopping {arn}")
 
 
 @app.command()
@@ -191,7 +188,7 @@ def retry(execution: Execution = None, aws: AwsOption = False, as_json: JsonOpti
     """Go on with a failed or stopped execution from the step that failed; finished steps are kept."""
     from pipeline import execution as executions
 
-    cloud = _connect(aws)
+    cloud = connect(aws)
     began = time.monotonic()
     arn = executions.resolve(cloud, execution)
     state = executions.describe(cloud, arn)["PipelineExecutionStatus"]
@@ -215,10 +212,13 @@ def predict(
 
     if (file is None) == (url is None):
         raise UserError("Give one photo: a file or a URL.", "make predict FILE=dog.jpg, or make predict URL=https://…")
-    cloud = _connect(aws)
+    cloud = connect(aws)
     answer = predictions.of_file(cloud, file) if file else predictions.of_url(cloud, url or "")
     lines = [f"{p['probability']:7.1%}  {p['breed']}" for p in answer["predictions"]]
-    _tell(answer, as_json, "\n".join(lines))
+    tell(answer, as_json, "\n".join(lines))
+
+
+app.add_typer(account_app)
 
 
 def main() -> None:
@@ -258,12 +258,6 @@ def _definition(file: Path | None) -> str:
         raise UserError(f"{file} cannot be read: {error}.", "Give the path of a definition in JSON.") from None
 
 
-def _connect(aws: bool) -> Any:
-    from pipeline import cloud as clouds
-
-    return clouds.connect(aws=aws)
-
-
 def _upload(cloud: Any, data: str | None, weights: str | None, backbone: str) -> dict[str, str]:
     from pipeline import console
     from pipeline import upload as uploads
@@ -291,13 +285,6 @@ def _follow(cloud: Any, arn: str, began: float, as_json: bool) -> None:
     else:
         console.failure(cloud, arn, steps)
     sys.exit(0 if report["status"] == "Succeeded" else 1)
-
-
-def _tell(answer: dict[str, Any], as_json: bool, text: str = "") -> None:
-    if as_json:
-        typer.echo(json.dumps(answer))
-    else:
-        typer.echo(text or "\n".join(f"{name}: {value}" for name, value in answer.items()))
 
 
 def _token() -> str:

@@ -14,10 +14,13 @@ TABLE = {
     "steps": {"sagemaker", "pipeline.parameters", "pipeline.settings"},
     "pipeline": {
         "steps", "boto3", "botocore", "sagemaker", "typer", "rich", "requests", "PIL", "numpy", "embedded.lifecycle",
+        "embedded.scheduling.expressions",
     },
-    "code": {"torch", "torchvision", "numpy", "PIL", "smdebug", "pyinstrument", "fastapi", "anyio", "uvicorn", "breeds"},
+    "code": {
+        "torch", "torchvision", "numpy", "PIL", "smdebug", "pyinstrument", "fastapi", "anyio", "uvicorn", "breeds",
+    },
     "lambda": {"boto3", "botocore", "aws_lambda_powertools"},
-    "embedded": {"botocore", "boto3", "moto", "werkzeug", "optuna", "psutil"},
+    "embedded": {"botocore", "boto3", "moto", "werkzeug", "optuna", "psutil", "yaml"},
 }  # fmt: skip
 
 # `code` scripts and a function's modules import their siblings by bare name.

@@ -22,8 +22,8 @@ def test_every_link_leads_somewhere(page):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_make_target_that_is_named_exists(page):
-    known = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    named = set(re.findall(r"(?:`|^)make ([a-z][a-z-]*)", TEXT[page], re.MULTILINE))
+    known = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"(?:`|^)make ([a-z][a-z0-9-]*)", TEXT[page], re.MULTILINE))
     assert named <= known
 
 
@@ -31,7 +31,7 @@ def test_every_command_that_is_named_exists():
     known = subprocess.run(
         [sys.executable, "-m", "pipeline", "--help"], cwd=ROOT, capture_output=True, text=True
     ).stdout
-    named = set(re.findall(r"python -m pipeline ([a-z][a-z-]*)", "\n".join(TEXT.values())))
+    named = set(re.findall(r"python -m pipeline ([a-z][a-z0-9-]*)", "\n".join(TEXT.values())))
     assert not [command for command in named if command not in known]
 
 

@@ -14,6 +14,7 @@ from embedded.engine.definition import Definition
 from embedded.engine.parameters import as_text
 from embedded.engine.references import BadReference
 from embedded.errors import AwsError
+from embedded.iam import service_calls
 
 
 @dataclass
@@ -88,6 +89,7 @@ class Scope:
     def _document(self, uri: str) -> Any:
         if uri not in self._documents:
             try:
+                service_calls.check_read(self.context, uri)
                 self._documents[uri] = json.loads(objects.read_bytes(self.context, uri))
             except (AwsError, OSError, KeyError) as missing:
                 raise BadReference(f"Std:JsonGet cannot read {uri}: {missing}.") from missing

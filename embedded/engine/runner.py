@@ -23,6 +23,7 @@ class Run:
     """A running execution. Steps that an earlier run of it finished keep their results."""
 
     def __init__(self, context: Context, execution: dict, definition: Definition):
+        context = context.as_role(execution["RoleArn"])
         self.context = context
         self.definition = definition
         self.arn: str = execution["PipelineExecutionArn"]

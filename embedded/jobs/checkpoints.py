@@ -6,6 +6,7 @@ from pathlib import Path
 
 from embedded import objects
 from embedded.context import Context
+from embedded.iam import service_calls
 from embedded.jobs import data
 
 SYNC_SECONDS = 5.0
@@ -32,6 +33,7 @@ class Checkpoints:
             return
         for directory in self._directories:
             directory.mkdir(parents=True, exist_ok=True)
+        service_calls.check_write(self._context, f"{self._uri}/")
         if objects.keys(self._context, f"{self._uri}/"):
             # copies: the job owns its checkpoints and may write into them
             data.download(self._context, f"{self._uri}/", self._directories, what="checkpoints", copy=True)

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from embedded import objects
 from embedded.context import Context
 from embedded.errors import AwsError
+from embedded.iam import service_calls
 from embedded.jobs import process
 from embedded.jobs.cluster import JobFailed
 
@@ -31,11 +32,21 @@ def download(
 
     S3Prefix: every key that starts with the URI's key; ManifestFile: the keys a manifest lists. FullyReplicated
     gives every host all of it, ShardedByS3Key every n-th key. Files are hard links unless `copy`, or unless this
-    machine could not keep a job from writing through them. Raises JobFailed (ClientError) when there is nothing.
+    machine could not keep a job from writing through them. The context's caller must be allowed to list the prefix and
+    to read its first object. Raises JobFailed (ClientError) when it is not, and when there is nothing.
     """
+    try:
+        service_calls.check_list(context, uri)
+    except AwsError as problem:
+        raise _not_downloaded(what, uri, problem) from None
     found = (
         _manifest_entries(context, uri, what) if data_type == "ManifestFile" else _prefix_entries(context, uri, what)
     )
+    if found:
+        try:
+            service_calls.check_read(context, found[0][0])
+        except AwsError as problem:
+            raise _not_downloaded(what, uri, problem) from None
     copy = copy or not process.can_protect_inputs()
     for index, destination in enumerate(destinations):
         destination.mkdir(parents=True, exist_ok=True)
@@ -52,9 +63,14 @@ def download(
 
 
 def upload(context: Context, directory: Path, uri: str) -> int:
-    """Store every file under `directory` below `uri`; how many. Links and special files are left out."""
+    """Store every file under `directory` below `uri`; how many. Links and special files are left out.
+
+    Raises AccessDenied when the context's caller may not write there.
+    """
     count = 0
     for path, relative in files_under(directory):
+        if not count:
+            service_calls.check_write(context, f"{uri.rstrip('/')}/{relative}")
         objects.store_file(context, f"{uri.rstrip('/')}/{relative}", path)
         count += 1
     return count
@@ -115,7 +131,7 @@ def _prefix_entries(context: Context, uri: str, what: str) -> list[tuple[str, st
     try:
         keys = objects.keys(context, uri)
     except AwsError as problem:
-        raise JobFailed(f"ClientError: Data download failed for {what}: {uri}: {problem.message}") from None
+        raise _not_downloaded(what, uri, problem) from None
     if not keys:
         raise JobFailed(
             f"ClientError: Data download failed for {what}: S3 prefix {uri} has no objects. "
@@ -127,12 +143,17 @@ def _prefix_entries(context: Context, uri: str, what: str) -> list[tuple[str, st
 def _manifest_entries(context: Context, uri: str, what: str) -> list[tuple[str, str]]:
     """A manifest is `[{"prefix": "s3://b/p/"}, "a.jpg", …]`. Source: API reference, S3DataSource."""
     try:
+        service_calls.check_read(context, uri)
         (first, *names) = json.loads(objects.read_bytes(context, uri))
         return [(first["prefix"] + name, name) for name in names]
     except AwsError as problem:
-        raise JobFailed(f"ClientError: Data download failed for {what}: {uri}: {problem.message}") from None
+        raise _not_downloaded(what, uri, problem) from None
     except (ValueError, KeyError, TypeError):
         raise JobFailed(f"ClientError: {uri} of {what} is not a manifest: a prefix object, then names.") from None
+
+
+def _not_downloaded(what: str, uri: str, problem: AwsError) -> JobFailed:
+    return JobFailed(f"ClientError: Data download failed for {what}: {uri}: {problem.message}")
 
 
 def _safe(relative: str, what: str) -> PurePosixPath:

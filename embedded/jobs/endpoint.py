@@ -49,7 +49,8 @@ class Fleet:
 
     def launch(self, served: Served, count: int) -> list[Instance]:
         """`count` healthy instances, not routed yet. Raises StartFailed when one of them fails; then none is left."""
-        started = [Instance(self.context, served, f"i-{uuid.uuid4().hex[:12]}") for _ in range(count)]
+        context = self.context.as_role(served.role)
+        started = [Instance(context, served, f"i-{uuid.uuid4().hex[:12]}") for _ in range(count)]
         with ThreadPoolExecutor(max_workers=max(1, count)) as starters:
             attempts = [starters.submit(_prepare_and_start, instance) for instance in started]
         problems = [problem for attempt in attempts if (problem := attempt.exception())]
@@ -103,8 +104,8 @@ class Fleet:
     def invoke(self, endpoint: str, variant: str | None, body: bytes, headers: Mapping[str, str]) -> tuple[str, Answer]:
         """(variant, answer) of one request. Raises NoEndpoint, NoInstance, BrokenOff, TimeoutError.
 
-        A request whose instance died before it answered is sent once more: predicting changes nothing, and a request that
-        kills two instances is to blame itself.
+        A request whose instance died before it answered is sent once more: predicting changes nothing, and a request
+        that kills two instances is to blame itself.
         """
         deadline = time.monotonic() + WAIT_FOR_INSTANCE_SECONDS
         broken_off = False
@@ -187,4 +188,4 @@ _fleets: dict[str, Fleet] = {}
 
 def fleet(context: Context) -> Fleet:
     """The fleet of an account: one per state directory."""
-    return _fleets.setdefault(str(context.state_dir), Fleet(context))
+    return _fleets.setdefault(str(context.state_dir), Fleet(context.as_service()))

@@ -18,6 +18,7 @@ from pathlib import Path
 from embedded import images, logs, objects
 from embedded.context import Context
 from embedded.errors import AwsError
+from embedded.iam import service_calls
 from embedded.jobs import data
 from embedded.jobs.cluster import JobFailed
 from embedded.jobs.process import Process, ProcessSpec, base_environment, start
@@ -26,6 +27,7 @@ PING_SECONDS = 2.0  # AWS gives each ping as long
 MODEL_SECONDS = 60.0  # AWS gives the model as long to answer
 STARTUP_SECONDS = 480.0
 TAIL_LINES = 5
+METRICS = "/aws/sagemaker/Endpoints"  # their namespace
 STOP_GRACE_SECONDS = 3.0
 
 
@@ -63,6 +65,7 @@ class Served:
     model_data: str | None
     packed: bool
     environment: dict[str, str]
+    role: str | None = None  # the model's
     startup_seconds: float = STARTUP_SECONDS
 
 
@@ -95,10 +98,15 @@ class Instance:
         model = self.directory / "ml" / "model"
         model.mkdir(parents=True, exist_ok=True)
         served = self.served
+        try:
+            service_calls.check_pull(self.context, served.image)
+        except AwsError as problem:
+            raise StartFailed(f"The image {served.image} cannot be pulled: {problem.message}") from None
         if not served.model_data:
             return
         try:
             if served.packed:
+                service_calls.check_read(self.context, served.model_data)
                 data.unpack(objects.path(self.context, served.model_data), model, served.model_data)
             else:
                 data.download(self.context, served.model_data, [model], what="the model data")
@@ -158,7 +166,8 @@ class Instance:
             return answer
 
     def _spec(self) -> ProcessSpec:
-        group, stream = self.log
+        write = service_calls.log_writer(self.context, *self.log)
+        service_calls.note_metrics(self.context, METRICS, write)
         image = images.find(self.context, self.served.image, "serving")
         environment = base_environment(self.context, self.directory) | {
             "SM_MODEL_DIR": "/opt/ml/model",
@@ -169,7 +178,7 @@ class Instance:
         return ProcessSpec(
             argv=list(image.serve),
             env=environment,
-            on_line=lambda line: logs.append(self.context, group, stream, line),
+            on_line=write,
             opt_ml=self.directory / "ml",
             read_only=("/opt/ml/model",),
             cwd="/opt/ml/model",

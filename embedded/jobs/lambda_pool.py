@@ -7,12 +7,13 @@ import tempfile
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from embedded import logs
 from embedded.context import Context
 from embedded.errors import AwsError
+from embedded.iam import service_calls
 from embedded.jobs import lambda_worker
 from embedded.jobs.process import Process, ProcessSpec, base_environment, start
 
@@ -32,6 +33,7 @@ class Function:
     handler: str
     runtime: str
     code: Path
+    role: str
     timeout: int  # seconds
     memory: int  # MiB
     environment: tuple[tuple[str, str], ...]
@@ -61,8 +63,12 @@ class Worker:
     directory: Path
     process: Process = field(init=False)
     lines: list[str] = field(default_factory=list)  # of the running invocation
+    _write: Callable[[str], None] = field(init=False)
     _mark: str = ""
     _marked: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        self._write = service_calls.log_writer(self.context, self.function.log_group, self.stream)
 
     def start(self) -> None:
         """Start the process and wait until the handler is imported. Raises OSError when it does not come up."""
@@ -95,7 +101,7 @@ class Worker:
 
     def log(self, line: str) -> None:
         self.lines.append(line)
-        logs.append(self.context, self.function.log_group, self.stream, line)
+        self._write(line)
 
     def stop(self) -> None:
         self.process.terminate(GRACE_SECONDS)
@@ -237,7 +243,7 @@ class Pool:
         identifier = uuid.uuid4().hex
         stream = f"{time.strftime('%Y/%m/%d', time.gmtime())}/[{function.version}]{identifier}"
         directory = self.context.state_dir / "lambda" / function.name / "workers" / identifier
-        return Worker(self.context, function, stream, directory)
+        return Worker(self.context.as_role(function.role, function.name), function, stream, directory)
 
     def _give_back(self, worker: Worker, usable: bool) -> None:
         with self._lock:
@@ -269,4 +275,4 @@ _pools: dict[str, Pool] = {}
 
 def pool(context: Context) -> Pool:
     """The pool of an account: one per state directory."""
-    return _pools.setdefault(str(context.state_dir), Pool(context))
+    return _pools.setdefault(str(context.state_dir), Pool(context.as_service()))

@@ -23,6 +23,7 @@ from weakref import WeakSet
 import psutil
 
 from embedded.context import Context
+from embedded.iam import sessions
 from embedded.jobs import sandbox, warm
 from embedded.store import Store
 
@@ -105,7 +106,10 @@ def start(context: Context, spec: ProcessSpec) -> Process:
 
 
 def base_environment(context: Context, workdir: Path) -> dict[str, str]:
-    """The environment every process starts from. Nothing of the user's: no credentials, no home, no settings."""
+    """The environment every process starts from. Nothing of the user's: no credentials, no home, no settings.
+
+    The credentials are the context's caller's, where that is a role that IAM knows.
+    """
     home, temporary = workdir / "home", workdir / "tmp"
     home.mkdir(parents=True, exist_ok=True)
     temporary.mkdir(parents=True, exist_ok=True)
@@ -118,9 +122,8 @@ def base_environment(context: Context, workdir: Path) -> dict[str, str]:
         "AWS_ENDPOINT_URL": context.url,
         "AWS_DEFAULT_REGION": context.region,
         "AWS_REGION": context.region,
-        "AWS_ACCESS_KEY_ID": "embedded",
-        "AWS_SECRET_ACCESS_KEY": "embedded",
         "AWS_EC2_METADATA_DISABLED": "true",
+        **sessions.environment(context),
     }
 
 

@@ -6,12 +6,12 @@ Contract: https://docs.aws.amazon.com/sagemaker/latest/dg/build-your-own-process
 import shutil
 import time
 from collections import deque
-from functools import partial
 from pathlib import Path
 
-from embedded import images, logs
+from embedded import images
 from embedded.context import Context
 from embedded.errors import AwsError
+from embedded.iam import service_calls
 from embedded.jobs import cluster, data, process
 from embedded.jobs.cluster import Control, JobFailed
 from embedded.jobs.process import ProcessSpec
@@ -55,6 +55,8 @@ def _failed(reason: str) -> dict:
 def _run(context: Context, name: str, control: Control, directory: Path) -> dict:
     job = context.store.get(KIND, name)
     assert job is not None
+    context = context.as_role(job["RoleArn"])
+    service_calls.check_pull(context, job["AppSpecification"]["ImageUri"])
     hosts = [f"algo-{n + 1}" for n in range(job["ProcessingResources"]["ClusterConfig"]["InstanceCount"])]
     trees = [directory / host / "ml" for host in hosts]
     for tree in trees:
@@ -117,7 +119,8 @@ def _spec(
     application = job["AppSpecification"]
     images.find(context, application["ImageUri"], "processing")
     stream = f"{job['ProcessingJobName']}/{host}-{started}"
-    write = partial(logs.append, context, LOG_GROUP, stream)
+    write = service_calls.log_writer(context, LOG_GROUP, stream)
+    service_calls.note_metrics(context, LOG_GROUP, write)
 
     def on_line(line: str) -> None:
         last_lines.append(line)

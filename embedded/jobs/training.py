@@ -8,12 +8,12 @@ import shutil
 import time
 from collections import deque
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
-from embedded import images, logs, objects
+from embedded import images, objects
 from embedded.context import Context
 from embedded.errors import AwsError
+from embedded.iam import service_calls
 from embedded.jobs import cluster, data, process, toolkit
 from embedded.jobs.checkpoints import Checkpoints
 from embedded.jobs.cluster import Control, JobFailed
@@ -111,9 +111,10 @@ class _Run:
         on_metric: OnMetric | None,
         threads: int | None,
     ):
-        self.context, self.name, self.control, self.directory = context, name, control, directory
         body = context.store.get(KIND, name)
         assert body is not None
+        self.context = context.as_role(body["RoleArn"])
+        self.name, self.control, self.directory = name, control, directory
         self.job = body
         self.algorithm = body["AlgorithmSpecification"]
         self.resources = body["ResourceConfig"]
@@ -131,6 +132,7 @@ class _Run:
 
     def run(self) -> dict:
         self._enter("Downloading", TrainingStartTime=time.time())
+        service_calls.check_pull(self.context, self.algorithm.get("TrainingImage", ""))
         for tree in self.trees:
             for folder in FOLDERS:
                 (tree / folder).mkdir(parents=True)
@@ -170,6 +172,7 @@ class _Run:
         submitted = str(self.hyperparameters.get("sagemaker_submit_directory", ""))
         for tree in self.trees if submitted else ():
             if submitted.startswith("s3://"):
+                service_calls.check_read(self.context, submitted)
                 archive = objects.path(self.context, submitted)
             else:
                 archive = tree / submitted.removeprefix("/opt/ml/")
@@ -230,7 +233,8 @@ class _Run:
             port=self.port,
         )
         stream = f"{self.name}/{host}-{int(time.time())}"
-        write = partial(logs.append, self.context, LOG_GROUP, stream)
+        write = service_calls.log_writer(self.context, LOG_GROUP, stream)
+        service_calls.note_metrics(self.context, LOG_GROUP, write)
 
         def on_line(line: str) -> None:
             self.last_lines.append(line)
@@ -286,8 +290,10 @@ class _Run:
                 data.upload(self.context, directory, f"{prefix}/model")
             return {"ModelArtifacts": {"S3ModelArtifacts": f"{prefix}/model/"}}
         if any(True for directory in extra for _ in data.files_under(directory)):
+            service_calls.check_write(self.context, f"{prefix}/output.tar.gz")
             data.pack(extra, self.directory / "output.tar.gz")
             objects.store_file(self.context, f"{prefix}/output.tar.gz", self.directory / "output.tar.gz")
+        service_calls.check_write(self.context, f"{prefix}/model.tar.gz")
         data.pack(models, self.directory / "model.tar.gz")
         objects.store_file(self.context, f"{prefix}/model.tar.gz", self.directory / "model.tar.gz")
         return {"ModelArtifacts": {"S3ModelArtifacts": f"{prefix}/model.tar.gz"}}

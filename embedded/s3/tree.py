@@ -38,6 +38,7 @@ class NoSuchBucket(AwsError):
 class NoSuchKey(AwsError):
     def __init__(self, bucket: str, key: str):
         super().__init__("NoSuchKey", f"The specified key does not exist: s3://{bucket}/{key}", 404)
+        self.bucket, self.key = bucket, key
 
 
 class InvalidBucketName(AwsError):

@@ -7,7 +7,10 @@ from werkzeug.wrappers import Request, Response
 
 from embedded.context import Context
 from embedded.errors import AwsError
+from embedded.iam import enforcement
+from embedded.iam.policy import Call
 from embedded.s3 import bodies, metadata, reading, tree, xml
+from embedded.s3.permissions import object_arn
 
 MAX_TO_DELETE = 1000
 
@@ -65,6 +68,7 @@ def delete_many(context: Context, bucket: str, request: Request) -> Response:
     deleted, errors = [], []
     for key in keys:
         try:
+            enforcement.authorize(context, "s3", [Call("s3:DeleteObject", object_arn(bucket, key))])
             remove(context, bucket, key)
             deleted.append({"Key": key})
         except AwsError as problem:

@@ -18,6 +18,7 @@ Registered = TypeVar("Registered", bound=Handler)
 OPERATIONS: dict[tuple[str, str], Handler] = {}
 START_HOOKS: list[Callable[["Context"], None]] = []
 STOP_HOOKS: list[Callable[["Context"], None]] = []
+MOTO_HOOKS: list[Callable[["Context"], None]] = []
 
 
 def operation(service: str, name: str) -> Callable[[Registered], Registered]:
@@ -42,6 +43,12 @@ def on_stop(hook: Callable[["Context"], None]) -> Callable[["Context"], None]:
     return hook
 
 
+def on_moto(hook: Callable[["Context"], None]) -> Callable[["Context"], None]:
+    """Register what must be in moto, which remembers nothing, before it answers its first request."""
+    MOTO_HOOKS.append(hook)
+    return hook
+
+
 def load_all() -> None:
     """Import every service module, so that its operations are registered."""
     for module in pkgutil.walk_packages(__path__, f"{__name__}."):
@@ -50,9 +57,13 @@ def load_all() -> None:
 
 def dispatch(context: "Context", service: str, name: str, request: dict) -> dict:
     """Check a request, run its operation, shape the answer. Raises AwsError."""
+    from embedded import permissions
+
     handler = OPERATIONS.get((service, name))
     if handler is None:
         raise AwsError("UnknownOperationException", f"The embedded {service} does not answer {name}.", 400)
     aws.check_request(service, name, request)
+    permissions.authorize(context, service, name, request)
+    permissions.check_trust(context, service, name, request)
     answer = handler(context, request) or {}
     return context.shaped(service, name, answer)

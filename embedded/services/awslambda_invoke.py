@@ -91,6 +91,7 @@ def _function(configuration: dict) -> Function:
         handler=configuration["Handler"],
         runtime=configuration["Runtime"],
         code=Path(configuration["_Code"]),
+        role=configuration["Role"],
         timeout=configuration["Timeout"],
         memory=configuration["MemorySize"],
         environment=tuple(sorted(variables.items())),

@@ -8,7 +8,8 @@ from werkzeug.wrappers import Request, Response
 
 from embedded.context import Context
 from embedded.errors import AwsError
-from embedded.s3 import buckets, listing, multipart, reading, writing, xml
+from embedded.iam import enforcement
+from embedded.s3 import buckets, listing, multipart, permissions, reading, tree, writing, xml
 
 # Query parameters name the operation; those not named below (x-id, prefix, X-Amz-Signature …) leave it as it is.
 # Source: the request URIs of https://docs.aws.amazon.com/AmazonS3/latest/API/API_Operations_Amazon_Simple_Storage_Service.html
@@ -65,6 +66,8 @@ def handle(context: Context, request: Request) -> Response:
     path = request.environ.get("RAW_URI", request.path).partition("?")[0]
     try:
         response = _route(context, path, request)
+    except tree.NoSuchKey as problem:
+        response = xml.error(_hidden(context, problem), path)
     except AwsError as problem:
         response = xml.error(problem, path)
     except Exception as problem:
@@ -80,6 +83,8 @@ def _route(context: Context, path: str, request: Request) -> Response:
         bucket, _, key = unquote(path.removeprefix("/"), errors="strict").partition("/")
     except UnicodeDecodeError:
         raise AwsError("InvalidURI", "Couldn't parse the specified URI: it is not UTF-8.", 400) from None
+    if context.caller:
+        enforcement.authorize(context, "s3", permissions.needed(bucket, key, request))
     if not bucket and request.method == "GET":
         return buckets.list_all(context, request)
     query = request.args
@@ -103,6 +108,15 @@ def _route(context: Context, path: str, request: Request) -> Response:
         if answer:
             return answer(context, bucket, request)
     raise _not_implemented(f"{request.method} {'?' + special if special else ''}".strip())
+
+
+def _hidden(context: Context, problem: tree.NoSuchKey) -> AwsError:
+    """Who may not list a bucket is not told that an object is missing."""
+    try:
+        enforcement.authorize(context, "s3", [permissions.listing(problem.bucket, problem.key)])
+    except AwsError as refusal:
+        return refusal
+    return problem
 
 
 def _setting(context: Context, bucket: str, setting: str, request: Request) -> Response:

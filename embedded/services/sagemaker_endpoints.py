@@ -17,7 +17,7 @@ from embedded.jobs import listing
 from embedded.jobs.endpoint import Fleet, Variant, fleet
 from embedded.jobs.instance import STARTUP_SECONDS, Served, StartFailed
 from embedded.services import on_start, on_stop, operation
-from embedded.services.sagemaker_models import endpoint_config, serving_container
+from embedded.services.sagemaker_models import endpoint_config, model_role, serving_container
 from embedded.store import AlreadyExists
 
 KIND = "endpoint"
@@ -149,6 +149,7 @@ def _planned(context: Context, config_name: str) -> list[dict]:
                 "Serverless": serverless,
                 "StartupSeconds": variant.get("ContainerStartupHealthCheckTimeoutInSeconds", STARTUP_SECONDS),
                 "Container": serving_container(context, variant["ModelName"]),
+                "Role": model_role(context, variant["ModelName"]),
             }
         )
     return planned
@@ -257,6 +258,7 @@ def _served(endpoint: str, variant: dict) -> Served:
         model_data=container["ModelData"],
         packed=container["Packed"],
         environment=container["Environment"],
+        role=variant.get("Role"),
         startup_seconds=variant["StartupSeconds"],
     )
 

@@ -112,6 +112,10 @@ def serving_container(context: Context, model_name: str) -> dict[str, Any]:
     return _resolved(context, model.get("PrimaryContainer") or model["Containers"][0])
 
 
+def model_role(context: Context, model_name: str) -> str | None:
+    return _found(context, MODEL, model_name).get("ExecutionRoleArn")
+
+
 def _resolved(context: Context, container: dict) -> dict[str, Any]:
     environment = dict(container.get("Environment", {}))
     if "ModelPackageName" in container:

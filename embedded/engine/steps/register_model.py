@@ -1,7 +1,6 @@
 """RegisterModel: CreateModelPackage, in a group that is made if need be; its properties are DescribeModelPackage."""
 
 from embedded.engine.steps.base import Handler, Result, StepFailed, Task
-from embedded.errors import AwsError
 
 
 class RegisterModelStep(Handler):
@@ -22,12 +21,11 @@ class RegisterModelStep(Handler):
 
     def _ensure_group(self, task: Task, group: str) -> None:
         name = group.rpartition("/")[2]
+        if task.context.store.get("model-package-group", name) is not None:
+            return
         try:
-            task.context.call("sagemaker", "DescribeModelPackageGroup", ModelPackageGroupName=name)
-        except AwsError:
-            try:
-                task.call("CreateModelPackageGroup", ModelPackageGroupName=name)
-            except StepFailed as refused:
-                # Two register steps of one group may run at the same time.
-                if "already exists" not in refused.reason:
-                    raise
+            task.call("CreateModelPackageGroup", ModelPackageGroupName=name)
+        except StepFailed as refused:
+            # Two register steps of one group may run at the same time.
+            if "already exists" not in refused.reason:
+                raise

@@ -2,7 +2,6 @@
 
 from embedded.context import Context
 from embedded.engine.steps.base import JobHandler, Task, plain, random_text
-from embedded.errors import AwsError
 
 NAME_LENGTH = 32
 
@@ -46,10 +45,7 @@ class TuningStep(JobHandler):
         best = properties.get("BestTrainingJob", {}).get("TrainingJobName")
         if not best:
             return []
-        try:
-            job = context.call("sagemaker", "DescribeTrainingJob", TrainingJobName=best)
-        except AwsError:
-            return []
+        job = context.store.get("training-job", best) or {}
         return [job["ModelArtifacts"]["S3ModelArtifacts"]] if "ModelArtifacts" in job else []
 
 

@@ -1,0 +1,1 @@
+"""CloudFormation: a template resolved, its resources made in the order of their dependencies, undone when one fails."""

@@ -1,0 +1,30 @@
+"""Who asks: a session of a role. The account's owner is no caller: where None is given nothing is checked."""
+
+from dataclasses import dataclass
+
+SERVICE_SESSION = "SageMaker"  # what SageMaker calls its own sessions of a role that was passed to it
+
+
+@dataclass(frozen=True)
+class Caller:
+    """A session of a role, by the role's ARN."""
+
+    role_arn: str
+    session: str = SERVICE_SESSION
+
+    def __str__(self) -> str:
+        return self.arn
+
+    @property
+    def role(self) -> str:
+        """The role's name: the last part of its ARN, behind its path."""
+        return self.role_arn.rpartition("/")[2]
+
+    @property
+    def account(self) -> str:
+        return self.role_arn.split(":")[4]
+
+    @property
+    def arn(self) -> str:
+        """The session's ARN, as GetCallerIdentity and every refusal show it."""
+        return f"arn:aws:sts::{self.account}:assumed-role/{self.role}/{self.session}"

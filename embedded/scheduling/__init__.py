@@ -1,0 +1,1 @@
+"""Schedules as EventBridge Scheduler has them: expressions, and the loop that fires what is due."""

@@ -1,0 +1,56 @@
+"""The Lambda functions as content-addressed zips: the same files give the same bytes and the same key."""
+
+import hashlib
+import io
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from pipeline.settings import Settings
+
+LAMBDAS = Path(__file__).parent.parent / "lambda"
+NAMES = ("deploy", "predict")
+
+
+@dataclass(frozen=True)
+class Package:
+    """A function's zip and the key that its content gives it. Powertools comes as a layer, boto3 with the runtime."""
+
+    name: str
+    content: bytes
+    key: str
+
+
+def packages(settings: Settings) -> list[Package]:
+    """The project's functions, packed."""
+    packed = [(name, package(LAMBDAS / name)) for name in NAMES]
+    return [Package(n, body, f"{settings.project}/functions/{n}-{_digest(body)[:16]}.zip") for n, body in packed]
+
+
+def upload(s3: Any, settings: Settings, packed: list[Package]) -> None:
+    """Store the zips that the bucket does not have."""
+    for each in packed:
+        try:
+            s3.head_object(Bucket=settings.bucket, Key=each.key)
+        except ClientError as error:
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] != 404:
+                raise
+            s3.put_object(Bucket=settings.bucket, Key=each.key, Body=each.content)
+
+
+def package(folder: Path) -> bytes:
+    """A function's folder as a zip, byte for byte the same for the same files."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(folder.rglob("*.py")):
+            member = zipfile.ZipInfo(path.relative_to(folder).as_posix(), date_time=(1980, 1, 1, 0, 0, 0))
+            member.external_attr = 0o644 << 16
+            archive.writestr(member, path.read_bytes())
+    return buffer.getvalue()
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,162 @@
+"""infra/template.yaml: least privilege by its shape, names as the settings have them, small enough to send."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from embedded.cloudformation import plan, template
+from embedded.context import Context
+from embedded.store import Store
+from pipeline import infra, parameters
+from pipeline.settings import Settings, from_environment
+
+STACK = {"StackName": "pawline", "StackId": "arn:aws:cloudformation:us-east-1:123456789012:stack/pawline/1"}
+SETTINGS = from_environment({})
+GIVEN = {
+    "BucketName": SETTINGS.bucket,
+    "TrainingRepositoryArn": infra.repository_arn(SETTINGS, SETTINGS.training_image),
+    "ServingRepositoryArn": infra.repository_arn(SETTINGS, SETTINGS.serving_image),
+    "DeployCodeKey": "d.zip",
+    "PredictCodeKey": "p.zip",
+    "CreateKey": "true",
+    "SubnetIds": "subnet-1,subnet-2",
+    "SecurityGroupIds": "sg-1",
+    "PredictProvisionedConcurrency": "1",
+}
+
+# Actions without a resource type. Source: service authorization reference.
+NEED_A_STAR = {
+    "ecr:GetAuthorizationToken",
+    "cloudwatch:PutMetricData",
+    "application-autoscaling:DescribeScalableTargets",
+    "application-autoscaling:DescribeScalingPolicies",
+    "ec2:CreateNetworkInterface",  # Lambda's own check of a function in a VPC asks for these on every resource
+    "ec2:DescribeNetworkInterfaces",
+    "ec2:DeleteNetworkInterface",
+}
+
+
+@pytest.fixture(scope="module")
+def resources(tmp_path_factory) -> dict[str, dict]:
+    """Logical id → resource with resolved properties, all options switched on."""
+    folder = tmp_path_factory.mktemp("account")
+    context = Context(folder, "http://127.0.0.1:1", Store(folder / "state.db"))
+    text = infra.TEMPLATE.read_text()
+    declared = template.load(text)["Parameters"]
+    texts = {name: str(body.get("Default", "")) for name, body in declared.items()} | GIVEN
+    wanted = plan.want(context, STACK, text, texts)
+    scope = wanted.scope(context, STACK, lambda logical, attribute: f"<{logical}.{attribute or 'Ref'}>")
+    found = wanted.template["Resources"]
+    return {name: {**found[name], "Properties": scope.resolve(found[name]["Properties"])} for name in wanted.order}
+
+
+def statements(resources: dict[str, dict]) -> list[tuple[str, dict]]:
+    """(role's name, statement) of every inline policy."""
+    return [
+        (body["Properties"]["RoleName"], statement)
+        for body in resources.values()
+        if body["Type"] == "AWS::IAM::Role"
+        for policy in body["Properties"]["Policies"]
+        for statement in policy["PolicyDocument"]["Statement"]
+    ]
+
+
+def listed(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else value
+
+
+def test_it_can_be_sent_without_a_bucket():
+    assert len(infra.TEMPLATE.read_bytes()) < template.MAX_INLINE_BYTES
+
+
+def test_there_is_a_role_for_every_actor(resources):
+    names = {role for role, _ in statements(resources)}
+    assert names == {
+        f"pawline-{name}" for name in ("pipeline", "job", "model", "deploy", "predict", "scheduler", "ec2")
+    }
+    assert all(Settings().role(name.removeprefix("pawline-")).endswith(f"role/{name}") for name in names)
+
+
+def test_no_role_may_do_more_than_it_names(resources):
+    found = statements(resources)
+    assert len(found) > 30
+    for role, statement in found:
+        where = f"{role}/{statement.get('Sid')}"
+        assert statement["Effect"] == "Allow", where
+        assert re.fullmatch(r"[A-Za-z]+", statement["Sid"]), where
+        assert not any("*" in action for action in listed(statement["Action"])), where
+        if "*" in listed(statement["Resource"]):
+            assert set(listed(statement["Action"])) <= NEED_A_STAR, where
+        assert all(re.match(r"\*$|arn:aws:[a-z0-9-]+:|<", resource) for resource in listed(statement["Resource"])), (
+            where
+        )
+
+
+def test_statement_names_are_unique_in_a_role(resources):
+    names = [(role, statement["Sid"]) for role, statement in statements(resources)]
+    assert len(names) == len(set(names))
+
+
+def test_roles_are_passed_to_sagemaker_only(resources):
+    passing = [statement for _, statement in statements(resources) if "iam:PassRole" in listed(statement["Action"])]
+    assert len(passing) == 2
+    for statement in passing:
+        assert statement["Condition"] == {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}}
+        assert listed(statement["Resource"])[0] in ("<JobRole.Arn>", "<ModelRole.Arn>")
+
+
+def test_nobody_but_this_account_can_make_a_service_assume_a_role(resources):
+    for body in resources.values():
+        if body["Type"] == "AWS::IAM::Role":
+            (trust,) = body["Properties"]["AssumeRolePolicyDocument"]["Statement"]
+            service = trust["Principal"]["Service"]
+            if service not in ("lambda.amazonaws.com", "ec2.amazonaws.com"):  # these check the account by themselves
+                assert trust["Condition"] == {"StringEquals": {"aws:SourceAccount": "123456789012"}}
+
+
+def test_the_bucket_is_private_encrypted_versioned_and_tls_only(resources):
+    bucket = resources["Bucket"]["Properties"]
+    assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
+    assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
+    rule = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"][0]["ServerSideEncryptionByDefault"]
+    assert rule["SSEAlgorithm"] == "aws:kms"
+    (deny,) = resources["BucketPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    assert (deny["Effect"], deny["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": "false"}})
+    expiring = {rule.get("Prefix") for rule in bucket["LifecycleConfiguration"]["Rules"] if "ExpirationInDays" in rule}
+    assert expiring == {"pawline/runs/", "pawline/trials/", "pawline/tensors/"}
+
+
+def test_intermediate_data_outlives_the_cache_that_refers_to_it():
+    cache_days = int(re.search(r'expire_after="P(\d+)D"', Path("steps/base.py").read_text())[1])
+    days = template.load(infra.TEMPLATE.read_text())["Parameters"]["IntermediateDays"]
+    assert days["MinValue"] > cache_days
+    assert days["Default"] > cache_days
+
+
+def test_an_approval_deploys_as_the_pipeline_does_by_default():
+    declared = template.load(infra.TEMPLATE.read_text())["Parameters"]
+    names = [name for name in parameters.BY_NAME if name in declared]
+    assert len(names) == 6
+    assert {n: declared[n]["Default"] for n in names} == {n: parameters.BY_NAME[n].default for n in names}
+
+
+def test_an_approval_sends_the_deploy_function_an_event_that_it_knows(resources):
+    (target,) = resources["ModelApproved"]["Properties"]["Targets"]
+    sent = set(re.findall(r'"(\w+)":', target["InputTransformer"]["InputTemplate"]))
+    step = Path("steps/deploy.py").read_text()
+    assert sent == set(re.findall(r'^        "(\w+)":', step, re.MULTILINE))
+    assert target["Arn"] == "<DeployAlias.Ref>"
+
+
+def test_logs_do_not_stay_for_ever_and_failed_events_are_kept(resources):
+    groups = [body for body in resources.values() if body["Type"] == "AWS::Logs::LogGroup"]
+    assert {group["Properties"]["RetentionInDays"] for group in groups} == {"30"}
+    assert resources["Schedule"]["Properties"]["Target"]["DeadLetterConfig"] == {"Arn": "<DeadLetterQueue.Arn>"}
+    assert resources["Schedule"]["Properties"]["State"] == "DISABLED"
+
+
+def test_image_repositories_come_from_the_image_addresses():
+    image = "763104351884.dkr.ecr.eu-west-1.amazonaws.com/pytorch:2.13-cpu"
+    assert infra.repository_arn(SETTINGS, image) == "arn:aws:ecr:eu-west-1:763104351884:repository/pytorch"
+    assert infra.repository_arn(SETTINGS, "python:3").endswith(":123456789012:repository/python")
