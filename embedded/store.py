@@ -112,6 +112,14 @@ class Store:
             watcher(name, before, after)
         self._changed.notify_all()
 
+    def items(self, kind: str) -> list[tuple[str, dict]]:
+        """(name, document) of all of a kind, oldest first."""
+        with self._changed:
+            rows = self._db.execute(
+                "SELECT name, body FROM documents WHERE kind = ? ORDER BY created, rowid", (kind,)
+            ).fetchall()
+        return [(name, json.loads(body)) for name, body in rows]
+
     def list(self, kind: str, prefix: str = "") -> list[dict]:
         """Documents of a kind whose name starts with `prefix`, oldest first."""
         with self._changed:

@@ -6,6 +6,7 @@ them.
 
 import json
 import time
+from contextlib import suppress
 
 from embedded import logs
 from embedded.context import Context
@@ -18,6 +19,14 @@ def emit(context: Context, execution_arn: str, step: str, event: str, detail: st
     stopped, cached, cache-miss, retry, skipped."""
     line = json.dumps({"time": round(time.time(), 3), "step": step, "event": event, "detail": detail})
     logs.append(context, LOG_GROUP, stream_name(execution_arn), line)
+
+
+def forget(context: Context, execution_arn: str) -> None:
+    """Remove an execution's events."""
+    path = logs.stream_file(context, LOG_GROUP, stream_name(execution_arn))
+    path.unlink(missing_ok=True)
+    with suppress(OSError):  # the directory was never made
+        path.parent.rmdir()
 
 
 def stream_name(execution_arn: str) -> str:

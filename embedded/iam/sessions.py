@@ -17,7 +17,12 @@ if TYPE_CHECKING:
     from embedded.context import Context
 
 KIND = "session"
-KEY_PREFIX = "ASIA"  # what AWS's own temporary access keys begin with
+KEY_PREFIX = "ASIAEMBED"  # AWS's own temporary access keys begin with ASIA
+
+
+class InvalidClientTokenId(AwsError):
+    def __init__(self) -> None:
+        super().__init__("InvalidClientTokenId", "The security token included in the request is invalid.", 403)
 
 
 class ExpiredToken(AwsError):
@@ -53,13 +58,22 @@ def environment(context: "Context") -> dict[str, str]:
 
 
 def caller_of(context: "Context", access_key: str) -> Caller | None:
-    """Who has an access key; None for the account's owner. Raises ExpiredToken."""
-    body = context.store.get(KIND, access_key) if access_key.startswith(KEY_PREFIX) else None
-    if body is None:
+    """Who has an access key; None for the account's owner. Raises InvalidClientTokenId, ExpiredToken."""
+    if not access_key.startswith(KEY_PREFIX):
         return None
+    body = context.store.get(KIND, access_key)
+    if body is None:  # its role was deleted: what held it must not become the owner
+        raise InvalidClientTokenId
     if body["Expiration"] is not None and body["Expiration"] < time.time():
         raise ExpiredToken
     return Caller(body["RoleArn"], body["SessionName"])
+
+
+def forget(context: "Context", role_arn: str) -> None:
+    """End the sessions of a role that is deleted."""
+    for key, body in context.store.items(KIND):
+        if body["RoleArn"] == role_arn:
+            context.store.delete(KIND, key)
 
 
 def _keep(context: "Context", caller: Caller, key: str, expiration: float | None) -> dict:

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from embedded.context import Context
 from embedded.errors import AwsError
-from embedded.iam import enforcement, policy
+from embedded.iam import enforcement, policy, sessions
 from embedded.iam.roles import ROLE
 from embedded.services import operation
 from embedded.store import AlreadyExists
@@ -67,6 +67,7 @@ def delete_role(context: Context, request: dict) -> None:
         raise conflict("Cannot delete entity, must delete policies first.")
     if any(role["RoleName"] in profile["_Roles"] for profile in context.store.list("iam-instance-profile")):
         raise conflict("Cannot delete entity, must remove roles from instance profile first.")
+    sessions.forget(context, role["Arn"])
     context.store.delete(ROLE, role["RoleName"])
 
 

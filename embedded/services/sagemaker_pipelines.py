@@ -4,7 +4,7 @@ import time
 
 from embedded import objects
 from embedded.context import Context
-from embedded.engine import cache, checks, records
+from embedded.engine import cache, checks, events, records
 from embedded.errors import AwsError, ConflictException, ResourceNotFound, ValidationException
 from embedded.jobs import listing
 from embedded.services import operation
@@ -80,6 +80,7 @@ def delete_pipeline(context: Context, request: dict) -> dict:
         )
     for execution in all_executions:
         records.forget(context.store, execution["PipelineExecutionArn"])
+        events.forget(context, execution["PipelineExecutionArn"])
         context.store.delete(START_TOKEN, execution["_StartToken"])
     cache.forget(context, pipeline["PipelineName"])
     context.store.delete(PIPELINE, pipeline["PipelineName"])

@@ -1,0 +1,110 @@
+"""An account from empty to a scheduled pipeline and back to empty, from the template alone, by the commands."""
+
+import json
+import sqlite3
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.commands import last_json, pawline
+
+FAST = ["Backbone=resnet18", "ImageSize=64", "AugmentedViews=1", "MaxTuningJobs=2", "Epochs=3", "AccuracyThreshold=0"]
+
+# Statements that a run on this machine cannot need, and why they are there.
+NOT_NEEDED_HERE = {
+    "pawline-job/LocateBucket": "SageMaker's own data agent asks where a bucket is; here nothing does",
+    "pawline-deploy/KeepFailedEvents": "Lambda writes failed asynchronous invocations to the queue; here it does not",
+    "pawline-ec2/*": "only ec2-train uses this role (tests/pipeline/test_ec2.py)",
+    "pawline-scheduler/*": "only a schedule uses this role (tests/embedded/test_scheduler.py)",
+}
+
+
+def documents(state_dir: Path) -> list[tuple]:
+    rows = sqlite3.connect(state_dir / "state.db").execute("SELECT kind, name, body FROM documents ORDER BY kind, name")
+    return rows.fetchall()
+
+
+def objects(state_dir: Path) -> list[str]:
+    return sorted(str(p.relative_to(state_dir)) for p in (state_dir / "s3").rglob("*") if p.is_file())
+
+
+def statements_page(server, method: str = "GET") -> bytes:
+    """Which statement allowed what since the page was last deleted."""
+    return urllib.request.urlopen(urllib.request.Request(f"{server.url}/_embedded/iam/used", method=method)).read()
+
+
+@pytest.fixture(scope="module")
+def empty(state_dir, server) -> tuple[list, list]:
+    return documents(state_dir), objects(state_dir)
+
+
+@pytest.fixture(scope="module")
+def execution(state_dir, server, empty, tmp_path_factory) -> dict:
+    """deploy-infra, upsert, upload, start: the report of the execution."""
+    folder = tmp_path_factory.mktemp("photos")
+
+    def command(*words: str) -> dict:
+        done = pawline(state_dir, *words, "--json")
+        assert done.returncode == 0, done.stderr
+        return last_json(done)
+
+    assert command("deploy-infra", "--embedded", "--yes")["change"] == "created"
+    assert command("deploy-infra", "--embedded", "--yes")["change"] == "unchanged"
+    assert command("upsert", "--embedded")["change"] == "created"
+    assert command("upsert", "--embedded")["change"] == "unchanged"
+    data = command("sample-data", str(folder))["path"]
+    uploaded = command("upload", "--data", data, "--weights", "random")
+    where = [f"InputDataUri={uploaded['input_data_uri']}", f"PretrainedWeightsUri={uploaded['weights_uri']}"]
+    statements_page(server, "DELETE")
+    report = command("start", "--follow", *FAST, *where)
+    command("predict", "--file", str(first_photo(Path(data), folder)))
+    command("schedule", "rate(1 day)", *where)
+    return report
+
+
+def first_photo(archive: Path, folder: Path) -> Path:
+    import zipfile
+
+    with zipfile.ZipFile(archive) as photos:
+        name = next(n for n in photos.namelist() if "/test/" in n)
+        (folder / "dog.jpg").write_bytes(photos.read(name))
+    return folder / "dog.jpg"
+
+
+def test_the_template_alone_carries_a_whole_run(execution):
+    assert execution["status"] == "Succeeded"
+    assert {step["name"] for step in execution["steps"]} >= {"Register", "Deploy"}
+
+
+def test_the_shipped_roles_allow_all_that_a_run_needs_and_no_statement_is_superfluous(execution, server):
+    seen = json.loads(statements_page(server))
+    assert seen["refused"] == []
+    statements = {
+        f"{role.rpartition('/')[2]}/{statement['sid']}": [call["action"] for call in statement["only_here"]]
+        for role, entries in seen["roles"].items()
+        for statement in entries
+        if statement["effect"] == "Allow"
+    }
+    needed = {name for name, calls in statements.items() if calls}
+    print(f"{len(statements)} statements, {len(needed)} needed by this run")
+    excused = {name for name in statements if name in NOT_NEEDED_HERE or f"{name.split('/')[0]}/*" in NOT_NEEDED_HERE}
+    assert set(statements) - needed <= excused
+
+
+def test_doctor_finds_the_account_healthy(execution, state_dir):
+    assert pawline(state_dir, "doctor", "--json").returncode == 0
+
+
+def test_the_cost_of_the_run_is_told(execution, state_dir):
+    done = pawline(state_dir, "cost", "latest", "--json")
+    assert done.returncode == 0, done.stderr
+
+
+def test_destroy_leaves_what_was_there_before(execution, state_dir, empty):
+    done = pawline(state_dir, "destroy", "--yes", "--json")
+    assert done.returncode == 0, done.stderr
+    assert last_json(done)["deleted"]
+    before, before_objects = empty
+    assert documents(state_dir) == before
+    assert objects(state_dir) == before_objects
