@@ -76,8 +76,9 @@ def upsert(aws: Annotated[bool, typer.Option("--aws/--embedded")] = True, as_jso
 
     cloud = connect(aws)
     _upload(cloud, None, None, "")
-    arn, what = do_upsert(cloud)
-    tell({"pipeline_arn": arn, "change": what}, as_json, f"{arn}: {what}")
+    done = do_upsert(cloud)
+    answer = {"pipeline_arn": done.arn, "change": done.change, "diff": done.diff}
+    tell(answer, as_json, "\n".join([*done.diff, f"{done.arn}: {done.change}"]))
 
 
 @app.command()

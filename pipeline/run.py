@@ -54,8 +54,8 @@ def run(
         upload.upload_code(s3, cloud.settings)
         values["InputDataUri"] = upload.upload_data(s3, cloud.settings, data, progress)
         values["PretrainedWeightsUri"] = upload.upload_weights(s3, cloud.settings, weights, chosen, progress)
-    arn, change = upsert(cloud)
-    say(f"Pipeline {change}: {arn}")
+    pipeline = upsert(cloud)
+    say(f"Pipeline {pipeline.change}: {pipeline.arn}")
 
     arn = execution.start(cloud, values)
     say(f"Execution {arn.rpartition('/')[2]}\n")
