@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 from pipeline.settings import Settings
 
 LAMBDAS = Path(__file__).parent.parent / "lambda"
-NAMES = ("deploy", "predict")
+NAMES = ("deploy", "predict", "retrain")
 
 
 @dataclass(frozen=True)

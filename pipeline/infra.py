@@ -22,7 +22,7 @@ from pipeline.errors import UserError
 from pipeline.settings import Settings
 
 TEMPLATE = Path(__file__).parent.parent / "infra" / "template.yaml"
-CODE = {"DeployCodeKey": "", "PredictCodeKey": ""}
+CODE = {"DeployCodeKey": "", "PredictCodeKey": "", "RetrainCodeKey": ""}
 OURS = ("CreateBucket", "Release", *CODE)  # decided here, never given
 FOLLOW_TEMPLATE = ("PowertoolsLayer",)  # a newer default is taken even where an older one is deployed
 RELEASED = (

@@ -46,15 +46,15 @@ def run(
     cloud = connect()
     say = console.say if not quiet else (lambda text: None)
     say(f"SageMaker at {os.environ.get('AWS_ENDPOINT_URL', cloud.settings.region)}")
-    local.set_up(cloud)
-    data = data or _sample(say)
-
-    s3 = cloud.client("s3")
-    with console.upload_progress() as progress:
-        upload.upload_code(s3, cloud.settings)
-        values["InputDataUri"] = upload.upload_data(s3, cloud.settings, data, progress)
-        values["PretrainedWeightsUri"] = upload.upload_weights(s3, cloud.settings, weights, chosen, progress)
-    pipeline = upsert(cloud)
+    with local.one_at_a_time():
+        local.set_up(cloud)
+        data = data or _sample(say)
+        s3 = cloud.client("s3")
+        with console.upload_progress() as progress:
+            upload.upload_code(s3, cloud.settings)
+            values["InputDataUri"] = upload.upload_data(s3, cloud.settings, data, progress)
+            values["PretrainedWeightsUri"] = upload.upload_weights(s3, cloud.settings, weights, chosen, progress)
+        pipeline = upsert(cloud)
     say(f"Pipeline {pipeline.change}: {pipeline.arn}")
 
     arn = execution.start(cloud, values)

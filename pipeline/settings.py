@@ -47,11 +47,11 @@ class Settings:
         return self.project
 
     def role(self, name: str) -> str:
-        """ARN of one of the project's roles: pipeline, job, model, deploy, predict."""
+        """ARN of one of the project's roles: pipeline, job, model, deploy, predict, scheduler, ec2, retrain."""
         return f"arn:aws:iam::{self.account}:role/{self.project}-{name}"
 
     def function(self, name: str) -> str:
-        """ARN of one of the project's Lambda functions: deploy, predict."""
+        """ARN of one of the project's Lambda functions: deploy, predict, retrain."""
         return f"arn:aws:lambda:{self.region}:{self.account}:function:{self.project}-{name}"
 
 

@@ -72,3 +72,10 @@ def test_a_killed_server_loses_nothing_that_was_finished(state_dir):
     for name in ("Prepare", "Embed", "Tune"):
         assert job_of(after[name]) == job_of(before[name]), f"{name} ran again"
     assert job_of(after["Train"]) != job_of(before["Train"])
+
+
+@pytest.mark.slow
+def test_two_runs_that_start_at_the_same_time_share_a_server_and_both_succeed(state_dir):
+    first, second = (pawline_in_background(state_dir, "run", *FAST) for _ in range(2))
+    assert (first.wait(200), second.wait(200)) == (0, 0)
+    assert (state_dir / "server.log").read_text().count("Embedded SageMaker at") == 1
