@@ -35,6 +35,7 @@ def _quiet(what: str, done: int, total: int) -> None:
 
 def upload_code(s3: Any, settings: Settings) -> str:
     """Upload code/ unless it is there; its S3 prefix. The archive goes last: where it is, everything is."""
+    check_bucket(s3, settings)
     code = bundle.read()
     prefix = code.prefix(settings.root)
     _, key = _bucket_and_key(prefix)
@@ -43,6 +44,19 @@ def upload_code(s3: Any, settings: Settings) -> str:
             s3.put_object(Bucket=settings.bucket, Key=f"{key}src/{name}", Body=content)
         s3.put_object(Bucket=settings.bucket, Key=f"{key}sourcedir.tar.gz", Body=code.archive())
     return prefix
+
+
+def check_bucket(s3: Any, settings: Settings) -> None:
+    """Raise UserError where the project's bucket is missing or somebody else's."""
+    try:
+        s3.head_bucket(Bucket=settings.bucket)
+    except ClientError as error:
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
+            raise UserError(f"There is no bucket {settings.bucket}.", "Create it first: make deploy-infra.") from None
+        raise UserError(
+            f"The bucket {settings.bucket} is not yours to use ({error.response['Error']['Code']}).",
+            "Name another with PAWLINE_BUCKET, or ask whoever owns it.",
+        ) from None
 
 
 def upload_data(s3: Any, settings: Settings, source: str, progress: Progress = _quiet) -> str:

@@ -3,6 +3,9 @@
 import json
 import sqlite3
 import urllib.request
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -60,12 +63,10 @@ def execution(state_dir, server, empty, tmp_path_factory) -> dict:
     report = command("start", "--follow", *FAST, *where)
     command("predict", "--file", str(first_photo(Path(data), folder)))
     command("schedule", "rate(1 day)", *where)
-    return report
+    return {**report, "where": where}
 
 
 def first_photo(archive: Path, folder: Path) -> Path:
-    import zipfile
-
     with zipfile.ZipFile(archive) as photos:
         name = next(n for n in photos.namelist() if "/test/" in n)
         (folder / "dog.jpg").write_bytes(photos.read(name))
@@ -77,19 +78,73 @@ def test_the_template_alone_carries_a_whole_run(execution):
     assert {step["name"] for step in execution["steps"]} >= {"Register", "Deploy"}
 
 
-def test_the_shipped_roles_allow_all_that_a_run_needs_and_no_statement_is_superfluous(execution, server):
-    seen = json.loads(statements_page(server))
-    assert seen["refused"] == []
-    statements = {
-        f"{role.rpartition('/')[2]}/{statement['sid']}": [call["action"] for call in statement["only_here"]]
-        for role, entries in seen["roles"].items()
+@pytest.fixture(scope="module")
+def roles(execution, server) -> dict:
+    """What the page of used statements said after the run: role -> its statements, and what was refused."""
+    return json.loads(statements_page(server))
+
+
+def allowing(roles: dict) -> list[tuple[str, dict]]:
+    """(role's name, statement) of every statement that allows something."""
+    return [
+        (role.rpartition("/")[2], statement)
+        for role, entries in roles["roles"].items()
         for statement in entries
         if statement["effect"] == "Allow"
-    }
-    needed = {name for name, calls in statements.items() if calls}
-    print(f"{len(statements)} statements, {len(needed)} needed by this run")
-    excused = {name for name in statements if name in NOT_NEEDED_HERE or f"{name.split('/')[0]}/*" in NOT_NEEDED_HERE}
-    assert set(statements) - needed <= excused
+    ]
+
+
+def is_excused(role: str, statement: dict) -> bool:
+    return f"{role}/{statement['sid']}" in NOT_NEEDED_HERE or f"{role}/*" in NOT_NEEDED_HERE
+
+
+def test_the_shipped_roles_allow_all_that_a_run_needs_and_no_statement_is_superfluous(roles):
+    assert roles["refused"] == []
+    needed = [entry for entry in allowing(roles) if entry[1]["only_here"]]
+    print(f"{len(allowing(roles))} statements, {len(needed)} needed by this run")
+    idle = [entry for entry in allowing(roles) if not entry[1]["only_here"]]
+    assert [f"{role}/{statement['sid']}" for role, statement in idle if not is_excused(role, statement)] == []
+
+
+@contextmanager
+def without(iam, role: str, statement: dict) -> Iterator[None]:
+    """The role with one statement taken away."""
+    name = statement["policy"]
+    document = iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
+    rest = [entry for entry in document["Statement"] if entry["Sid"] != statement["sid"]]
+    assert len(rest) == len(document["Statement"]) - 1
+    if rest:
+        iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=json.dumps({**document, "Statement": rest}))
+    else:
+        iam.delete_role_policy(RoleName=role, PolicyName=name)
+    yield
+    iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=json.dumps(document))
+
+
+def test_taking_away_any_statement_denies_a_call_that_the_run_made(roles, client):
+    iam = client("iam")
+    for role, statement in allowing(roles):
+        if not statement["only_here"]:
+            continue
+        call = statement["only_here"][0]
+        with without(iam, role, statement):
+            decided = iam.simulate_principal_policy(
+                PolicySourceArn=f"arn:aws:iam::123456789012:role/{role}",
+                ActionNames=[call["action"]],
+                ResourceArns=[call["resource"]],
+            )["EvaluationResults"][0]["EvalDecision"]
+        assert decided == "implicitDeny", f"{role}/{statement['sid']}: {call}"
+
+
+def test_a_run_without_the_right_to_pass_the_job_role_fails_and_names_it(roles, execution, client, state_dir):
+    (entry,) = [s for role, s in allowing(roles) if (role, s["sid"]) == ("pawline-pipeline", "PassJobRole")]
+    with without(client("iam"), "pawline-pipeline", entry):
+        done = pawline(state_dir, "start", "--follow", *FAST, "MaxBrokenFraction=0.5", *execution["where"])
+    assert done.returncode == 1
+    said = " ".join(done.stderr.split())
+    assert "iam:PassRole" in said
+    assert "pawline-job" in said
+    assert "pawline-pipeline" in said
 
 
 def test_doctor_finds_the_account_healthy(execution, state_dir):
