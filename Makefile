@@ -44,6 +44,7 @@ check: setup .venv/checkov/installed ## format, lint, types, import table, templ
 	@$(BIN)/mypy pipeline steps embedded
 	@$(BIN)/mypy lambda/deploy
 	@$(BIN)/mypy lambda/predict
+	@$(BIN)/mypy lambda/retrain
 	@$(BIN)/python -m pytest -q tests/test_imports.py
 	@$(BIN)/cfn-lint infra/template.yaml
 	@.venv/checkov/bin/checkov --config-file infra/checkov.yaml --file infra/template.yaml

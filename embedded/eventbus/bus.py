@@ -27,6 +27,11 @@ class Bus:
         self._lock = threading.Lock()
         self._started = False
 
+    @property
+    def started(self) -> bool:
+        """Whether there is, or was, a rule: until then events are dropped."""
+        return self._started
+
     def start(self) -> None:
         """Begin to match, and to make events of what happens in SageMaker."""
         with self._lock:

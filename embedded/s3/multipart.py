@@ -15,7 +15,7 @@ from werkzeug.wrappers import Request, Response
 
 from embedded.context import Context
 from embedded.errors import AwsError
-from embedded.s3 import bodies, metadata, reading, tree, writing, xml
+from embedded.s3 import bodies, metadata, notifications, reading, tree, writing, xml
 
 MIN_PART_BYTES = 5 << 20  # of every part but the last
 MAX_PARTS = 10_000
@@ -84,7 +84,9 @@ def complete(context: Context, bucket: str, key: str, request: Request) -> Respo
         record["checksums"] = _checksums(upload, parts, temporary, request)
         with tree.CHANGING:
             writing.check_conditions(context, bucket, key, request)
-            metadata.save(context, bucket, key, tree.commit(context, bucket, key, temporary), record)
+            path = tree.commit(context, bucket, key, temporary)
+            metadata.save(context, bucket, key, path, record)
+            notifications.object_created(context, bucket, key, path, record["etag"], "CompleteMultipartUpload")
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise

@@ -9,7 +9,7 @@ from embedded.context import Context
 from embedded.errors import AwsError
 from embedded.iam import enforcement
 from embedded.iam.policy import Call
-from embedded.s3 import bodies, metadata, reading, tree, xml
+from embedded.s3 import bodies, metadata, notifications, reading, tree, xml
 from embedded.s3.permissions import object_arn
 
 MAX_TO_DELETE = 1000
@@ -28,6 +28,7 @@ def put(context: Context, bucket: str, key: str, request: Request) -> Response:
             received.path.unlink(missing_ok=True)
             raise
         metadata.save(context, bucket, key, path, record)
+        notifications.object_created(context, bucket, key, path, received.md5, "PutObject")
     return Response(headers={"ETag": f'"{received.md5}"', **reading.checksum_headers(record)})
 
 
@@ -49,7 +50,9 @@ def copy(context: Context, bucket: str, key: str, request: Request) -> Response:
             record["tags"] = original["tags"]
         temporary = tree.incoming(context)
         tree.link(source, temporary)
-        metadata.save(context, bucket, key, tree.commit(context, bucket, key, temporary), record)
+        path = tree.commit(context, bucket, key, temporary)
+        metadata.save(context, bucket, key, path, record)
+        notifications.object_created(context, bucket, key, path, record["etag"], "CopyObject")
     content = {"LastModified": xml.time_text(record["modified"]), "ETag": f'"{record["etag"]}"'}
     return xml.answer("CopyObjectResult", content)
 

@@ -73,7 +73,8 @@ class Loop:
         origin = {"SCHEDULE_ARN": body["Arn"], "SCHEDULED_TIME": moment, "EXECUTION_ID": identifier}
         payload = _filled(target.get("Input", "{}"), body["Arn"], moment, identifier)
         delivery.deliver(self.context, delivery.of_target(target, payload, origin, parameters))
-        if body.get("ActionAfterCompletion") == "DELETE" and next_due(body, scheduled) is None:
+        unchanged = self.context.store.get(SCHEDULE, name) == body  # else it was given a new time meanwhile
+        if unchanged and body.get("ActionAfterCompletion") == "DELETE" and next_due(body, scheduled) is None:
             self.context.store.delete(SCHEDULE, name)
             self.changed(name, scheduled)
 

@@ -332,3 +332,38 @@ def test_a_malformed_event_is_refused_entry_by_entry(client):
         "NotAuthorizedForSource",
         None,
     ]
+
+
+def test_a_bucket_tells_of_new_objects_however_they_are_made_once_it_sends_events(client, rule, queue):
+    s3 = client("s3")
+    arn, receive = queue
+    for bucket in ("silent", "telling"):
+        s3.create_bucket(Bucket=bucket)
+    bridge = {"EventBridgeConfiguration": {}}
+    s3.put_bucket_notification_configuration(Bucket="telling", NotificationConfiguration=bridge)
+    rule("objects", {"source": ["aws.s3"], "detail": {"object": {"key": [{"prefix": "raw/"}]}}}, Arn=arn)
+
+    s3.put_object(Bucket="silent", Key="raw/a", Body=b"photo")
+    s3.put_object(Bucket="telling", Key="other/a", Body=b"photo")
+    etag = s3.put_object(Bucket="telling", Key="raw/ü a", Body=b"photo")["ETag"]
+    event = json.loads(receive()[0]["Body"])
+    assert event["detail-type"] == "Object Created"
+    assert event["resources"] == ["arn:aws:s3:::telling"]
+    assert event["detail"]["bucket"] == {"name": "telling"}
+    assert {name: event["detail"]["object"][name] for name in ("key", "size", "etag")} == {
+        "key": "raw/ü a",
+        "size": 5,
+        "etag": etag.strip('"'),
+    }
+    assert event["detail"]["reason"] == "PutObject"
+
+    s3.copy_object(Bucket="telling", Key="raw/b", CopySource={"Bucket": "silent", "Key": "raw/a"})
+    event = json.loads(receive()[0]["Body"])
+    assert (event["detail"]["object"]["key"], event["detail"]["reason"]) == ("raw/b", "CopyObject")
+
+    upload = {"Bucket": "telling", "Key": "raw/c"}
+    upload["UploadId"] = s3.create_multipart_upload(**upload)["UploadId"]
+    part = {"PartNumber": 1, "ETag": s3.upload_part(**upload, PartNumber=1, Body=b"photo")["ETag"]}
+    s3.complete_multipart_upload(**upload, MultipartUpload={"Parts": [part]})
+    event = json.loads(receive()[0]["Body"])
+    assert (event["detail"]["object"]["key"], event["detail"]["reason"]) == ("raw/c", "CompleteMultipartUpload")

@@ -19,6 +19,8 @@ GIVEN = {
     "ServingRepositoryArn": infra.repository_arn(SETTINGS, SETTINGS.serving_image),
     "DeployCodeKey": "d.zip",
     "PredictCodeKey": "p.zip",
+    "RetrainCodeKey": "r.zip",
+    "RetrainOnNewData": "true",
     "CreateKey": "true",
     "SubnetIds": "subnet-1,subnet-2",
     "SecurityGroupIds": "sg-1",
@@ -73,7 +75,7 @@ def test_it_can_be_sent_without_a_bucket():
 def test_there_is_a_role_for_every_actor(resources):
     names = {role for role, _ in statements(resources)}
     assert names == {
-        f"pawline-{name}" for name in ("pipeline", "job", "model", "deploy", "predict", "scheduler", "ec2")
+        f"pawline-{name}" for name in ("pipeline", "job", "model", "deploy", "predict", "scheduler", "retrain", "ec2")
     }
     assert all(Settings().role(name.removeprefix("pawline-")).endswith(f"role/{name}") for name in names)
 
@@ -98,12 +100,15 @@ def test_statement_names_are_unique_in_a_role(resources):
     assert len(names) == len(set(names))
 
 
-def test_roles_are_passed_to_sagemaker_only(resources):
+def test_roles_are_passed_only_to_the_service_that_they_are_for(resources):
     passing = [statement for _, statement in statements(resources) if "iam:PassRole" in listed(statement["Action"])]
-    assert len(passing) == 2
-    for statement in passing:
-        assert statement["Condition"] == {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}}
-        assert listed(statement["Resource"])[0] in ("<JobRole.Arn>", "<ModelRole.Arn>")
+    services = {listed(s["Resource"])[0]: s["Condition"]["StringEquals"]["iam:PassedToService"] for s in passing}
+    assert len(passing) == 3
+    assert services == {
+        "<JobRole.Arn>": "sagemaker.amazonaws.com",
+        "<ModelRole.Arn>": "sagemaker.amazonaws.com",
+        "<SchedulerRole.Arn>": "scheduler.amazonaws.com",
+    }
 
 
 def test_nobody_but_this_account_can_make_a_service_assume_a_role(resources):
@@ -154,6 +159,14 @@ def test_logs_do_not_stay_for_ever_and_failed_events_are_kept(resources):
     assert {group["Properties"]["RetentionInDays"] for group in groups} == {"30"}
     assert resources["Schedule"]["Properties"]["Target"]["DeadLetterConfig"] == {"Arn": "<DeadLetterQueue.Arn>"}
     assert resources["Schedule"]["Properties"]["State"] == "DISABLED"
+
+
+def test_new_data_starts_nothing_unless_asked_to(resources):
+    declared = template.load(infra.TEMPLATE.read_text())
+    asked = {name for name, body in declared["Resources"].items() if body.get("Condition") == "Retrains"}
+    assert declared["Parameters"]["RetrainOnNewData"]["Default"] == "false"
+    assert asked == {n for n in resources if n.startswith(("Retrain", "NewData"))}
+    assert resources["Bucket"]["Properties"]["NotificationConfiguration"]["EventBridgeConfiguration"]
 
 
 def test_image_repositories_come_from_the_image_addresses():

@@ -1,4 +1,4 @@
-"""The two functions as Lambda sees them: each folder on the path of its own modules, handlers loaded by path."""
+"""The functions as Lambda sees them: each folder on the path of its own modules, handlers loaded by path."""
 
 import sys
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 
 HERE = Path(__file__).parent
 FUNCTIONS = HERE.parents[1] / "lambda"
-sys.path[:0] = [str(HERE), str(FUNCTIONS / "deploy"), str(FUNCTIONS / "predict")]
+sys.path[:0] = [str(HERE), *(str(FUNCTIONS / name) for name in ("deploy", "predict", "retrain"))]
 
 from lambda_support import LambdaContext, load_handler, picture_bytes  # noqa: E402
 

@@ -313,7 +313,7 @@ def test_the_log_event_setting_of_the_environment_does_not_put_pictures_into_log
     assert encoded(jpeg)[:40] not in out
 
 
-@pytest.mark.parametrize("function", ["deploy", "predict"])
+@pytest.mark.parametrize("function", ["deploy", "predict", "retrain"])
 def test_a_function_starts_from_its_own_folder_alone(function, tmp_path):
     """As Lambda starts it: the folder's content as the task root, nothing else of ours on the path."""
     for module in (FUNCTIONS / function).glob("*.py"):

@@ -59,6 +59,7 @@ def _keep_settings(context: Context, bucket: str, properties: dict) -> None:
         "publicAccessBlock": ("PublicAccessBlockConfiguration", properties.get("PublicAccessBlockConfiguration")),
         "ownershipControls": ("OwnershipControls", _ownership(properties.get("OwnershipControls"))),
         "encryption": ("ServerSideEncryptionConfiguration", _encryption(properties.get("BucketEncryption"))),
+        "notification": ("NotificationConfiguration", _notification(properties.get("NotificationConfiguration"))),
         "lifecycle": ("LifecycleConfiguration", _lifecycle(properties.get("LifecycleConfiguration"))),
     }
     for setting, (root, content) in documents.items():
@@ -70,6 +71,14 @@ def _keep_settings(context: Context, bucket: str, properties: dict) -> None:
 
 def _ownership(controls: dict | None) -> dict | None:
     return {"Rule": controls["Rules"]} if controls else None
+
+
+def _notification(notification: dict | None) -> dict | None:
+    """Events go to EventBridge or nowhere: this S3 has no other destinations."""
+    bridge = (notification or {}).get("EventBridgeConfiguration")
+    if bridge is None or str(bridge.get("EventBridgeEnabled", True)).lower() != "true":
+        return None
+    return {"EventBridgeConfiguration": {}}
 
 
 def _encryption(encryption: dict | None) -> dict | None:
