@@ -12,7 +12,7 @@ from typing import Any, Literal
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.table import Table
 
-from pipeline import console
+from pipeline import console, needs
 from pipeline.cloud import Cloud
 from pipeline.errors import UserError
 from pipeline.parameters import BY_NAME, Value
@@ -143,10 +143,10 @@ def permissions(cloud: Cloud, values: Mapping[str, Any]) -> Iterator[Finding]:
     if mine is None:
         yield Finding("your permissions", "pass", "you are the account's owner: everything is allowed")
     else:
-        yield _simulated(cloud, "your permissions", mine, _users_needs(cloud))
-    for name, needs in _roles_needs(cloud).items():
+        yield _simulated(cloud, "your permissions", mine, needs.of_the_user(cloud.settings))
+    for name, wanted in needs.of_the_roles(cloud.settings).items():
         try:
-            yield _simulated(cloud, f"permissions of role {name}", cloud.settings.role(name), needs)
+            yield _simulated(cloud, f"permissions of role {name}", cloud.settings.role(name), wanted)
         except cloud.client("iam").exceptions.NoSuchEntityException:
             continue  # that the role is missing is said above
 
@@ -281,84 +281,8 @@ def _principal(cloud: Cloud, caller: str) -> str | None:
     return cloud.client("iam").get_role(RoleName=name)["Role"]["Arn"]
 
 
-@dataclass(frozen=True)
-class Need:
-    """Actions that must be allowed on a resource, in a request with `context` (condition key -> value)."""
-
-    actions: tuple[str, ...]
-    resource: str
-    context: tuple[tuple[str, str], ...] = ()
-
-
-def _simulated(cloud: Cloud, check: str, principal: str, needs: list[Need]) -> Finding:
-    denied = []
-    for need in needs:
-        entries = [
-            {"ContextKeyName": key, "ContextKeyValues": [value], "ContextKeyType": "string"}
-            for key, value in need.context
-        ]
-        answer = cloud.client("iam").simulate_principal_policy(
-            PolicySourceArn=principal,
-            ActionNames=list(need.actions),
-            ResourceArns=[need.resource],
-            **({"ContextEntries": entries} if entries else {}),
-        )
-        denied += [
-            f"{result['EvalActionName']} on {need.resource}"
-            for result in answer["EvaluationResults"]
-            if result["EvalDecision"] != "allowed"
-        ]
-    if denied:
+def _simulated(cloud: Cloud, check: str, principal: str, wanted: list[needs.Need]) -> Finding:
+    if denied := needs.denied(cloud, principal, wanted):
         fix = "Allow it; docs/aws.md has the policy." if check.startswith("your") else "Restore it: make deploy-infra."
         return Finding(check, "fail", f"{principal} may not: {', '.join(denied)}.", fix)
-    return Finding(check, "pass", f"{sum(len(need.actions) for need in needs)} actions allowed")
-
-
-def _users_needs(cloud: Cloud) -> list[Need]:
-    settings = cloud.settings
-    sagemaker = f"arn:aws:sagemaker:{settings.region}:{settings.account}"
-    pipeline = f"{sagemaker}:pipeline/{settings.pipeline_name}"
-    to_sagemaker = (("iam:PassedToService", "sagemaker.amazonaws.com"),)
-    execution = ("DescribePipelineExecution", "ListPipelineExecutionSteps", "StopPipelineExecution")
-    return [
-        Need(
-            _of("sagemaker", "CreatePipeline", "UpdatePipeline", "DescribePipeline", "StartPipelineExecution"), pipeline
-        ),
-        Need(_of("sagemaker", *execution, "RetryPipelineExecution"), f"{pipeline}/execution/*"),
-        Need(("iam:PassRole",), settings.role("pipeline"), to_sagemaker),
-        Need(("s3:ListBucket",), f"arn:aws:s3:::{settings.bucket}"),
-        Need(("s3:PutObject", "s3:GetObject"), f"arn:aws:s3:::{settings.bucket}/{settings.project}/*"),
-        Need(("lambda:InvokeFunction",), settings.function("predict")),
-    ]
-
-
-def _roles_needs(cloud: Cloud) -> dict[str, list[Need]]:
-    settings = cloud.settings
-    sagemaker = f"arn:aws:sagemaker:{settings.region}:{settings.account}"
-    objects = f"arn:aws:s3:::{settings.bucket}/{settings.project}"
-    queue = f"arn:aws:sqs:{settings.region}:{settings.account}:{settings.project}-dead-letters"
-    endpoint = f"{sagemaker}:endpoint/{settings.endpoint_name}"
-    passed = (("iam:PassedToService", "sagemaker.amazonaws.com"),)
-    return {
-        "pipeline": [
-            Need(("sagemaker:CreateProcessingJob",), f"{sagemaker}:processing-job/pipelines-doctor"),
-            Need(("sagemaker:CreateTrainingJob",), f"{sagemaker}:training-job/pipelines-doctor"),
-            Need(("iam:PassRole",), settings.role("job"), passed),
-            Need(("lambda:InvokeFunction",), settings.function("deploy")),
-        ],
-        "job": [Need(("s3:GetObject", "s3:PutObject"), f"{objects}/runs/doctor")],
-        "model": [Need(("s3:GetObject",), f"{objects}/models/doctor")],
-        "deploy": [
-            Need(_of("sagemaker", "CreateEndpoint", "UpdateEndpoint", "DescribeEndpoint"), endpoint),
-            Need(("iam:PassRole",), settings.role("model"), passed),
-        ],
-        "predict": [Need(("sagemaker:InvokeEndpoint",), endpoint)],
-        "scheduler": [
-            Need(("sagemaker:StartPipelineExecution",), f"{sagemaker}:pipeline/{settings.pipeline_name}"),
-            Need(("sqs:SendMessage",), queue),
-        ],
-    }
-
-
-def _of(service: str, *operations: str) -> tuple[str, ...]:
-    return tuple(f"{service}:{operation}" for operation in operations)
+    return Finding(check, "pass", f"{sum(len(need.actions) for need in wanted)} actions allowed")

@@ -1,0 +1,87 @@
+"""Which permissions the commands and the roles need, and which of them IAM says are denied."""
+
+from dataclasses import dataclass
+
+from pipeline.cloud import Cloud
+from pipeline.settings import Settings
+
+
+@dataclass(frozen=True)
+class Need:
+    """Actions that must be allowed on a resource, in a request with `context` (condition key -> value)."""
+
+    actions: tuple[str, ...]
+    resource: str
+    context: tuple[tuple[str, str], ...] = ()
+
+
+def denied(cloud: Cloud, principal: str, needs: list[Need]) -> list[str]:
+    """Which needs the principal does not have, in words, by SimulatePrincipalPolicy."""
+    found = []
+    for need in needs:
+        entries = [
+            {"ContextKeyName": key, "ContextKeyValues": [value], "ContextKeyType": "string"}
+            for key, value in need.context
+        ]
+        answer = cloud.client("iam").simulate_principal_policy(
+            PolicySourceArn=principal,
+            ActionNames=list(need.actions),
+            ResourceArns=[need.resource],
+            **({"ContextEntries": entries} if entries else {}),
+        )
+        found += [
+            f"{result['EvalActionName']} on {need.resource}"
+            for result in answer["EvaluationResults"]
+            if result["EvalDecision"] != "allowed"
+        ]
+    return found
+
+
+def of_the_user(settings: Settings) -> list[Need]:
+    """What the commands do in their user's name."""
+    sagemaker = f"arn:aws:sagemaker:{settings.region}:{settings.account}"
+    pipeline = f"{sagemaker}:pipeline/{settings.pipeline_name}"
+    to_sagemaker = (("iam:PassedToService", "sagemaker.amazonaws.com"),)
+    execution = ("DescribePipelineExecution", "ListPipelineExecutionSteps", "StopPipelineExecution")
+    return [
+        Need(
+            _of("sagemaker", "CreatePipeline", "UpdatePipeline", "DescribePipeline", "StartPipelineExecution"), pipeline
+        ),
+        Need(_of("sagemaker", *execution, "RetryPipelineExecution"), f"{pipeline}/execution/*"),
+        Need(("iam:PassRole",), settings.role("pipeline"), to_sagemaker),
+        Need(("s3:ListBucket",), f"arn:aws:s3:::{settings.bucket}"),
+        Need(("s3:PutObject", "s3:GetObject"), f"arn:aws:s3:::{settings.bucket}/{settings.project}/*"),
+        Need(("lambda:InvokeFunction",), settings.function("predict")),
+    ]
+
+
+def of_the_roles(settings: Settings) -> dict[str, list[Need]]:
+    """What each of the project's roles does, by its name."""
+    sagemaker = f"arn:aws:sagemaker:{settings.region}:{settings.account}"
+    objects = f"arn:aws:s3:::{settings.bucket}/{settings.project}"
+    queue = f"arn:aws:sqs:{settings.region}:{settings.account}:{settings.project}-dead-letters"
+    endpoint = f"{sagemaker}:endpoint/{settings.endpoint_name}"
+    passed = (("iam:PassedToService", "sagemaker.amazonaws.com"),)
+    return {
+        "pipeline": [
+            Need(("sagemaker:CreateProcessingJob",), f"{sagemaker}:processing-job/pipelines-doctor"),
+            Need(("sagemaker:CreateTrainingJob",), f"{sagemaker}:training-job/pipelines-doctor"),
+            Need(("iam:PassRole",), settings.role("job"), passed),
+            Need(("lambda:InvokeFunction",), settings.function("deploy")),
+        ],
+        "job": [Need(("s3:GetObject", "s3:PutObject"), f"{objects}/runs/doctor")],
+        "model": [Need(("s3:GetObject",), f"{objects}/models/doctor")],
+        "deploy": [
+            Need(_of("sagemaker", "CreateEndpoint", "UpdateEndpoint", "DescribeEndpoint"), endpoint),
+            Need(("iam:PassRole",), settings.role("model"), passed),
+        ],
+        "predict": [Need(("sagemaker:InvokeEndpoint",), endpoint)],
+        "scheduler": [
+            Need(("sagemaker:StartPipelineExecution",), f"{sagemaker}:pipeline/{settings.pipeline_name}"),
+            Need(("sqs:SendMessage",), queue),
+        ],
+    }
+
+
+def _of(service: str, *operations: str) -> tuple[str, ...]:
+    return tuple(f"{service}:{operation}" for operation in operations)
