@@ -115,7 +115,7 @@ def table(steps: list[Step], told: dict[str, str]) -> Table:
     shown.add_column("last", header_style="dim", no_wrap=True, overflow="ellipsis")
     for step in steps:
         state = "Cached" if step.cached else step.status
-        last = step.reason or told.get(step.name, "")
+        last = " ".join((step.reason or told.get(step.name, "")).split())[: max(20, console.width - 50)]
         shown.add_row(
             step.name,
             f"[dim]{step.type}[/]",

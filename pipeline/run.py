@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +53,11 @@ def run(
         s3 = cloud.client("s3")
         with console.upload_progress() as progress:
             upload.upload_code(s3, cloud.settings)
-            values["InputDataUri"] = upload.upload_data(s3, cloud.settings, data, progress)
-            values["PretrainedWeightsUri"] = upload.upload_weights(s3, cloud.settings, weights, chosen, progress)
+            data_uri = upload.upload_data(s3, cloud.settings, data, progress)
+            weights_uri = upload.upload_weights(s3, cloud.settings, weights, chosen, progress)
+        values.update(InputDataUri=data_uri, PretrainedWeightsUri=weights_uri)
+        # The pipeline's defaults too, so that `start`, a schedule and Studio take the same data.
+        cloud.settings = replace(cloud.settings, input_data_uri=data_uri, weights_uri=weights_uri)
         pipeline = upsert(cloud)
     say(f"Pipeline {pipeline.change}: {pipeline.arn}")
 
