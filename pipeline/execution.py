@@ -23,7 +23,10 @@ ENDED = ("Succeeded", "Failed", "Stopped", "CompletedWithFailures")
 
 @dataclass
 class Step:
-    """A step of an execution, as people want to see it. `job` is (kind, name), kind as in LOG_GROUPS."""
+    """A step of an execution, as people want to see it.
+
+    `arn`: what it made; `job`: (kind, name) where that is a job, kind as in LOG_GROUPS.
+    """
 
     name: str
     type: str
@@ -31,6 +34,7 @@ class Step:
     seconds: float
     cached: bool
     reason: str = ""
+    arn: str = ""
     job: tuple[str, str] | None = None
 
 
@@ -109,6 +113,7 @@ def _step(entry: dict[str, Any]) -> Step:
         seconds=round((ended - began).total_seconds(), 2) if began else 0.0,
         cached="CacheHitResult" in entry,
         reason=entry.get("FailureReason", ""),
+        arn=arn,
         job=(kind, arn.rpartition("/")[2]) if kind in LOG_GROUPS and arn else None,
     )
 
@@ -181,36 +186,40 @@ def progress(cloud: Cloud, step: Step) -> str:
 def report(cloud: Cloud, arn: str, *, began: float) -> dict[str, Any]:
     """What `--json` prints of an execution. `began`: time.monotonic() at its start."""
     found = steps(cloud, arn)
+    done = _succeeded(found)
     return {
         "execution_arn": arn,
         "status": describe(cloud, arn)["PipelineExecutionStatus"],
         "seconds": round(time.monotonic() - began, 2),
-        "steps": [{k: v for k, v in asdict(s).items() if k not in ("reason", "job")} for s in found],
-        "metrics": evaluation_metrics(cloud, arn),
-        "model_package_arn": _model_package(cloud, arn),
-        "endpoint": cloud.settings.endpoint_name if _succeeded(found, "Deploy") else None,
+        "steps": [{k: v for k, v in asdict(s).items() if k not in ("reason", "arn", "job")} for s in found],
+        "metrics": _test_metrics(cloud, done),
+        "model_package_arn": done["Register"].arn if "Register" in done else None,
+        "endpoint": cloud.settings.endpoint_name if "Deploy" in done else None,
     }
+
+
+def output_location(cloud: Cloud, step: Step) -> tuple[str, str]:
+    """(bucket, key prefix without a slash at its end) of what a processing step wrote."""
+    assert step.job, f"{step.name} is no processing step"
+    job = cloud.client("sagemaker").describe_processing_job(ProcessingJobName=step.job[1])
+    uri = job["ProcessingOutputConfig"]["Outputs"][0]["S3Output"]["S3Uri"]
+    bucket, _, prefix = uri.removeprefix("s3://").partition("/")
+    return bucket, prefix
 
 
 def evaluation_metrics(cloud: Cloud, arn: str) -> dict[str, float]:
     """test:top1 and test:top5 from the Evaluate step's report; empty before it has one."""
-    evaluate = next((s for s in steps(cloud, arn) if s.name == "Evaluate" and s.status == "Succeeded"), None)
-    if not evaluate or not evaluate.job:
+    return _test_metrics(cloud, _succeeded(steps(cloud, arn)))
+
+
+def _test_metrics(cloud: Cloud, done: dict[str, Step]) -> dict[str, float]:
+    if "Evaluate" not in done:
         return {}
-    job = cloud.client("sagemaker").describe_processing_job(ProcessingJobName=evaluate.job[1])
-    bucket, _, prefix = job["ProcessingOutputConfig"]["Outputs"][0]["S3Output"]["S3Uri"][5:].partition("/")
+    bucket, prefix = output_location(cloud, done["Evaluate"])
     body = cloud.client("s3").get_object(Bucket=bucket, Key=f"{prefix}/evaluation.json")["Body"].read()
     ours = json.loads(body)["pawline"]
     return {"test:top1": ours["top1"], "test:top5": ours["top5"]}
 
 
-def _model_package(cloud: Cloud, arn: str) -> str | None:
-    listed = cloud.client("sagemaker").list_pipeline_execution_steps(PipelineExecutionArn=arn)
-    for entry in listed["PipelineExecutionSteps"]:
-        if entry["StepName"] == "Register" and entry["StepStatus"] == "Succeeded":
-            return entry["Metadata"]["RegisterModel"]["Arn"]
-    return None
-
-
-def _succeeded(found: list[Step], name: str) -> bool:
-    return any(step.name == name and step.status == "Succeeded" for step in found)
+def _succeeded(found: list[Step]) -> dict[str, Step]:
+    return {step.name: step for step in found if step.status == "Succeeded"}

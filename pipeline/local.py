@@ -1,16 +1,10 @@
-"""What a command that runs the pipeline needs first: an account that is set up, by one command at a time."""
+"""One command at a time prepares an account."""
 
 import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pipeline import infra
-from pipeline.cloud import Cloud, state_dir
-
-
-def set_up(cloud: Cloud) -> None:
-    """Deploy infra/template.yaml where it is not deployed yet or has changed. Raises UserError."""
-    infra.ensure(cloud)
+from pipeline.cloud import state_dir
 
 
 @contextmanager

@@ -76,10 +76,9 @@ def _first_test_photo(names: list[str]) -> str | None:
 def _prepared_test_photo(cloud: Cloud, arn: str) -> tuple[str, bytes] | None:
     """The first test photo of an execution's prepared data."""
     prepare = next((step for step in execution.steps(cloud, arn) if step.name == "Prepare" and step.job), None)
-    if not prepare or not prepare.job:
+    if not prepare:
         return None
-    job = cloud.client("sagemaker").describe_processing_job(ProcessingJobName=prepare.job[1])
-    bucket, _, prefix = job["ProcessingOutputConfig"]["Outputs"][0]["S3Output"]["S3Uri"][5:].partition("/")
+    bucket, prefix = execution.output_location(cloud, prepare)
     s3 = cloud.client("s3")
     shards = s3.list_objects_v2(Bucket=bucket, Prefix=f"{prefix}/test/").get("Contents", [])
     if not shards:

@@ -40,7 +40,7 @@ def run(
     weights = weights or ("imagenet" if data else "random")
     chosen = str(values.get("Backbone", parameters.BY_NAME["Backbone"].default))
 
-    from pipeline import console, execution, local, predict, upload
+    from pipeline import console, execution, infra, local, predict, upload
     from pipeline.upsert import upsert
 
     began = time.monotonic()
@@ -48,7 +48,7 @@ def run(
     say = console.say if not quiet else (lambda text: None)
     say(f"SageMaker at {os.environ.get('AWS_ENDPOINT_URL', cloud.settings.region)}")
     with local.one_at_a_time():
-        local.set_up(cloud)
+        infra.ensure(cloud)
         data = data or _sample(say)
         s3 = cloud.client("s3")
         with console.upload_progress() as progress:

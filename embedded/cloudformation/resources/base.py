@@ -1,5 +1,6 @@
 """What the handlers share: the interface, and calls of operations with CloudFormation's loosely typed values."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,23 +19,23 @@ class Made:
     attributes: dict[str, Any] = field(default_factory=dict)
 
 
-class Handler:
+class Handler(ABC):
     """Makes the resources of one type. `fixed`: properties that cannot change: another value makes another resource."""
 
     type: str
     fixed: frozenset[str] = frozenset()
 
+    @abstractmethod
     def create(self, context: Context, properties: dict, name: str) -> Made:
         """Make it. `name`: a free name for a resource whose properties give none. Raises AwsError."""
-        raise NotImplementedError
 
+    @abstractmethod
     def update(self, context: Context, made: Made, properties: dict, before: dict) -> Made:
         """Bring it from the properties `before` to `properties`, in place. Raises AwsError."""
-        raise NotImplementedError
 
+    @abstractmethod
     def delete(self, context: Context, made: Made, properties: dict) -> None:
         """Delete it; no error where it is gone already. Raises AwsError."""
-        raise NotImplementedError
 
 
 def answered(service: str, operation: str) -> bool:
