@@ -11,6 +11,7 @@ from typing import NoReturn
 from werkzeug.serving import make_server
 
 from embedded import lifecycle, services
+from embedded.cloudwatch import clock
 from embedded.connection import Handler
 from embedded.context import Context
 from embedded.server import Application
@@ -27,6 +28,10 @@ def main() -> None:
 
 def serve(state_dir: Path, port: int) -> None:
     """Serve one state directory until a signal or a stop request. Returns at once when another server has it."""
+    try:
+        clock.read(os.environ)
+    except clock.BadSpeed as problem:
+        fail(str(problem))
     state_dir.mkdir(parents=True, exist_ok=True)
     lock = lifecycle.hold_lock(state_dir)
     if lock is None:

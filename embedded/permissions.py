@@ -110,6 +110,10 @@ RESOURCES: dict[str, dict[str, str]] = {
     "sts": {"AssumeRole": "{RoleArn}"},
 }
 LAMBDA_ACTIONS = {"Invoke": "InvokeFunction", "InvokeWithResponseStream": "InvokeFunction"}
+QUALIFIED = {  # those whose resource is the version or alias itself
+    *LAMBDA_ACTIONS,
+    *(f"{verb}ProvisionedConcurrencyConfig" for verb in ("Put", "Get", "Delete")),
+}
 
 
 def authorize(context: Context, service: str, operation: str, request: dict) -> None:
@@ -203,7 +207,7 @@ def _lambda(context: Context, operation: str, request: dict) -> Iterator[Call]:
     parts = given.split(":")
     path = ":".join(parts[parts.index("function") + 1 :] if "function" in parts[:-1] else parts)
     qualifier = request.get("Qualifier")
-    if qualifier and ":" not in path and operation in LAMBDA_ACTIONS:
+    if qualifier and ":" not in path and operation in QUALIFIED:
         path = f"{path}:{qualifier}"
     yield Call(action, context.arn("lambda", f"function:{path}"))
 

@@ -15,15 +15,18 @@ from urllib.parse import parse_qs
 
 from werkzeug.wrappers import Request, Response
 
-from embedded import VERSION, aws, foreign, permissions, query, services, wire
+from embedded import VERSION, aws, cbor, foreign, permissions, query, services, wire
+from embedded.cloudwatch import clock
 from embedded.context import Context
 from embedded.errors import AwsError
+from embedded.functionurls import front
 from embedded.iam import enforcement, sessions, used
 from embedded.s3 import xml as s3_xml
 
 HEALTH_PATH = "/_embedded/health"
 STOP_PATH = "/_embedded/stop"
 USED_PATH = "/_embedded/iam/used"
+CLOCK_PATH = "/_embedded/clock"
 
 SERVICE_BY_SIGNING_NAME = {"monitoring": "cloudwatch", "servicequotas": "service-quotas"}
 OURS_ALONE = (
@@ -49,6 +52,8 @@ class Application:
 
     def __call__(self, environ: dict, start_response: Callable) -> Iterable[bytes]:
         request = Request(environ)
+        if request.path.startswith(front.PREFIX):
+            return front.answer(self.context, request, access_key_of(request))(environ, start_response)
         if request.path.startswith("/_embedded/"):
             return self._own_page(request)(environ, start_response)
         service, access_key = service_of(request), access_key_of(request)
@@ -77,12 +82,12 @@ class Application:
 
     def _answer(self, context: Context, service: str, request: Request) -> Response | None:
         """The native answer, or None where moto should have a go at an operation that is not ours."""
-        protocol = aws.service_model(service).metadata["protocol"]
-        codec: Any = query if protocol == "query" else wire
+        protocol = protocol_of(service, request)
+        codec: Any = {"query": query, "smithy-rpc-v2-cbor": cbor}.get(protocol, wire)
         try:
-            if protocol == "query":
+            if codec is not wire:
                 request.get_data()  # kept, so that moto can read it again
-                operation, parameters = query.parse(service, request)
+                operation, parameters = codec.parse(service, request)
             elif protocol == "json":
                 operation, parameters = wire.parse_json(service, request)
             else:
@@ -102,12 +107,22 @@ class Application:
             return Response("stopping\n")
         if request.path == HEALTH_PATH:
             return Response(f'{{"version": "{VERSION}"}}\n', content_type="application/json")
+        if request.path == CLOCK_PATH:
+            return self._clock_page(request)
         if request.path == USED_PATH and request.method == "DELETE":
             used.record(self.context).forget()
             return Response("forgotten\n")
         if request.path == USED_PATH:
             return Response(json.dumps(used.used_statements(self.context)), content_type="application/json")
         return Response("not found\n", 404)
+
+    def _clock_page(self, request: Request) -> Response:
+        if request.method == "POST":
+            try:
+                clock.set_speed(request.values.get("speed", ""))
+            except clock.BadSpeed as problem:
+                return Response(f"{problem}\n", 400)
+        return Response(json.dumps({"speed": clock.speed()}), content_type="application/json")
 
     def _moto_app(self) -> Any:
         with self._moto_lock:
@@ -128,6 +143,19 @@ def access_key_of(request: Request) -> str:
     if signed:
         return signed[1]
     return request.args.get("X-Amz-Credential", "").partition("/")[0] or request.args.get("AWSAccessKeyId", "")
+
+
+def protocol_of(service: str, request: Request) -> str:
+    """The protocol a request is in; a service may speak several."""
+    metadata = aws.service_model(service).metadata
+    spoken = metadata.get("protocols", [metadata["protocol"]])
+    if request.content_type == cbor.CONTENT_TYPE and "smithy-rpc-v2-cbor" in spoken:
+        return "smithy-rpc-v2-cbor"
+    if "X-Amz-Target" in request.headers and "json" in spoken:
+        return "json"
+    if "query" in spoken and "smithy-rpc-v2-cbor" in spoken:
+        return "query"
+    return metadata["protocol"]
 
 
 def service_of(request: Request) -> str:

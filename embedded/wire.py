@@ -13,7 +13,7 @@ import re
 from datetime import datetime
 from functools import cache
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote
 
 from botocore.model import ListShape, MapShape, OperationModel, Shape, StructureShape
 from werkzeug.wrappers import Request, Response
@@ -32,9 +32,9 @@ def parse_json(service: str, request: Request) -> tuple[str, dict]:
 def parse_rest(service: str, request: Request) -> tuple[str, dict]:
     """(operation, parameters) of a rest-json request. Raises AwsError when no operation has that method and path."""
     path = request.environ.get("RAW_URI", request.path).partition("?")[0]
-    for method, pattern, name in _routes(service):
+    for method, pattern, query, name in _routes(service):
         match = pattern.fullmatch(path) if method == request.method else None
-        if match:
+        if match and all(request.args.get(key) == value for key, value in query.items()):
             labels = {label: unquote(value) for label, value in match.groupdict().items()}
             return name, _rest_parameters(aws.operation_model(service, name), labels, request)
     raise AwsError("UnknownOperationException", f"{service} has no operation at {request.method} {path}.", 404)
@@ -45,7 +45,7 @@ def answer(service: str, operation: str, body: dict) -> Response:
     model = aws.operation_model(service, operation)
     shape = model.output_shape
     status = model.http.get("responseCode", 200)
-    if model.service_model.metadata["protocol"] == "json" or shape is None:
+    if model.service_model.metadata["protocol"] != "rest-json" or shape is None:
         return Response(json.dumps(_encoded(body, shape)), status, content_type="application/x-amz-json-1.1")
     return _rest_answer(shape, body, status)
 
@@ -69,13 +69,13 @@ def _json_body(data: bytes) -> dict:
 
 
 @cache
-def _routes(service: str) -> list[tuple[str, re.Pattern, str]]:
-    """(method, path pattern, operation), the most literal path first, so that /a/b wins over /a/{x}."""
+def _routes(service: str) -> list[tuple[str, re.Pattern, dict[str, str], str]]:
+    """(method, path pattern, fixed query, operation), the most literal first: /a/b before /a/{x}, /a?x=y before /a."""
     found = []
     model = aws.service_model(service)
     for name in model.operation_names:
         http = model.operation_model(name).http
-        template = http["requestUri"].partition("?")[0]
+        template, _, fixed = http["requestUri"].partition("?")
         pattern = ""
         for part in re.split(r"(\{[^}]+\})", template):
             label = part[1:-1]
@@ -85,9 +85,10 @@ def _routes(service: str) -> list[tuple[str, re.Pattern, str]]:
                 pattern += f"(?P<{label[:-1]}>.+)"
             else:
                 pattern += f"(?P<{label}>[^/]+)"
-        found.append((template.count("{"), -len(template), http["method"], re.compile(pattern + "/?"), name))
-    found.sort(key=lambda route: route[:2])
-    return [route[2:] for route in found]
+        query = dict(parse_qsl(fixed, keep_blank_values=True))
+        order = (template.count("{"), -len(template), -len(query))
+        found.append((order, (http["method"], re.compile(pattern + "/?"), query, name)))
+    return [route for _, route in sorted(found, key=lambda each: each[0])]
 
 
 def _rest_parameters(model: OperationModel, labels: dict[str, str], request: Request) -> dict:

@@ -83,9 +83,12 @@ def _model_package(before: dict, after: dict) -> Notice:
 
 
 def _endpoint(before: dict, after: dict) -> Notice:
+    """A change of the endpoint's status, or of how far its deployment is."""
+    of_status = before.get("EndpointStatus") != after["EndpointStatus"]
     detail = _described("DescribeEndpoint", after, milliseconds) | {"Tags": _tags(after)}
     detail["EndpointStatus"] = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", after["EndpointStatus"]).upper()
-    return Notice("SageMaker Endpoint State Change", (after["EndpointArn"],), detail)
+    what = "Endpoint State Change" if of_status else "Endpoint Deployment State Change"
+    return Notice(f"SageMaker {what}", (after["EndpointArn"],), detail)
 
 
 def _job(operation: str, detail_type: str, arn: str) -> Callable[[dict, dict], Notice]:
@@ -108,7 +111,7 @@ STEP = "pipeline-execution-step"
 _READERS = {
     "pipeline-execution": _Reader(("PipelineExecutionStatus",), _execution),
     "model-package": _Reader(("ModelPackageStatus", "ModelApprovalStatus", "ApprovalDescription"), _model_package),
-    "endpoint": _Reader(("EndpointStatus",), _endpoint),
+    "endpoint": _Reader(("EndpointStatus", "PendingDeploymentSummary"), _endpoint),
     "training-job": _Reader(
         ("TrainingJobStatus", "SecondaryStatus"),
         _job("DescribeTrainingJob", "SageMaker Training Job State Change", "TrainingJobArn"),

@@ -2,6 +2,7 @@
 
 import json
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,7 +43,7 @@ def send(context: Context, target: Target, payload: str) -> None:
     elif service == "sqs":
         send_message(context, resource, payload, message_group=target.message_group)
     else:
-        _client(context, "sns").publish(TopicArn=target.arn, Message=payload)
+        client(context, "sns").publish(TopicArn=target.arn, Message=payload)
 
 
 def pipeline_request(target: Target) -> dict:
@@ -65,19 +66,26 @@ def send_message(
     context: Context,
     queue: str,
     body: str,
-    attributes: dict[str, str] | None = None,
+    attributes: Mapping[str, str | int] | None = None,
     message_group: str | None = None,
 ) -> None:
     extra: dict[str, Any] = {"MessageGroupId": message_group} if message_group else {}
     if attributes:
-        extra["MessageAttributes"] = {
-            name: {"DataType": "String", "StringValue": value} for name, value in attributes.items() if value
-        }
+        extra["MessageAttributes"] = typed(attributes)
     url = f"{context.url}/{context.account}/{queue}"
-    _client(context, "sqs").send_message(QueueUrl=url, MessageBody=body, **extra)
+    client(context, "sqs").send_message(QueueUrl=url, MessageBody=body, **extra)
 
 
-def _client(context: Context, service: str) -> Any:
+def typed(attributes: Mapping[str, str | int]) -> dict[str, dict[str, str]]:
+    """A message's attributes as SQS and SNS want them; empty ones are left out, as they must be."""
+    return {
+        name: {"DataType": "Number" if isinstance(value, int) else "String", "StringValue": str(value)}
+        for name, value in attributes.items()
+        if value != ""
+    }
+
+
+def client(context: Context, service: str) -> Any:
     """A client of this very server: queues and topics are moto's, and moto is reached over HTTP."""
     import boto3
 

@@ -1,7 +1,8 @@
 """The fleet: which instances serve which endpoint. Requests find the least busy one; instances come and go under load.
 
-A deployment starts its instances first, then changes the routing in one step, then lets the old ones finish what they
-have (drain) and stops them: no request meets an endpoint without an instance. A crashed instance is started again.
+A deployment starts its instances first, then changes the routing, in one step or in several, then lets the old ones
+finish what they have (drain) and stops them: no request meets an endpoint without an instance. While a deployment
+shifts traffic a variant is routed twice, each with its share. A crashed instance is started again.
 """
 
 import random
@@ -11,7 +12,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from embedded import logs
 from embedded.context import Context
@@ -32,11 +33,23 @@ class NoInstance(Exception):
 
 @dataclass(eq=False)
 class Variant:
-    """A production variant in service."""
+    """A production variant in service, or the part of it that has `share` of its traffic."""
 
     served: Served
     weight: float
     instances: list[Instance] = field(default_factory=list)
+    share: float = 1.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a request. `answer` is None where the container gave none: `problem` says why."""
+
+    served: Served
+    ready: int  # instances of the variant
+    model_seconds: float
+    answer: Answer | None = None
+    problem: BrokenOff | TimeoutError | None = None
 
 
 class Fleet:
@@ -46,11 +59,14 @@ class Fleet:
         self.context = context
         self._routes: dict[str, list[Variant]] = {}
         self._changed = threading.Condition()
+        self._alive: set[Instance] = set()  # routed or not
 
     def launch(self, served: Served, count: int) -> list[Instance]:
         """`count` healthy instances, not routed yet. Raises StartFailed when one of them fails; then none is left."""
         context = self.context.as_role(served.role)
         started = [Instance(context, served, f"i-{uuid.uuid4().hex[:12]}") for _ in range(count)]
+        with self._changed:
+            self._alive.update(started)
         with ThreadPoolExecutor(max_workers=max(1, count)) as starters:
             attempts = [starters.submit(_prepare_and_start, instance) for instance in started]
         problems = [problem for attempt in attempts if (problem := attempt.exception())]
@@ -80,7 +96,7 @@ class Fleet:
 
     def variants(self, endpoint: str) -> list[Variant]:
         with self._changed:
-            return [Variant(v.served, v.weight, list(v.instances)) for v in self._routes.get(endpoint, [])]
+            return [replace(v, instances=list(v.instances)) for v in self._routes.get(endpoint, [])]
 
     def drain(self, instances: list[Instance]) -> None:
         """Wait until instances that are not routed any more have answered what they have; then stop them."""
@@ -95,51 +111,63 @@ class Fleet:
             instance.leaving = True
         with ThreadPoolExecutor(max_workers=max(1, len(instances))) as stoppers:
             list(stoppers.map(Instance.stop, instances))
+        with self._changed:
+            self._alive.difference_update(instances)
 
     def stop_all(self) -> None:
         with self._changed:
-            endpoints = list(self._routes)
-        self.stop([instance for endpoint in endpoints for instance in self.unroute(endpoint)])
+            self._routes.clear()
+            alive = list(self._alive)
+        self.stop(alive)
 
-    def invoke(self, endpoint: str, variant: str | None, body: bytes, headers: Mapping[str, str]) -> tuple[str, Answer]:
-        """(variant, answer) of one request. Raises NoEndpoint, NoInstance, BrokenOff, TimeoutError.
+    def invoke(self, endpoint: str, variant: str | None, body: bytes, headers: Mapping[str, str]) -> Outcome:
+        """What one request came to. Raises NoEndpoint, NoInstance.
 
-        A request whose instance died before it answered is sent once more: predicting changes nothing, and a request
-        that kills two instances is to blame itself.
+        A request whose instance died before it answered is sent once more, to another one if there is any: predicting
+        changes nothing, and a request that kills two instances is to blame itself.
         """
         deadline = time.monotonic() + WAIT_FOR_INSTANCE_SECONDS
-        broken_off = False
+        died: Instance | None = None
         while True:
-            with self._taken(endpoint, variant, deadline) as instance:
+            with self._taken(endpoint, variant, deadline, died) as (instance, ready):
+                began = time.monotonic()
                 try:
-                    return instance.served.variant, instance.invoke(body, headers)
+                    answer = instance.invoke(body, headers)
+                    return Outcome(instance.served, ready, time.monotonic() - began, answer)
                 except Unreachable:
                     pass
-                except BrokenOff:
-                    if broken_off:
-                        raise
-                    broken_off = True
+                except TimeoutError as problem:
+                    return Outcome(instance.served, ready, time.monotonic() - began, problem=problem)
+                except BrokenOff as problem:
+                    if died:
+                        return Outcome(instance.served, ready, time.monotonic() - began, problem=problem)
+                    died = instance
                 if instance.process and instance.process.poll() is not None:
                     instance.ready = False  # its watcher starts it again and makes it ready
             time.sleep(UNREACHABLE_PAUSE_SECONDS)
 
     @contextmanager
-    def _taken(self, endpoint: str, variant: str | None, deadline: float) -> Iterator[Instance]:
-        """The least busy ready instance, counted as busy while the caller has it."""
+    def _taken(
+        self, endpoint: str, variant: str | None, deadline: float, avoided: Instance | None
+    ) -> Iterator[tuple[Instance, int]]:
+        """The least busy ready instance, counted as busy while the caller has it, and how many its variant has."""
         with self._changed:
-            while not (instance := self._least_busy(endpoint, variant)) or time.monotonic() > deadline:
+            while not (found := self._least_busy(endpoint, variant, avoided)) or time.monotonic() > deadline:
                 if time.monotonic() > deadline:
                     raise NoInstance(endpoint)
                 self._changed.wait(1)
-            instance.in_flight += 1
+            found[0].in_flight += 1
         try:
-            yield instance
+            yield found
         finally:
             with self._changed:
-                instance.in_flight -= 1
+                found[0].in_flight -= 1
                 self._changed.notify_all()
 
-    def _least_busy(self, endpoint: str, wanted: str | None) -> Instance | None:
+    def _least_busy(
+        self, endpoint: str, wanted: str | None, avoided: Instance | None = None
+    ) -> tuple[Instance, int] | None:
+        """(instance, how many of its variant are ready): a variant by its weight and share, in it the least busy."""
         if endpoint not in self._routes:
             raise NoEndpoint(f"Endpoint {endpoint} of account {self.context.account} not found.")
         variants = self._routes[endpoint]
@@ -147,13 +175,16 @@ class Fleet:
             variants = [variant for variant in variants if variant.served.variant == wanted]
             if not variants:
                 raise NoEndpoint(f"Variant {wanted} of endpoint {endpoint} not found.")
-        able = [v for v in variants if any(i.ready for i in v.instances) and (v.weight > 0 or wanted is not None)]
+        ready = {id(v): [i for i in v.instances if i.ready] for v in variants}
+        odds = {id(v): v.share * (v.weight if wanted is None else 1) for v in variants}
+        able = [v for v in variants if ready[id(v)] and odds[id(v)] > 0]
         if not able:
             return None
-        chosen = able[0]
-        if len(able) > 1:
-            chosen = random.choices(able, [variant.weight for variant in able])[0]
-        return min((i for i in chosen.instances if i.ready), key=lambda instance: instance.in_flight)
+        able = [v for v in able if ready[id(v)] != [avoided]] or able
+        chosen = random.choices(able, [odds[id(v)] for v in able])[0] if len(able) > 1 else able[0]
+        candidates = [i for i in ready[id(chosen)] if i is not avoided] or ready[id(chosen)]
+        in_all = sum(len(ready[id(v)]) for v in variants if v.served.variant == chosen.served.variant)
+        return min(candidates, key=lambda instance: instance.in_flight), in_all
 
     def _watch(self, instance: Instance) -> None:
         """Start an instance again whenever its process ends without being told to."""

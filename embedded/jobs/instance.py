@@ -67,6 +67,8 @@ class Served:
     environment: dict[str, str]
     role: str | None = None  # the model's
     startup_seconds: float = STARTUP_SECONDS
+    config: str = ""  # the endpoint configuration's name
+    capture: dict | None = None  # its DataCaptureConfig
 
 
 @dataclass(eq=False)

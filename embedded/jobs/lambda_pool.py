@@ -1,47 +1,23 @@
-"""Workers of Lambda functions: one process per concurrent invocation of a version, kept warm between invocations."""
+"""Workers of Lambda functions: one process per concurrent invocation of a version, kept warm between invocations.
+
+Provisioned workers are started before anybody asks, and replaced when they are lost. How many invocations run at a
+time is limited as on AWS: https://docs.aws.amazon.com/lambda/latest/dg/lambda-concurrency.html
+"""
 
 import json
-import shutil
-import socket
-import tempfile
 import threading
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 
 from embedded.context import Context
 from embedded.errors import AwsError
-from embedded.iam import service_calls
-from embedded.jobs import lambda_worker
-from embedded.jobs.process import Process, ProcessSpec, base_environment, start
+from embedded.jobs.lambda_process import Function, Worker
 
-INIT_SECONDS = 30.0  # AWS gives 10, on a machine that does nothing else
-MARK_SECONDS = 1.0  # how long the last output may take to arrive after the answer
-GRACE_SECONDS = 0.5
-MAX_WORKERS = 100
+MAX_WORKERS = 100  # that run at a time, over all functions: the account's concurrency
 TAIL_BYTES = 4096  # of the log that Invoke gives back
-
-
-@dataclass(frozen=True, kw_only=True)
-class Function:
-    """One version of a function, as it is run. Two that are equal share workers."""
-
-    name: str
-    version: str
-    handler: str
-    runtime: str
-    code: Path
-    role: str
-    timeout: int  # seconds
-    memory: int  # MiB
-    environment: tuple[tuple[str, str], ...]
-    revision: str
-
-    @property
-    def log_group(self) -> str:
-        return f"/aws/lambda/{self.name}"
+INIT_FAILED = "FUNCTION_ERROR_INIT_FAILURE"  # AWS's reason for provisioned workers that cannot import their handler
 
 
 @dataclass(frozen=True)
@@ -53,102 +29,12 @@ class Outcome:
     log_tail: bytes
 
 
-@dataclass(eq=False)
-class Worker:
-    """A process that runs one event at a time."""
+@dataclass(frozen=True)
+class Provisioned:
+    """How many workers of a version are ready, and why there are not more, where they cannot start."""
 
-    context: Context
-    function: Function
-    stream: str
-    directory: Path
-    process: Process = field(init=False)
-    lines: list[str] = field(default_factory=list)  # of the running invocation
-    _write: Callable[[str], None] = field(init=False)
-    _mark: str = ""
-    _marked: threading.Event = field(default_factory=threading.Event)
-
-    def __post_init__(self) -> None:
-        self._write = service_calls.log_writer(self.context, self.function.log_group, self.stream)
-
-    def start(self) -> None:
-        """Start the process and wait until the handler is imported. Raises OSError when it does not come up."""
-        with tempfile.TemporaryDirectory(prefix="lambda-") as folder, socket.socket(socket.AF_UNIX) as listener:
-            listener.bind(f"{folder}/socket")
-            listener.listen(1)
-            self.process = start(self.context, self._spec(f"{folder}/socket"))
-            self._connection = self._accept(listener)
-        self._channel = self._connection.makefile("rw", encoding="utf-8", newline="\n")
-        self._connection.settimeout(INIT_SECONDS)
-        if not self._channel.readline():
-            raise OSError("the process ended while it imported the handler")
-
-    def run(self, event: str, request_id: str, arn: str, client_context: object) -> dict | None:
-        """The answer to one event; None when the process ended. Raises TimeoutError; the worker is lost then."""
-        self._mark, self._marked = f"\0{uuid.uuid4().hex}", threading.Event()
-        deadline = time.time() + self.function.timeout
-        call = {"event": event, "request_id": request_id, "arn": arn, "client_context": client_context}
-        self._connection.settimeout(self.function.timeout)
-        try:
-            self._channel.write(json.dumps(call | {"mark": self._mark, "deadline_ms": deadline * 1000}) + "\n")
-            self._channel.flush()
-            line = self._channel.readline()
-        except ConnectionError:
-            line = ""
-        if not line:
-            return None
-        self._marked.wait(MARK_SECONDS)
-        return json.loads(line)
-
-    def log(self, line: str) -> None:
-        self.lines.append(line)
-        self._write(line)
-
-    def stop(self) -> None:
-        self.process.terminate(GRACE_SECONDS)
-        connection = getattr(self, "_connection", None)
-        if connection is not None:
-            connection.close()
-        shutil.rmtree(self.directory, ignore_errors=True)
-
-    def _on_line(self, line: str) -> None:
-        if self._mark and line.endswith(self._mark):
-            if line != self._mark:
-                self.log(line.removesuffix(self._mark))
-            self._marked.set()
-        else:
-            self.log(line)
-
-    def _accept(self, listener: socket.socket) -> socket.socket:
-        listener.settimeout(0.05)
-        deadline = time.monotonic() + INIT_SECONDS
-        while self.process.poll() is None and time.monotonic() < deadline:
-            try:
-                return listener.accept()[0]
-            except TimeoutError:
-                continue
-        raise OSError(f"the process did not start (exit code {self.process.poll()})")
-
-    def _spec(self, address: str) -> ProcessSpec:
-        function = self.function
-        own = {
-            "AWS_LAMBDA_FUNCTION_NAME": function.name,
-            "AWS_LAMBDA_FUNCTION_VERSION": function.version,
-            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.memory),
-            "AWS_LAMBDA_LOG_GROUP_NAME": function.log_group,
-            "AWS_LAMBDA_LOG_STREAM_NAME": self.stream,
-            "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
-            "AWS_EXECUTION_ENV": f"AWS_Lambda_{function.runtime}",
-            "LAMBDA_TASK_ROOT": str(function.code),
-            "LAMBDA_RUNTIME_DIR": str(Path(lambda_worker.__file__).parent),
-            "TZ": ":UTC",
-            "_HANDLER": function.handler,
-        }
-        return ProcessSpec(
-            argv=["python3", lambda_worker.__file__, address],
-            env=base_environment(self.context, self.directory) | dict(function.environment) | own,
-            on_line=self._on_line,
-            cwd=str(function.code),
-        )
+    ready: int
+    problem: str = ""
 
 
 class Pool:
@@ -159,7 +45,10 @@ class Pool:
         self._idle: dict[Function, list[Worker]] = {}
         self._busy: list[Worker] = []
         self._current: dict[str, str | None] = {}
-        self._lock = threading.Lock()
+        self._wanted: dict[Function, int] = {}  # provisioned workers, and those there are: starting, idle or busy
+        self._kept: dict[Function, list[Worker]] = {}
+        self._problems: dict[Function, str] = {}
+        self._lock = threading.RLock()
 
     def invoke(
         self, function: Function, event: str, request_id: str, arn: str, client_context: object, limit: int | None
@@ -180,8 +69,7 @@ class Pool:
         else:
             if answer is None:
                 usable, failed = False, True
-                code = worker.process.terminate(GRACE_SECONDS)
-                said = f"RequestId: {request_id} Error: Runtime exited with error: exit status {code}"
+                said = f"RequestId: {request_id} Error: Runtime exited with error: exit status {worker.stop()}"
                 worker.log(said + "\nRuntime.ExitError")
                 payload = _error_payload("Runtime.ExitError", said)
             else:
@@ -196,40 +84,58 @@ class Pool:
         """From now on $LATEST of a function is that revision (None: the function is gone); workers of others end."""
         with self._lock:
             self._current[name] = revision
-            old = [function for function in self._idle if function.name == name and self._outdated(function)]
-            workers = [worker for function in old for worker in self._idle.pop(function)]
-        for worker in workers:
-            worker.stop()
+            workers = self._remove_idle(lambda function: function.name == name and self._outdated(function))
+        _stop(workers)
 
-    def _outdated(self, function: Function) -> bool:
-        revision = self._current.get(function.name, function.revision)
-        return revision is None or (function.version == "$LATEST" and revision != function.revision)
+    def retire(self, name: str, version: str) -> None:
+        """A version was deleted: its workers end."""
+        with self._lock:
+            workers = self._remove_idle(lambda function: (function.name, function.version) == (name, version))
+        _stop(workers)
+
+    def provision(self, name: str, wanted: dict[Function, int]) -> None:
+        """Keep so many workers of each version of a function ready from now on, and none of its other versions."""
+        with self._lock:
+            ours = {function for function in (*self._wanted, *self._kept) if function.name == name}
+            for function in ours:
+                self._wanted.pop(function, None)
+                self._problems.pop(function, None)
+            self._wanted.update(wanted)
+            surplus = [worker for function in ours for worker in self._remove_surplus(function)]
+        _stop(surplus)
+        for function in wanted:
+            self._fill(function)
+
+    def provisioned(self, function: Function) -> Provisioned:
+        self._replace_dead(function)
+        with self._lock:
+            ready = sum(worker.loaded for worker in self._kept.get(function, ()))
+            return Provisioned(ready, self._problems.get(function, ""))
 
     def stop_all(self) -> None:
         with self._lock:
-            workers = [worker for idle in self._idle.values() for worker in idle] + self._busy
+            idle = [worker for workers in self._idle.values() for worker in workers]
+            starting = [worker for workers in self._kept.values() for worker in workers if worker not in idle]
+            workers = {id(worker): worker for worker in (*idle, *starting, *self._busy)}
             self._idle.clear()
-        for worker in workers:
-            worker.stop()
+        _stop(list(workers.values()))
 
     def _take(self, function: Function, limit: int | None) -> tuple[Worker, float]:
         """A worker and the seconds it took to start: 0 for a warm one, negative when it did not start."""
+        self._replace_dead(function)
         with self._lock:
-            running = sum(worker.function.name == function.name for worker in self._busy)
-            if limit is not None and running >= limit:
-                members = {"Reason": "ReservedFunctionConcurrentInvocationLimitExceeded"}
-                raise AwsError("TooManyRequestsException", "Rate Exceeded.", 429, members)
-            if len(self._busy) >= MAX_WORKERS:
-                members = {"Reason": "ConcurrentInvocationLimitExceeded"}
-                raise AwsError("TooManyRequestsException", "Rate Exceeded.", 429, members)
-            idle = self._idle.get(function)
-            if idle:
-                worker = idle.pop()
-                worker.lines = []
-            else:
+            idle = self._idle.setdefault(function, [])
+            worker = next((each for each in idle if each.provisioned), None)
+            if worker is None:
+                self._check_limits(function.name, limit)
+                worker = idle[-1] if idle else None
+            if worker is None:
                 worker = self._new_worker(function)
+            else:
+                idle.remove(worker)
+                worker.lines = []
             self._busy.append(worker)
-        if hasattr(worker, "process"):
+        if worker.process is not None:
             return worker, 0.0
         started = time.monotonic()
         try:
@@ -239,20 +145,106 @@ class Pool:
             return worker, -1.0
         return worker, time.monotonic() - started
 
-    def _new_worker(self, function: Function) -> Worker:
+    def _check_limits(self, name: str, limit: int | None) -> None:
+        """What is provisioned is set aside from the reserved number: the rest is for whatever is not."""
+        on_demand = sum(worker.function.name == name and not worker.provisioned for worker in self._busy)
+        set_aside = sum(
+            worker.loaded for function, kept in self._kept.items() if function.name == name for worker in kept
+        )
+        if limit is not None and on_demand >= limit - set_aside:
+            reason = "ReservedFunctionConcurrentInvocationLimitExceeded"
+        elif len(self._busy) >= MAX_WORKERS:
+            reason = "ConcurrentInvocationLimitExceeded"
+        else:
+            return
+        raise AwsError("TooManyRequestsException", "Rate Exceeded.", 429, {"Reason": reason})
+
+    def _new_worker(self, function: Function, provisioned: bool = False) -> Worker:
         identifier = uuid.uuid4().hex
         stream = f"{time.strftime('%Y/%m/%d', time.gmtime())}/[{function.version}]{identifier}"
         directory = self.context.state_dir / "lambda" / function.name / "workers" / identifier
-        return Worker(self.context.as_role(function.role, function.name), function, stream, directory)
+        context = self.context.as_role(function.role, function.name)
+        return Worker(context, function, stream, directory, provisioned)
 
     def _give_back(self, worker: Worker, usable: bool) -> None:
         with self._lock:
             self._busy.remove(worker)
             usable = usable and not self._outdated(worker.function) and not self.context.stopping.is_set()
+            kept = self._kept.get(worker.function, [])
+            if worker.provisioned and worker not in kept:
+                usable = False
             if usable:
                 self._idle.setdefault(worker.function, []).append(worker)
+            elif worker in kept:
+                kept.remove(worker)
         if not usable:
             worker.stop()
+            self._fill(worker.function)
+
+    def _fill(self, function: Function) -> None:
+        """Start the provisioned workers that are missing, one after the other, without waiting for them."""
+        with self._lock:
+            kept = self._kept.setdefault(function, [])
+            missing = self._wanted.get(function, 0) - len(kept)
+            if missing <= 0 or self.context.stopping.is_set():
+                return
+            new = [self._new_worker(function, provisioned=True) for _ in range(missing)]
+            kept += new
+        self.context.spawn(f"provision {function.name}", self._start_provisioned, function, new)
+
+    def _start_provisioned(self, function: Function, workers: list[Worker]) -> None:
+        for worker in workers:
+            problem = ""
+            try:
+                worker.start()
+                if not worker.loaded:
+                    problem = INIT_FAILED
+            except OSError as cause:
+                problem = str(cause)
+            with self._lock:
+                kept = self._kept[function]
+                usable = worker in kept and not problem and not self.context.stopping.is_set()
+                if usable:
+                    self._idle.setdefault(function, []).append(worker)
+                elif worker in kept:
+                    kept.remove(worker)
+                if problem:
+                    self._problems[function] = problem
+            if not usable:
+                worker.stop()
+
+    def _replace_dead(self, function: Function) -> None:
+        """Forget idle workers whose process ended by itself."""
+        with self._lock:
+            idle = self._idle.get(function, [])
+            dead = [worker for worker in idle if not worker.alive]
+            for worker in dead:
+                idle.remove(worker)
+                if worker.provisioned:
+                    self._kept[function].remove(worker)
+        if dead:
+            _stop(dead)
+            self._fill(function)
+
+    def _remove_surplus(self, function: Function) -> list[Worker]:
+        """Take off those not wanted any more; the idle ones, to be stopped. Busy ones end when they are done."""
+        kept, idle = self._kept.get(function, []), self._idle.get(function, [])
+        by_use = sorted(kept, key=lambda worker: worker not in idle)
+        surplus = by_use[: max(0, len(kept) - self._wanted.get(function, 0))]
+        for worker in surplus:
+            kept.remove(worker)
+        stopping = [worker for worker in surplus if worker in idle]
+        for worker in stopping:
+            idle.remove(worker)
+        return stopping
+
+    def _remove_idle(self, of: Callable[[Function], bool]) -> list[Worker]:
+        functions = [function for function in self._idle if of(function)]
+        return [worker for function in functions for worker in self._idle.pop(function)]
+
+    def _outdated(self, function: Function) -> bool:
+        revision = self._current.get(function.name, function.revision)
+        return revision is None or (function.version == "$LATEST" and revision != function.revision)
 
     @staticmethod
     def _report(worker: Worker, request_id: str, seconds: float, init_seconds: float, rss: int) -> None:
@@ -264,6 +256,11 @@ class Pool:
             f"\tBilled Duration: {int(milliseconds) + 1} ms"
             f"\tMemory Size: {worker.function.memory} MB\tMax Memory Used: {rss} MB{init}"
         )
+
+
+def _stop(workers: list[Worker]) -> None:
+    for worker in workers:
+        worker.stop()
 
 
 def _error_payload(kind: str, message: str) -> str:

@@ -60,7 +60,7 @@ def main() -> None:
     sys.argv[1:] = []
     _set_up_logging()
     handler, problem = _load(os.environ["_HANDLER"])
-    _send(channel, {"ready": True})
+    _send(channel, {"ready": handler is not None})
     for line in channel:
         call = json.loads(line)
         RequestId.current = call["request_id"]

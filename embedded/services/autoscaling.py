@@ -1,33 +1,41 @@
-"""Application Auto Scaling for SageMaker's production variants: targets and policies, kept across restarts.
+"""Application Auto Scaling for SageMaker's production variants: targets, policies, scheduled actions and activities.
 
-They are stored and checked here; nothing acts on them yet, so there are no scaling activities.
+What acts on them is in embedded/autoscaling/.
 """
 
-import re
 import time
 import uuid
 
+from embedded.autoscaling import activities, bounds, loop, scheduled, step, tracking
+from embedded.autoscaling.targets import DIMENSION, POLICY, SCHEDULED_ACTION, TARGET, name_of, variant_of
 from embedded.context import Context
 from embedded.errors import AwsError, ValidationException
-from embedded.services import operation
+from embedded.scheduling import expressions
+from embedded.services import on_start, operation
+from embedded.services.cloudwatch import seconds
 from embedded.services.sagemaker_endpoints import find as find_endpoint
 
 SERVICE = "application-autoscaling"
-TARGET = "scalable-target"
-POLICY = "scaling-policy"
-
 SERVICE_LINKED_ROLE = "AWSServiceRoleForApplicationAutoScaling_SageMakerEndpoint"
-DIMENSION = "sagemaker:variant:DesiredInstanceCount"
-CONFIGURATION = {
-    "TargetTrackingScaling": "TargetTrackingScalingPolicyConfiguration",
-    "StepScaling": "StepScalingPolicyConfiguration",
+KINDS = {
+    "TargetTrackingScaling": (tracking.CONFIGURATION, tracking.check),
+    "StepScaling": (step.CONFIGURATION, step.check),
 }
+
+
+@on_start
+def begin(context: Context) -> None:
+    """Give policies of a server that had no alarms yet theirs, and start."""
+    for name, policy in context.store.items(POLICY):
+        if policy["PolicyType"] == "TargetTrackingScaling" and not policy["Alarms"]:
+            context.store.update(POLICY, name, {"Alarms": tracking.put_alarms(context, policy)})
+    context.spawn("auto scaling", loop.run, context)
 
 
 @operation(SERVICE, "RegisterScalableTarget")
 def register_scalable_target(context: Context, request: dict) -> dict:
-    """Registering again changes only what is given."""
-    endpoint, variant = _variant_of(request)
+    """Registering again changes only what is given. A count outside the bounds is brought into them."""
+    endpoint, variant = variant_of(request)
     known = {v["Name"]: v for v in find_endpoint(context, endpoint)["_Variants"]}
     if variant not in known:
         raise ValidationException(f"Could not find variant {variant} of endpoint {endpoint}.")
@@ -35,7 +43,7 @@ def register_scalable_target(context: Context, request: dict) -> dict:
         raise ValidationException(
             f"Variant {variant} of endpoint {endpoint} is serverless: it has no instances to scale."
         )
-    before = context.store.get(TARGET, _name(request))
+    before = context.store.get(TARGET, name_of(request))
     if before is None and not {"MinCapacity", "MaxCapacity"} <= set(request):
         raise ValidationException("MinCapacity and MaxCapacity are needed when a scalable target is registered first.")
     role = "aws-service-role/sagemaker.application-autoscaling.amazonaws.com/" + SERVICE_LINKED_ROLE
@@ -55,43 +63,52 @@ def register_scalable_target(context: Context, request: dict) -> dict:
         raise ValidationException("Maximum capacity cannot be less than minimum capacity.")
     if body["MinCapacity"] < 1:
         raise ValidationException("Minimum capacity of a SageMaker variant must be at least 1.")
-    context.store.put(TARGET, _name(request), body)
+    context.store.put(TARGET, name_of(request), body)
+    if {"MinCapacity", "MaxCapacity"} & set(request):
+        bounds.check(context, name_of(request))
     return {"ScalableTargetARN": body["ScalableTargetARN"]}
 
 
 @operation(SERVICE, "DescribeScalableTargets")
 def describe_scalable_targets(context: Context, request: dict) -> dict:
     wanted = request.get("ResourceIds")
-    targets = [t for t in context.store.list(TARGET) if _fits(t, request) and (not wanted or t["ResourceId"] in wanted)]
-    return _paged(targets, request, "ScalableTargets")
+    found = [t for t in context.store.list(TARGET) if _fits(t, request) and (not wanted or t["ResourceId"] in wanted)]
+    return _paged(found, request, "ScalableTargets")
 
 
 @operation(SERVICE, "DeregisterScalableTarget")
 def deregister_scalable_target(context: Context, request: dict) -> None:
-    _variant_of(request)
-    if not context.store.delete(TARGET, _name(request)):
+    """Its policies, their alarms and its scheduled actions go with it."""
+    variant_of(request)
+    name = name_of(request)
+    if not context.store.delete(TARGET, name):
         raise _not_found("No scalable target found", request)
-    for policy in context.store.list(POLICY, _name(request) + "|"):
-        context.store.delete(POLICY, f"{_name(request)}|{policy['PolicyName']}")
+    for policy in context.store.list(POLICY, name + "|"):
+        _delete_policy(context, policy)
+    for action in context.store.list(SCHEDULED_ACTION, name + "|"):
+        context.store.delete(SCHEDULED_ACTION, f"{name}|{action['ScheduledActionName']}")
 
 
 @operation(SERVICE, "PutScalingPolicy")
 def put_scaling_policy(context: Context, request: dict) -> dict:
-    _variant_of(request)
-    if context.store.get(TARGET, _name(request)) is None:
+    """Make a policy, or replace one. One that tracks a target has its own two alarms; a step policy is named as an
+    action of alarms that the user makes."""
+    variant_of(request)
+    if context.store.get(TARGET, name_of(request)) is None:
         raise _not_found("No scalable target registered", request)
-    name = f"{_name(request)}|{request['PolicyName']}"
+    name = f"{name_of(request)}|{request['PolicyName']}"
     before = context.store.get(POLICY, name)
     kind = request.get("PolicyType") or (before or {}).get("PolicyType", "StepScaling")
-    if kind not in CONFIGURATION:
-        raise ValidationException(f"Policy type {kind} is not one for SageMaker: use {' or '.join(CONFIGURATION)}.")
+    if kind not in KINDS:
+        raise ValidationException(f"Policy type {kind} is not one for SageMaker: use {' or '.join(KINDS)}.")
     if before and before["PolicyType"] != kind:
         raise ValidationException(
             f"Scaling policy {request['PolicyName']} is {before['PolicyType']}: its type is fixed."
         )
-    configuration = CONFIGURATION[kind]
+    configuration, check = KINDS[kind]
     if configuration not in request:
         raise ValidationException(f"A policy of type {kind} needs {configuration}.")
+    check(request[configuration])
     path = f"resource/sagemaker/{request['ResourceId']}:policyName/{request['PolicyName']}"
     body = {
         "PolicyARN": context.arn("autoscaling", f"scalingPolicy:{uuid.uuid4()}:{path}"),
@@ -105,6 +122,8 @@ def put_scaling_policy(context: Context, request: dict) -> dict:
         "PolicyType": kind,
         configuration: request[configuration],
     }
+    if kind == "TargetTrackingScaling":
+        body["Alarms"] = tracking.put_alarms(context, body)
     context.store.put(POLICY, name, body)
     return {"PolicyARN": body["PolicyARN"], "Alarms": body["Alarms"]}
 
@@ -112,42 +131,91 @@ def put_scaling_policy(context: Context, request: dict) -> dict:
 @operation(SERVICE, "DescribeScalingPolicies")
 def describe_scaling_policies(context: Context, request: dict) -> dict:
     wanted = request.get("PolicyNames")
-    policies = [
-        p for p in context.store.list(POLICY) if _fits(p, request) and (not wanted or p["PolicyName"] in wanted)
-    ]
-    return _paged(policies, request, "ScalingPolicies")
+    found = [p for p in context.store.list(POLICY) if _fits(p, request) and (not wanted or p["PolicyName"] in wanted)]
+    return _paged(found, request, "ScalingPolicies")
 
 
 @operation(SERVICE, "DeleteScalingPolicy")
 def delete_scaling_policy(context: Context, request: dict) -> None:
-    _variant_of(request)
-    if not context.store.delete(POLICY, f"{_name(request)}|{request['PolicyName']}"):
+    variant_of(request)
+    policy = context.store.get(POLICY, f"{name_of(request)}|{request['PolicyName']}")
+    if policy is None:
         raise _not_found("No scaling policy found", request)
+    _delete_policy(context, policy)
+
+
+@operation(SERVICE, "PutScheduledAction")
+def put_scheduled_action(context: Context, request: dict) -> None:
+    """Make a scheduled action, or change what is given of one."""
+    variant_of(request)
+    if context.store.get(TARGET, name_of(request)) is None:
+        raise _not_found("No scalable target registered", request)
+    name = f"{name_of(request)}|{request['ScheduledActionName']}"
+    before = context.store.get(SCHEDULED_ACTION, name)
+    path = f"resource/sagemaker/{request['ResourceId']}:scheduledActionName/{request['ScheduledActionName']}"
+    times = {member: seconds(request[member]) for member in ("StartTime", "EndTime") if member in request}
+    body = {
+        "ScheduledActionARN": context.arn("autoscaling", f"scheduledAction:{uuid.uuid4()}:{path}"),
+        "CreationTime": time.time(),
+        "Timezone": "UTC",
+        **(before or {}),
+        **{member: value for member, value in request.items() if member in _ACTION_MEMBERS},
+        **times,
+    }
+    if "Schedule" not in body or not body.get("ScalableTargetAction"):
+        raise ValidationException("A scheduled action needs Schedule, and MinCapacity or MaxCapacity.")
+    try:
+        expressions.parse(body["Schedule"])
+        expressions.zone(body["Timezone"])
+    except expressions.ExpressionError as problem:
+        raise ValidationException(str(problem)) from None
+    wanted = body["ScalableTargetAction"]
+    if wanted.get("MaxCapacity", wanted.get("MinCapacity", 1)) < wanted.get("MinCapacity", 1):
+        raise ValidationException("Maximum capacity cannot be less than minimum capacity.")
+    if min(wanted.values()) < 1:
+        raise ValidationException("The capacity of a SageMaker variant must be at least 1.")
+    if body.get("EndTime", float("inf")) <= body.get("StartTime", 0):
+        raise ValidationException("EndTime of a scheduled action must be after its StartTime.")
+    if scheduled.next_due(body, time.time()) is None:
+        raise ValidationException(f"{body['Schedule']} has no time in the future.")
+    context.store.put(SCHEDULED_ACTION, name, body)
+
+
+@operation(SERVICE, "DescribeScheduledActions")
+def describe_scheduled_actions(context: Context, request: dict) -> dict:
+    wanted = request.get("ScheduledActionNames")
+    found = [
+        action
+        for action in context.store.list(SCHEDULED_ACTION)
+        if _fits(action, request) and (not wanted or action["ScheduledActionName"] in wanted)
+    ]
+    return _paged(found, request, "ScheduledActions")
+
+
+@operation(SERVICE, "DeleteScheduledAction")
+def delete_scheduled_action(context: Context, request: dict) -> None:
+    variant_of(request)
+    if not context.store.delete(SCHEDULED_ACTION, f"{name_of(request)}|{request['ScheduledActionName']}"):
+        raise _not_found("No scheduled action found", request)
 
 
 @operation(SERVICE, "DescribeScalingActivities")
 def describe_scaling_activities(context: Context, request: dict) -> dict:
-    return {"ScalingActivities": []}
+    """Newest first."""
+    found = [a for a in activities.of_target(context, request.get("ResourceId")) if _fits(a, request)]
+    return _paged(found, request, "ScalingActivities")
 
 
 _SUSPENDABLE = ("DynamicScalingInSuspended", "DynamicScalingOutSuspended", "ScheduledScalingSuspended")
+_ACTION_MEMBERS = (
+    *("ScheduledActionName", "ServiceNamespace", "ResourceId", "ScalableDimension"),
+    *("Schedule", "Timezone", "ScalableTargetAction"),
+)
 
 
-def _variant_of(request: dict) -> tuple[str, str]:
-    """(endpoint, variant) of endpoint/<endpoint>/variant/<variant>. Raises ValidationException for other resources."""
-    if request["ServiceNamespace"] != "sagemaker" or request["ScalableDimension"] != DIMENSION:
-        what = f"{request['ServiceNamespace']} {request['ScalableDimension']}"
-        raise ValidationException(f"The embedded Application Auto Scaling scales {DIMENSION} only, not {what}.")
-    match = re.fullmatch(r"endpoint/([^/]+)/variant/([^/]+)", request["ResourceId"])
-    if not match:
-        raise ValidationException(
-            f"Unsupported resource ID {request['ResourceId']!r}: a variant's is endpoint/<endpoint>/variant/<variant>."
-        )
-    return match[1], match[2]
-
-
-def _name(request: dict) -> str:
-    return f"{request['ResourceId']}|{DIMENSION}"
+def _delete_policy(context: Context, policy: dict) -> None:
+    tracking.delete_alarms(context, policy)
+    context.store.delete(POLICY, f"{name_of(policy)}|{policy['PolicyName']}")
 
 
 def _fits(body: dict, request: dict) -> bool:
@@ -156,11 +224,12 @@ def _fits(body: dict, request: dict) -> bool:
 
 
 def _not_found(what: str, request: dict) -> AwsError:
+    named = {"PolicyName": "scaling policy name", "ScheduledActionName": "scheduled action name"}
+    which = "".join(f", {text}: {request[member]}" for member, text in named.items() if member in request)
     return AwsError(
         "ObjectNotFoundException",
         f"{what} for service namespace: sagemaker, resource ID: {request['ResourceId']}, "
-        f"scalable dimension: {DIMENSION}"
-        + (f", scaling policy name: {request['PolicyName']}" if "PolicyName" in request else ""),
+        f"scalable dimension: {DIMENSION}{which}",
     )
 
 

@@ -1,7 +1,8 @@
-"""AWS Lambda: functions, versions and aliases. Invocations are in awslambda_invoke.py.
+"""AWS Lambda: functions and versions. Aliases, concurrency, invocations, events and URLs are in awslambda_*.py.
 
 A document of kind "lambda-function" has `Configuration` ($LATEST, as GetFunctionConfiguration answers it), `Versions`,
-`Aliases`, `Concurrency` and `Policy`. A configuration's `_Code` is the directory its code lies in.
+`Aliases`, `Concurrency`, `Provisioned`, `EventConfigs` and `Policy`. A configuration's `_Code` is the directory its
+code lies in.
 """
 
 import re
@@ -12,12 +13,13 @@ from typing import Any
 
 from embedded.context import Context
 from embedded.errors import AwsError
-from embedded.jobs import lambda_code
+from embedded.jobs import lambda_code, lambda_provisioned, lambda_targets
 from embedded.jobs.lambda_pool import pool
 from embedded.services import operation
 from embedded.store import AlreadyExists
 
 KIND = "lambda-function"
+URL = "lambda-url"
 LATEST = "$LATEST"
 
 CONFIGURABLE = (
@@ -39,6 +41,7 @@ def create_function(context: Context, request: dict) -> dict:
     if context.store.get(KIND, name):
         raise _conflict(f"Function already exist: {name}")
     _check_configuration(request)
+    lambda_targets.check_dead_letters(context, request.get("DeadLetterConfig"), request["Role"])
     for member in ("Runtime", "Handler"):
         if member not in request:
             raise invalid(f"{member} is needed for functions from a zip.")
@@ -95,6 +98,8 @@ def update_function_configuration(context: Context, request: dict) -> dict:
     name, _ = parse_name(request["FunctionName"])
     check_revision(find(context, name)["Configuration"], request)
     _check_configuration(request)
+    role = request.get("Role", find(context, name)["Configuration"]["Role"])
+    lambda_targets.check_dead_letters(context, request.get("DeadLetterConfig"), role)
     changes = {member: request[member] for member in CONFIGURABLE if member in request}
     if "Layers" in changes:
         changes["Layers"] = [{"Arn": arn} for arn in changes["Layers"]]
@@ -121,7 +126,7 @@ def list_functions(context: Context, request: dict) -> dict:
     configurations = [body["Configuration"] for body in functions]
     if request.get("FunctionVersion") == "ALL":
         configurations += [version for body in functions for version in body["Versions"].values()]
-    return _paged(sorted(configurations, key=lambda c: c["FunctionArn"]), request, "Functions")
+    return paged(sorted(configurations, key=lambda c: c["FunctionArn"]), request, "Functions")
 
 
 @operation("lambda", "DeleteFunction")
@@ -134,10 +139,12 @@ def delete_function(context: Context, request: dict) -> dict:
         used = [alias for alias, content in body["Aliases"].items() if content["FunctionVersion"] == qualifier]
         if used:
             raise _conflict(f"Version {qualifier} is used by the aliases {', '.join(used)}.")
-        context.store.change(KIND, name, lambda stored: stored["Versions"].pop(qualifier, None))
+        _delete_version(context, name, qualifier)
         return {"StatusCode": 204}
     context.store.delete(KIND, name)
+    delete_urls(context, name)
     pool(context).current(name, None)
+    lambda_provisioned.apply(context, name, None)
     shutil.rmtree(context.state_dir / "lambda" / name, ignore_errors=True)
     return {"StatusCode": 204}
 
@@ -175,28 +182,7 @@ def publish_version(context: Context, request: dict) -> dict:
 @operation("lambda", "ListVersionsByFunction")
 def list_versions_by_function(context: Context, request: dict) -> dict:
     body = find(context, parse_name(request["FunctionName"])[0])
-    return _paged([body["Configuration"], *body["Versions"].values()], request, "Versions")
-
-
-@operation("lambda", "PutFunctionConcurrency")
-def put_function_concurrency(context: Context, request: dict) -> dict:
-    name, _ = parse_name(request["FunctionName"])
-    find(context, name)
-    limit = {"ReservedConcurrentExecutions": request["ReservedConcurrentExecutions"]}
-    context.store.update(KIND, name, {"Concurrency": limit})
-    return limit
-
-
-@operation("lambda", "GetFunctionConcurrency")
-def get_function_concurrency(context: Context, request: dict) -> dict:
-    return find(context, parse_name(request["FunctionName"])[0]).get("Concurrency", {})
-
-
-@operation("lambda", "DeleteFunctionConcurrency")
-def delete_function_concurrency(context: Context, request: dict) -> None:
-    name, _ = parse_name(request["FunctionName"])
-    find(context, name)
-    context.store.change(KIND, name, lambda body: body.pop("Concurrency", None))
+    return paged([body["Configuration"], *body["Versions"].values()], request, "Versions")
 
 
 def parse_name(given: str, qualifier: str | None = None) -> tuple[str, str | None]:
@@ -233,6 +219,26 @@ def resolve(context: Context, request: dict) -> tuple[dict, dict]:
     return body, body["Versions"][version]
 
 
+def paged(items: list[dict], request: dict, answer: str) -> dict:
+    marker = request.get("Marker", "0")
+    if not marker.isdigit():
+        raise invalid(f"Invalid Marker: {marker}")
+    last = int(marker) + request.get("MaxItems", 50)
+    return {answer: items[int(marker) : last], "NextMarker": str(last) if last < len(items) else None}
+
+
+def delete_urls(context: Context, name: str, alias: str | None = None) -> None:
+    """Delete the URLs of a function that is gone, or of one of its aliases."""
+    for identifier, url in context.store.items(URL):
+        if url["_Function"] == name and alias in (None, url["_Qualifier"]):
+            context.store.delete(URL, identifier)
+
+
+def moment() -> str:
+    """Now, as Lambda writes it."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S.000+0000", time.gmtime())
+
+
 def check_revision(current: dict, request: dict) -> None:
     if request.get("RevisionId", current["RevisionId"]) != current["RevisionId"]:
         message = "The Revision Id provided does not match the latest Revision Id. Get the latest one and retry."
@@ -250,6 +256,16 @@ def not_found(context: Context, name: str) -> AwsError:
 
 def _conflict(message: str) -> AwsError:
     return AwsError("ResourceConflictException", message, 409)
+
+
+def _delete_version(context: Context, name: str, version: str) -> None:
+    def forget(stored: dict) -> None:
+        for member in ("Versions", "Provisioned", "EventConfigs"):
+            stored.get(member, {}).pop(version, None)
+
+    body = context.store.change(KIND, name, forget)
+    pool(context).retire(name, version)
+    lambda_provisioned.apply(context, name, body)
 
 
 def _changed(context: Context, name: str, changes: dict) -> dict:
@@ -280,13 +296,4 @@ def _of_code(code: lambda_code.Code) -> dict[str, Any]:
 
 
 def _touched() -> dict[str, str]:
-    now = time.strftime("%Y-%m-%dT%H:%M:%S.000+0000", time.gmtime())
-    return {"LastModified": now, "RevisionId": str(uuid.uuid4())}
-
-
-def _paged(items: list[dict], request: dict, answer: str) -> dict:
-    marker = request.get("Marker", "0")
-    if not marker.isdigit():
-        raise invalid(f"Invalid Marker: {marker}")
-    last = int(marker) + request.get("MaxItems", 50)
-    return {answer: items[int(marker) : last], "NextMarker": str(last) if last < len(items) else None}
+    return {"LastModified": moment(), "RevisionId": str(uuid.uuid4())}

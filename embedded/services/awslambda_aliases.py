@@ -5,8 +5,27 @@ import uuid
 
 from embedded.context import Context
 from embedded.errors import AwsError
+from embedded.jobs import lambda_provisioned
 from embedded.services import operation
-from embedded.services.awslambda import KIND, LATEST, check_revision, find, not_found, parse_name
+from embedded.services.awslambda import (
+    KIND,
+    LATEST,
+    check_revision,
+    delete_urls,
+    find,
+    invalid,
+    not_found,
+    parse_name,
+)
+
+CONDITIONS = (  # a member of AddPermission, and the operator and key that it becomes
+    ("SourceArn", "ArnLike", "AWS:SourceArn"),
+    ("SourceAccount", "StringEquals", "AWS:SourceAccount"),
+    ("PrincipalOrgID", "StringEquals", "aws:PrincipalOrgID"),
+    ("EventSourceToken", "StringEquals", "lambda:EventSourceToken"),
+    ("FunctionUrlAuthType", "StringEquals", "lambda:FunctionUrlAuthType"),
+    ("InvokedViaFunctionUrl", "Bool", "lambda:InvokedViaFunctionUrl"),
+)
 
 
 @operation("lambda", "CreateAlias")
@@ -48,27 +67,30 @@ def list_aliases(context: Context, request: dict) -> dict:
 def delete_alias(context: Context, request: dict) -> None:
     name, _ = parse_name(request["FunctionName"])
     find(context, name)
-    context.store.change(KIND, name, lambda body: body["Aliases"].pop(request["Name"], None))
+
+    def forget(stored: dict) -> None:
+        for member in ("Aliases", "Provisioned", "EventConfigs"):
+            stored.get(member, {}).pop(request["Name"], None)
+
+    body = context.store.change(KIND, name, forget)
+    delete_urls(context, name, request["Name"])
+    lambda_provisioned.apply(context, name, body)
 
 
 @operation("lambda", "AddPermission")
 def add_permission(context: Context, request: dict) -> dict:
-    """Kept and given back; nothing is enforced here."""
+    """Kept and given back; function URLs alone obey it."""
     name, qualifier = parse_name(request["FunctionName"], request.get("Qualifier"))
     body = find(context, name)
     if request["StatementId"] in body["Policy"]:
         message = f"The statement id ({request['StatementId']}) provided already exists."
         raise AwsError("ResourceConflictException", message, 409)
     principal = request["Principal"]
-    conditions = {}
-    if "SourceArn" in request:
-        conditions["ArnLike"] = {"AWS:SourceArn": request["SourceArn"]}
-    if "SourceAccount" in request:
-        conditions["StringEquals"] = {"AWS:SourceAccount": request["SourceAccount"]}
+    conditions = _conditions(request)
     statement = {
         "Sid": request["StatementId"],
         "Effect": "Allow",
-        "Principal": {"Service": principal} if principal.endswith(".amazonaws.com") else {"AWS": principal},
+        "Principal": _principal(principal),
         "Action": request["Action"],
         "Resource": body["Configuration"]["FunctionArn"] + (f":{qualifier}" if qualifier else ""),
         **({"Condition": conditions} if conditions else {}),
@@ -95,18 +117,53 @@ def get_policy(context: Context, request: dict) -> dict:
     return {"Policy": json.dumps(document), "RevisionId": body["Configuration"]["RevisionId"]}
 
 
+def _principal(given: str) -> str | dict[str, str]:
+    if given == "*":
+        return "*"
+    if given.isdigit():
+        return {"AWS": f"arn:aws:iam::{given}:root"}
+    return {"Service": given} if given.endswith(".amazonaws.com") else {"AWS": given}
+
+
+def _conditions(request: dict) -> dict[str, dict[str, str]]:
+    found: dict[str, dict[str, str]] = {}
+    for member, operator, key in CONDITIONS:
+        if member in request:
+            value = request[member]
+            found.setdefault(operator, {})[key] = str(value).lower() if isinstance(value, bool) else value
+    return found
+
+
 def _put(context: Context, name: str, alias: str, body: dict, request: dict, before: dict) -> dict:
-    version = request.get("FunctionVersion", before.get("FunctionVersion"))
-    for wanted in (version, *request.get("RoutingConfig", {}).get("AdditionalVersionWeights", {})):
+    version = request.get("FunctionVersion") or before["FunctionVersion"]
+    weights = request.get("RoutingConfig", before.get("RoutingConfig") or {}).get("AdditionalVersionWeights") or {}
+    for wanted in (version, *weights):
         if wanted != LATEST and wanted not in body["Versions"]:
             raise not_found(context, f"{name}:{wanted}")
+    _check_weights(version, weights)
+    if version == LATEST and alias in body.get("Provisioned", {}):
+        raise invalid(f"Alias {alias} has provisioned concurrency, so it cannot point to {LATEST}.")
     content = {
         "AliasArn": context.arn("lambda", f"function:{name}:{alias}"),
         "Name": alias,
         "FunctionVersion": version,
         "Description": request.get("Description", before.get("Description", "")),
-        "RoutingConfig": request.get("RoutingConfig", before.get("RoutingConfig")),
+        "RoutingConfig": {"AdditionalVersionWeights": weights} if weights else None,
         "RevisionId": str(uuid.uuid4()),
     }
-    context.store.change(KIND, name, lambda stored: stored["Aliases"].update({alias: content}))
+    body = context.store.change(KIND, name, lambda stored: stored["Aliases"].update({alias: content}))
+    lambda_provisioned.apply(context, name, body)
     return content
+
+
+def _check_weights(version: str, weights: dict[str, float]) -> None:
+    """Source: https://docs.aws.amazon.com/lambda/latest/dg/configuring-alias-routing.html"""
+    if len(weights) > 1:
+        raise invalid("Number of items in AdditionalVersionWeights cannot be greater than 1")
+    if weights and LATEST in (version, *weights):
+        raise invalid("$LATEST is not supported for an alias pointing to more than 1 version")
+    if version in weights:
+        raise invalid(
+            f"Invalid function version {version}. Function version {version} is already included in routing "
+            "configuration."
+        )

@@ -3,13 +3,16 @@
 import base64
 import json
 import random
+import threading
 import uuid
-from pathlib import Path
 
 from embedded.context import Context
 from embedded.errors import AwsError
-from embedded.jobs.lambda_pool import Function, Outcome, pool
-from embedded.services import on_stop, operation
+from embedded.jobs import lambda_queue
+from embedded.jobs.lambda_pool import Outcome, pool
+from embedded.jobs.lambda_process import Function
+from embedded.jobs.lambda_queue import Queue, Rules
+from embedded.services import on_start, on_stop, operation
 from embedded.services.awslambda import LATEST, invalid, parse_name, resolve
 
 MAX_PAYLOAD_BYTES = 6 << 20  # of a synchronous invocation, both ways
@@ -18,25 +21,74 @@ MAX_EVENT_BYTES = 1 << 20  # of an asynchronous one
 
 @operation("lambda", "Invoke")
 def invoke(context: Context, request: dict) -> dict:
-    """RequestResponse waits for the answer, Event returns at once (and is not retried), DryRun only checks."""
+    """RequestResponse waits for the answer, Event puts it on the queue and returns at once, DryRun only checks."""
     kind = request.get("InvocationType", "RequestResponse")
     event = _event(request.get("Payload") or b"{}", MAX_EVENT_BYTES if kind == "Event" else MAX_PAYLOAD_BYTES)
-    body, configuration = resolve(context, _routed(context, request))
-    if kind == "DryRun":
-        return {"StatusCode": 204}
-    call = (
-        *(_function(configuration), event, str(uuid.uuid4()), _invoked_arn(context, request)),
-        *(_client_context(request), body.get("Concurrency", {}).get("ReservedConcurrentExecutions")),
-    )
+    request_id = str(uuid.uuid4())
+    if kind == "RequestResponse":
+        return _answer(request, *run(context, request, event, request_id))
+    resolve(context, request)
+    _client_context(request)
     if kind == "Event":
-        context.spawn(f"invoke {configuration['FunctionName']}", pool(context).invoke, *call)
+        name, qualifier = parse_name(request["FunctionName"], request.get("Qualifier"))
+        asked = {"FunctionName": name, "Qualifier": qualifier, "ClientContext": request.get("ClientContext")}
+        queue(context).add(request_id, {"Event": event} | {k: v for k, v in asked.items() if v is not None})
         return {"StatusCode": 202, "Payload": b""}
-    return _answer(request, configuration["Version"], pool(context).invoke(*call))
+    return {"StatusCode": 204}
+
+
+def run(context: Context, request: dict, event: str, request_id: str) -> tuple[str, Outcome]:
+    """(executed version, outcome) of one event for the function that a request names. Raises what `resolve` raises,
+    and TooManyRequestsException."""
+    body, configuration = resolve(context, request)
+    configuration = _drawn(body, request) or configuration
+    limit = body.get("Concurrency", {}).get("ReservedConcurrentExecutions")
+    arn = _invoked_arn(context, request)
+    outcome = pool(context).invoke(Function.of(configuration), event, request_id, arn, _client_context(request), limit)
+    return configuration["Version"], outcome
+
+
+@on_start
+def resume_events(context: Context) -> None:
+    queue(context).resume()
 
 
 @on_stop
 def stop_workers(context: Context) -> None:
+    queue(context).wake()
     pool(context).stop_all()
+
+
+_queues: dict[str, Queue] = {}
+_queues_lock = threading.Lock()
+
+
+def queue(context: Context) -> Queue:
+    """The queue of an account's events: one per state directory."""
+    context = context.as_service()
+    service = lambda_queue.Service(
+        rules=lambda entry: _rules(context, entry),
+        run=lambda entry: run(context, entry, entry["Event"], entry["RequestId"]),
+    )
+    with _queues_lock:
+        return _queues.setdefault(str(context.state_dir), Queue(context, service))
+
+
+def _rules(context: Context, entry: dict) -> Rules:
+    body, configuration = resolve(context, entry)
+    qualifier = entry.get("Qualifier", LATEST)
+    config = body.get("EventConfigs", {}).get(qualifier, {})
+    destinations = config.get("DestinationConfig", {})
+    return Rules(
+        arn=f"{body['Configuration']['FunctionArn']}:{qualifier}",
+        role=configuration["Role"],
+        retries=config.get("MaximumRetryAttempts", lambda_queue.MAX_RETRIES),
+        max_age=config.get("MaximumEventAgeInSeconds", lambda_queue.MAX_AGE),
+        on_success=destinations.get("OnSuccess", {}).get("Destination"),
+        on_failure=destinations.get("OnFailure", {}).get("Destination"),
+        dead_letters=(configuration.get("DeadLetterConfig") or {}).get("TargetArn"),
+        reserved=body.get("Concurrency", {}).get("ReservedConcurrentExecutions"),
+    )
 
 
 def _answer(request: dict, version: str, outcome: Outcome) -> dict:
@@ -69,34 +121,16 @@ def _event(payload: bytes, limit: int) -> str:
     return text
 
 
-def _routed(context: Context, request: dict) -> dict:
-    """The request with the version that an alias with weights chooses for it."""
-    name, qualifier = parse_name(request["FunctionName"], request.get("Qualifier"))
-    body, _ = resolve(context, request)
-    alias = body["Aliases"].get(qualifier) or {}
-    weights = (alias.get("RoutingConfig") or {}).get("AdditionalVersionWeights") or {}
+def _drawn(body: dict, request: dict) -> dict | None:
+    """The configuration of the version that an alias with weights draws; None where it is the alias's own."""
+    _, qualifier = parse_name(request["FunctionName"], request.get("Qualifier"))
+    routing = body["Aliases"].get(qualifier, {}).get("RoutingConfig") or {}
     point = random.random()
-    for version, weight in weights.items():
+    for version, weight in routing.get("AdditionalVersionWeights", {}).items():
         point -= weight
         if point < 0:
-            return {"FunctionName": name, "Qualifier": version}
-    return request
-
-
-def _function(configuration: dict) -> Function:
-    variables = (configuration.get("Environment") or {}).get("Variables") or {}
-    return Function(
-        name=configuration["FunctionName"],
-        version=configuration["Version"],
-        handler=configuration["Handler"],
-        runtime=configuration["Runtime"],
-        code=Path(configuration["_Code"]),
-        role=configuration["Role"],
-        timeout=configuration["Timeout"],
-        memory=configuration["MemorySize"],
-        environment=tuple(sorted(variables.items())),
-        revision=configuration["RevisionId"],
-    )
+            return body["Versions"][version]
+    return None
 
 
 def _invoked_arn(context: Context, request: dict) -> str:

@@ -8,36 +8,46 @@ deployment that may finish: one that was overtaken by DeleteEndpoint stops what 
 import shutil
 import time
 import uuid
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from dataclasses import replace
 
+from embedded.cloudwatch import alarms
 from embedded.context import Context
 from embedded.errors import ValidationException
-from embedded.jobs import listing
-from embedded.jobs.endpoint import Fleet, Variant, fleet
-from embedded.jobs.instance import STARTUP_SECONDS, Served, StartFailed
+from embedded.iam import enforcement
+from embedded.iam.policy import Call
+from embedded.jobs import deployment, listing
+from embedded.jobs.deployment import Policy
+from embedded.jobs.endpoint import fleet
+from embedded.jobs.instance import STARTUP_SECONDS
+from embedded.jobs.rollout import KIND, Rollout, rescale
+from embedded.jobs.variants import note_desired
 from embedded.services import on_start, on_stop, operation
 from embedded.services.sagemaker_models import endpoint_config, model_role, serving_container
 from embedded.store import AlreadyExists
 
-KIND = "endpoint"
-IN_PROGRESS = ("Creating", "Updating", "SystemUpdating")
+IN_PROGRESS = ("Creating", "Updating", "SystemUpdating", "RollingBack")
+CHANGING = {"Updating": "updated", "RollingBack": "rolled back"}
 CUT_OFF = "The embedded SageMaker stopped while the endpoint was"
 
 
 @operation("sagemaker", "CreateEndpoint")
 def create_endpoint(context: Context, request: dict) -> dict:
-    name = request["EndpointName"]
+    """A DeploymentConfig is kept for updates with RetainDeploymentConfig; creating shifts no traffic."""
+    name, config = request["EndpointName"], request["EndpointConfigName"]
     arn = context.arn("sagemaker", f"endpoint/{name}")
-    variants = _planned(context, request["EndpointConfigName"])
+    variants = _planned(context, config)
+    _policy(context, request.get("DeploymentConfig"), variants)
     now = time.time()
     body = {
         "EndpointName": name,
         "EndpointArn": arn,
-        "EndpointConfigName": request["EndpointConfigName"],
+        "EndpointConfigName": config,
         "EndpointStatus": "Creating",
         "CreationTime": now,
         "LastModifiedTime": now,
+        "LastDeploymentConfig": request.get("DeploymentConfig"),
         "_Variants": variants,
         "_Deployment": uuid.uuid4().hex,
         "_Tags": request.get("Tags", []),
@@ -46,37 +56,40 @@ def create_endpoint(context: Context, request: dict) -> dict:
         context.store.insert(KIND, name, body)
     except AlreadyExists:
         raise ValidationException(f'Cannot create already existing endpoint "{arn}".') from None
-    context.spawn(f"create endpoint {name}", _deploy, context, name, body["_Deployment"], variants, body)
+    context.spawn(f"create endpoint {name}", Rollout(context, name, body["_Deployment"], config, variants).run)
     return {"EndpointArn": arn}
 
 
 @operation("sagemaker", "UpdateEndpoint")
 def update_endpoint(context: Context, request: dict) -> dict:
-    """Blue/green: new instances beside the old ones, one switch, then the old ones end."""
-    current = find(context, request["EndpointName"])
-    variants = _planned(context, request["EndpointConfigName"])
+    """Blue/green: new instances beside the old ones, the traffic in one step or several, then the old ones end."""
+    name, config = request["EndpointName"], request["EndpointConfigName"]
+    current = find(context, name)
+    variants = _planned(context, config)
     if request.get("RetainAllVariantProperties"):
         excluded = {item["VariantPropertyType"] for item in request.get("ExcludeRetainedVariantProperties", [])}
         _retain(variants, current["_Variants"], excluded)
-    return _change(context, request["EndpointName"], variants, {"EndpointConfigName": request["EndpointConfigName"]})
+    wanted = request.get("DeploymentConfig")
+    if wanted is None and request.get("RetainDeploymentConfig"):
+        wanted = current.get("LastDeploymentConfig")
+    policy = _policy(context, wanted, variants, current["_Variants"])
+    token = _begin(context, current, lambda body: body.update(LastDeploymentConfig=wanted))
+    context.spawn(f"update endpoint {name}", Rollout(context, name, token, config, variants, policy).run)
+    return {"EndpointArn": current["EndpointArn"]}
 
 
 @operation("sagemaker", "UpdateEndpointWeightsAndCapacities")
 def update_endpoint_weights_and_capacities(context: Context, request: dict) -> dict:
     """Instances are added or drained; those that stay are not touched."""
-    current = find(context, request["EndpointName"])
+    name = request["EndpointName"]
+    current = find(context, name)
     variants = {variant["Name"]: variant for variant in current["_Variants"]}
     for wanted in request["DesiredWeightsAndCapacities"]:
-        name = wanted["VariantName"]
-        if name not in variants:
-            raise ValidationException(f"Variant {name} does not exist in endpoint {request['EndpointName']}.")
-        if variants[name]["Serverless"] and "DesiredInstanceCount" in wanted:
-            raise ValidationException(f"Variant {name} is serverless: it has no instance count.")
-        variants[name]["Weight"] = wanted.get("DesiredWeight", variants[name]["Weight"])
-        variants[name]["Count"] = wanted.get("DesiredInstanceCount", variants[name]["Count"])
-        if variants[name]["Count"] < 1:
-            raise ValidationException(f"DesiredInstanceCount of variant {name} must be at least 1.")
-    return _change(context, request["EndpointName"], list(variants.values()), {}, keep=True)
+        _apply(variants, wanted, name)
+    planned = list(variants.values())
+    token = _begin(context, current, lambda body: note_desired(body, planned))
+    context.spawn(f"update endpoint {name}", rescale, context, name, token, planned)
+    return {"EndpointArn": current["EndpointArn"]}
 
 
 @operation("sagemaker", "DescribeEndpoint")
@@ -101,6 +114,8 @@ def list_endpoints(context: Context, request: dict) -> dict:
 def delete_endpoint(context: Context, request: dict) -> None:
     name = request["EndpointName"]
     find(context, name)
+    with suppress(KeyError):  # deleted meanwhile
+        context.store.update(KIND, name, {"EndpointStatus": "Deleting", "LastModifiedTime": time.time()})
     context.store.delete(KIND, name)
     context.spawn(f"delete endpoint {name}", fleet(context).drain, fleet(context).unroute(name))
 
@@ -111,16 +126,27 @@ def serve_again(context: Context) -> None:
     shutil.rmtree(context.state_dir / "endpoints", ignore_errors=True)
     for body in context.store.list(KIND):
         name, status = body["EndpointName"], body["EndpointStatus"]
-        if status == "Creating":
-            context.store.update(KIND, name, {"EndpointStatus": "Failed", "FailureReason": f"{CUT_OFF} created."})
+        if status == "Deleting":
+            context.store.delete(KIND, name)
         elif status != "Failed":
-            changes: dict[str, Any] = {"EndpointStatus": "SystemUpdating", "_Deployment": uuid.uuid4().hex}
-            if status == "Updating":
-                changes["FailureReason"] = f"{CUT_OFF} updated; it serves what it served before."
-            after = context.store.update(KIND, name, changes)
-            fleet(context).route(name, [])
-            deployment = changes["_Deployment"]
-            context.spawn(f"serve {name}", _deploy, context, name, deployment, body["_Variants"], after)
+            _take_up(context, body)
+
+
+def _take_up(context: Context, body: dict) -> None:
+    """Go on with an endpoint of an earlier server, with what was deployed whole."""
+    name, status = body["EndpointName"], body["EndpointStatus"]
+    body.pop("PendingDeploymentSummary", None)
+    if status == "Creating":
+        body.update(EndpointStatus="Failed", FailureReason=f"{CUT_OFF} created.")
+        context.store.put(KIND, name, body)
+        return
+    if status in CHANGING:
+        body["FailureReason"] = f"{CUT_OFF} {CHANGING[status]}; it serves what it served before."
+    body.update(EndpointStatus="SystemUpdating", _Deployment=uuid.uuid4().hex)
+    context.store.put(KIND, name, body)
+    fleet(context).route(name, [])
+    again = Rollout(context, name, body["_Deployment"], body["EndpointConfigName"], body["_Variants"])
+    context.spawn(f"serve {name}", again.run)
 
 
 @on_stop
@@ -132,14 +158,19 @@ def find(context: Context, name: str) -> dict:
     """An endpoint's document. Raises ValidationException."""
     body = context.store.get(KIND, name)
     if body is None:
-        raise ValidationException(f'Could not find endpoint "{context.arn("sagemaker", f"endpoint/{name}")}".')
+        raise _missing(context, name)
     return body
 
 
+def _missing(context: Context, name: str) -> ValidationException:
+    return ValidationException(f'Could not find endpoint "{context.arn("sagemaker", f"endpoint/{name}")}".')
+
+
 def _planned(context: Context, config_name: str) -> list[dict]:
-    """What each variant of a configuration will run."""
+    """What each variant of an endpoint configuration will run, as jobs/variants.py has it."""
+    config = endpoint_config(context, config_name)
     planned = []
-    for variant in endpoint_config(context, config_name)["ProductionVariants"]:
+    for variant in config["ProductionVariants"]:
         serverless = variant.get("ServerlessConfig")
         planned.append(
             {
@@ -150,9 +181,24 @@ def _planned(context: Context, config_name: str) -> list[dict]:
                 "StartupSeconds": variant.get("ContainerStartupHealthCheckTimeoutInSeconds", STARTUP_SECONDS),
                 "Container": serving_container(context, variant["ModelName"]),
                 "Role": model_role(context, variant["ModelName"]),
+                "Config": config_name,
+                "Capture": config.get("DataCaptureConfig"),
             }
         )
     return planned
+
+
+def _apply(variants: dict[str, dict], wanted: dict, endpoint: str) -> None:
+    """Write a DesiredWeightAndCapacity into the planned variant it is for. Raises ValidationException."""
+    name = wanted["VariantName"]
+    if name not in variants:
+        raise ValidationException(f"Variant {name} does not exist in endpoint {endpoint}.")
+    if variants[name]["Serverless"] and "DesiredInstanceCount" in wanted:
+        raise ValidationException(f"Variant {name} is serverless: it has no instance count.")
+    variants[name]["Weight"] = wanted.get("DesiredWeight", variants[name]["Weight"])
+    variants[name]["Count"] = wanted.get("DesiredInstanceCount", variants[name]["Count"])
+    if variants[name]["Count"] < 1:
+        raise ValidationException(f"DesiredInstanceCount of variant {name} must be at least 1.")
 
 
 def _retain(variants: list[dict], current: list[dict], excluded: set[str]) -> None:
@@ -167,110 +213,67 @@ def _retain(variants: list[dict], current: list[dict], excluded: set[str]) -> No
             variant["Weight"] = kept["Weight"]
 
 
-def _change(context: Context, name: str, variants: list[dict], changes: dict, keep: bool = False) -> dict:
-    """Begin a deployment onto an endpoint in service. Raises ValidationException while another one runs."""
-    arn = context.arn("sagemaker", f"endpoint/{name}")
-    deployment = uuid.uuid4().hex
+def _begin(context: Context, current: dict, edit: Callable[[dict], object]) -> str:
+    """Mark an endpoint in service as Updating and `edit` its document; the token of the deployment that may go on.
+
+    `current`: the document that was planned from. Raises ValidationException while another deployment runs, and when
+    one has run since.
+    """
+    arn = current["EndpointArn"]
+    token = uuid.uuid4().hex
 
     def begin(body: dict) -> None:
-        if body["EndpointStatus"] in IN_PROGRESS:
+        if body["EndpointStatus"] in IN_PROGRESS or body["_Deployment"] != current["_Deployment"]:
             raise ValidationException(f'Cannot update in-progress endpoint "{arn}".')
         if body["EndpointStatus"] != "InService":
             raise ValidationException(f'Cannot update endpoint "{arn}": it is {body["EndpointStatus"]}. Delete it.')
-        body.update(EndpointStatus="Updating", LastModifiedTime=time.time(), _Deployment=deployment)
+        body.update(EndpointStatus="Updating", LastModifiedTime=time.time(), _Deployment=token)
         body.pop("FailureReason", None)
-
-    context.store.change(KIND, name, begin)
-    context.spawn(f"update endpoint {name}", _deploy, context, name, deployment, variants, changes, keep)
-    return {"EndpointArn": arn}
-
-
-def _deploy(
-    context: Context, name: str, deployment: str, variants: list[dict], changes: dict, keep: bool = False
-) -> None:
-    """Start what `variants` need, route to it, end what is not needed any more. With `keep`, running instances stay."""
-    serving = fleet(context)
-    running = {variant.served.variant: variant for variant in serving.variants(name)} if keep else {}
-    try:
-        routed = _started(serving, name, variants, running)
-    except StartFailed as problem:
-        _note_failure(context, name, deployment, str(problem))
-        return
-    leftover = [instance for variant in running.values() for instance in variant.instances]
-    fresh = [i for variant in routed for i in variant.instances if i not in leftover]
-    removed: list = []
-
-    def finish(body: dict) -> None:
-        if body["_Deployment"] != deployment:
-            raise KeyError(name)
-        removed.extend(serving.route(name, routed))
-        body.update(
-            **{"EndpointConfigName": changes.get("EndpointConfigName", body["EndpointConfigName"])},
-            **{"EndpointStatus": "InService", "LastModifiedTime": time.time(), "_Variants": variants},
-            **{"ProductionVariants": [_described(variant) for variant in variants]},
-        )
+        edit(body)
 
     try:
-        context.store.change(KIND, name, finish)
+        context.store.change(KIND, current["EndpointName"], begin)
     except KeyError:  # deleted meanwhile
-        serving.stop(fresh)
-        return
-    serving.drain(removed)
+        raise _missing(context, current["EndpointName"]) from None
+    return token
 
 
-def _started(serving: Fleet, name: str, variants: list[dict], running: dict[str, Variant]) -> list[Variant]:
-    """Each variant with as many instances as it wants: those that run already first. Raises StartFailed."""
-    routed: list[Variant] = []
-    fresh: list = []
+def _policy(context: Context, config: dict | None, variants: list[dict], current: list[dict] | None = None) -> Policy:
+    """The checked policy of a DeploymentConfig for planned variants. Raises ValidationException.
+
+    `current`: what serves now, for an update. Traffic to a serverless variant shifts at once: it has no instances.
+    """
+    policy = deployment.read(config)
+    if any(variant["Serverless"] for variant in variants):
+        policy = replace(policy, type=deployment.ALL_AT_ONCE, size=None)
+    deployment.check(policy, {variant["Name"]: variant["Count"] for variant in variants})
+    if current is not None and policy.size is not None:
+        before, after = ({variant["Name"] for variant in planned} for planned in (current, variants))
+        if before != after:
+            raise ValidationException(
+                f"{policy.type} needs the same variants before and after: they are {', '.join(sorted(before))} and "
+                f"would be {', '.join(sorted(after))}. Keep the names, or use {deployment.ALL_AT_ONCE}."
+            )
+    for role in {variant["Role"] for variant in variants}:
+        for alarm in policy.alarms:
+            _check_alarm(context, role, alarm)
+    return policy
+
+
+def _check_alarm(context: Context, role: str | None, name: str) -> None:
+    """Raise ValidationException unless an alarm exists and the model's role may look at it.
+
+    Source: https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-configuration.html
+    """
     try:
-        for variant in variants:
-            served = _served(name, variant)
-            there = running[variant["Name"]].instances[: variant["Count"]] if variant["Name"] in running else []
-            started = serving.launch(served, variant["Count"] - len(there))
-            fresh += started
-            routed.append(Variant(served, variant["Weight"], there + started))
-    except StartFailed:
-        serving.stop(fresh)
-        raise
-    return routed
-
-
-def _note_failure(context: Context, name: str, deployment: str, reason: str) -> None:
-    """A failed creation is Failed; a failed update leaves the endpoint in service with what it had, and the reason."""
-
-    def note(body: dict) -> None:
-        if body["_Deployment"] == deployment:
-            body["EndpointStatus"] = "InService" if body["EndpointStatus"] == "Updating" else "Failed"
-            body.update(FailureReason=reason, LastModifiedTime=time.time())
-
-    with suppress(KeyError):  # deleted meanwhile
-        after = context.store.change(KIND, name, note)
-        if after["EndpointStatus"] == "Failed":
-            fleet(context).unroute(name)
-
-
-def _served(endpoint: str, variant: dict) -> Served:
-    container = variant["Container"]
-    return Served(
-        endpoint=endpoint,
-        variant=variant["Name"],
-        image=container["Image"],
-        model_data=container["ModelData"],
-        packed=container["Packed"],
-        environment=container["Environment"],
-        role=variant.get("Role"),
-        startup_seconds=variant["StartupSeconds"],
-    )
-
-
-def _described(variant: dict) -> dict:
-    image = variant["Container"]["Image"]
-    serverless = {"CurrentServerlessConfig": variant["Serverless"], "DesiredServerlessConfig": variant["Serverless"]}
-    count = {"CurrentInstanceCount": variant["Count"], "DesiredInstanceCount": variant["Count"]}
-    return {
-        "VariantName": variant["Name"],
-        "DeployedImages": [{"SpecifiedImage": image, "ResolvedImage": image, "ResolutionTime": time.time()}],
-        "CurrentWeight": variant["Weight"],
-        "DesiredWeight": variant["Weight"],
-        **(serverless if variant["Serverless"] else count),
-    }
+        alarms.state(context, name)
+    except KeyError:
+        raise ValidationException(
+            f"The CloudWatch alarm {name} of AutoRollbackConfiguration does not exist. Create it, or leave it out."
+        ) from None
+    call = Call("cloudwatch:DescribeAlarms", context.arn("cloudwatch", f"alarm:{name}"))
+    if role and not enforcement.may(context.as_role(role), call):
+        raise ValidationException(
+            f"The model's execution role {role} may not call cloudwatch:DescribeAlarms on the alarm {name} of "
+            "AutoRollbackConfiguration. Allow it in the role's policy."
+        )

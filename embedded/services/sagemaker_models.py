@@ -68,6 +68,8 @@ def create_endpoint_config(context: Context, request: dict) -> dict:
         raise ValidationException(f"Production variant names must be unique: {', '.join(names)}.")
     for variant in request["ProductionVariants"]:
         _check_variant(context, variant)
+    if "DataCaptureConfig" in request:
+        objects.parse_uri(request["DataCaptureConfig"]["DestinationS3Uri"])
     name = request["EndpointConfigName"]
     arn = context.arn("sagemaker", f"endpoint-config/{name}")
     body = {k: v for k, v in request.items() if k not in ("Tags", "ProductionVariants")} | {

@@ -1,7 +1,9 @@
 """An embedded SageMaker in this process, for speed; `server` and `client` (tests/conftest.py) are a real one."""
 
-from collections.abc import Iterator
+import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,3 +22,25 @@ def context(tmp_path: Path) -> Iterator[Context]:
     for hook in services.STOP_HOOKS:
         hook(made)
     made.store.close()
+
+
+@pytest.fixture
+def functions(client) -> Any:
+    return client("lambda")
+
+
+@pytest.fixture
+def create_function(functions) -> Iterator[Callable[..., str]]:
+    """create_function(zip, Timeout=7, …) -> the name of a new Lambda function, gone after the test."""
+    made = []
+
+    def create(zipped: bytes, **more: Any) -> str:
+        name = f"f-{uuid.uuid4().hex[:10]}"
+        request = {"Role": "arn:aws:iam::123456789012:role/lambda", "Runtime": "python3.12", "Handler": "app.handler"}
+        functions.create_function(FunctionName=name, **(request | {"Code": {"ZipFile": zipped}} | more))
+        made.append(name)
+        return name
+
+    yield create
+    for name in made:
+        functions.delete_function(FunctionName=name)

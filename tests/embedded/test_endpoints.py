@@ -1,118 +1,17 @@
 """Endpoints: real processes behind InvokeEndpoint, exchanged under load."""
 
 import hashlib
-import io
 import json
 import os
 import signal
-import tarfile
-import threading
 import time
-import uuid
 from pathlib import Path
 
-import boto3
 import pytest
-from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from embedded import lifecycle
-
-IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/python:3.11"
-
-SERVE = """
-import hashlib, http.server, json, os, sys, time
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def answer(self, status, body, **headers):
-        self.send_response(status)
-        for name, value in {"Content-Length": str(len(body)), **headers}.items():
-            self.send_header(name.replace("_", "-"), value)
-        self.end_headers()
-        self.wfile.write(body)
-
-    def do_GET(self):
-        self.answer(200, b"")
-
-    def do_POST(self):
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        if body == b"die":
-            os._exit(3)
-        if body == b"bad":
-            return self.answer(415, b"no such picture")
-        if body == b"slow":
-            time.sleep(0.5)
-        said = {"version": open("/opt/ml/model/version").read(), "pid": os.getpid(), "seen": dict(self.headers),
-                "sha256": hashlib.sha256(body).hexdigest(), "environment": dict(os.environ)}
-        self.answer(200, json.dumps(said).encode(), Content_Type="application/x-said",
-                    X_Amzn_SageMaker_Custom_Attributes="from-the-model")
-
-    def log_message(self, *arguments):
-        pass
-
-print("serving", flush=True)
-http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["SAGEMAKER_BIND_TO_PORT"])), Handler).serve_forever()
-"""
-
-
-def archive(version: str, script: str = SERVE) -> bytes:
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
-        for name, content in (("version", version), ("code/serve.py", script)):
-            member = tarfile.TarInfo(name)
-            member.size = len(content.encode())
-            tar.addfile(member, io.BytesIO(content.encode()))
-    return packed.getvalue()
-
-
-class Account:
-    """Short words for what the tests do."""
-
-    def __init__(self, url: str):
-        def made(service: str):
-            return boto3.client(
-                service, endpoint_url=url, region_name="us-east-1", config=Config(retries={"total_max_attempts": 1})
-            )
-
-        self.sagemaker, self.runtime, self.s3 = made("sagemaker"), made("sagemaker-runtime"), made("s3")
-        self.s3.create_bucket(Bucket="models")
-
-    def config(self, version: str, count: int = 1, script: str = SERVE, **variant) -> str:
-        name = f"c-{uuid.uuid4().hex[:12]}"
-        self.s3.put_object(Bucket="models", Key=f"{name}/model.tar.gz", Body=archive(version, script))
-        self.sagemaker.create_model(
-            ModelName=name,
-            ExecutionRoleArn="arn:aws:iam::123456789012:role/model",
-            PrimaryContainer={
-                **{"Image": IMAGE, "ModelDataUrl": f"s3://models/{name}/model.tar.gz"},
-                "Environment": {"COLOUR": "blue"},
-            },
-        )
-        hosts = {"InitialInstanceCount": count, "InstanceType": "ml.m5.large"}
-        self.sagemaker.create_endpoint_config(
-            EndpointConfigName=name,
-            ProductionVariants=[{"VariantName": "AllTraffic", "ModelName": name, **(variant or hosts)}],
-        )
-        return name
-
-    def endpoint(self, config: str) -> str:
-        name = f"e-{uuid.uuid4().hex[:12]}"
-        self.sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=config)
-        return name
-
-    def settled(self, endpoint: str, seconds: float = 30) -> dict:
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            found = self.sagemaker.describe_endpoint(EndpointName=endpoint)
-            if not found["EndpointStatus"].endswith("ing"):
-                return found
-            time.sleep(0.05)
-        raise AssertionError(f"{endpoint} is still {found['EndpointStatus']}")
-
-    def said(self, endpoint: str, body: bytes = b"x", **more) -> dict:
-        return json.loads(self.runtime.invoke_endpoint(EndpointName=endpoint, Body=body, **more)["Body"].read())
+from tests.embedded.endpoint_account import Account, Load
 
 
 @pytest.fixture(scope="module")
@@ -170,33 +69,6 @@ def test_an_unknown_endpoint_is_named(account: Account):
             account.sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=config)
         finally:
             account.sagemaker.delete_endpoint(EndpointName=name)
-
-
-class Load:
-    """Requests without a pause from several threads; every answer and every failure is kept."""
-
-    def __init__(self, account: Account, endpoint: str, threads: int = 4, body: bytes = b"x"):
-        self.versions: list[str] = []
-        self.failures: list[Exception] = []
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._ask, args=(account, endpoint, body)) for _ in range(threads)]
-
-    def _ask(self, account: Account, endpoint: str, body: bytes) -> None:
-        while not self._stop.is_set():
-            try:
-                self.versions.append(account.said(endpoint, body)["version"])
-            except Exception as problem:
-                self.failures.append(problem)
-
-    def __enter__(self) -> "Load":
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
 
 
 def test_an_update_swaps_versions_under_load_without_a_failed_request(account: Account, serving: str):

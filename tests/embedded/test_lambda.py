@@ -1,15 +1,15 @@
 """Lambda functions from a zip, run in their own processes."""
 
 import base64
-import io
 import json
 import time
 import uuid
-import zipfile
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from botocore.exceptions import ClientError
+
+from tests.embedded.lambda_functions import call, packed
 
 CODE = """
 import json, logging, os, sys, time
@@ -45,40 +45,14 @@ def odd(event, context):
 """
 
 
-def packed(files: dict[str, str]) -> bytes:
-    archive = io.BytesIO()
-    with zipfile.ZipFile(archive, "w") as zip_file:
-        for name, content in files.items():
-            zip_file.writestr(name, content)
-    return archive.getvalue()
-
-
 @pytest.fixture
-def functions(client):
-    return client("lambda")
-
-
-@pytest.fixture
-def make(functions):
-    made = []
+def make(create_function):
+    """make("handler", Timeout=7, …) -> the name of a new function."""
 
     def create(handler: str = "handler", code: bytes | None = None, **more) -> str:
-        name = f"f-{uuid.uuid4().hex[:10]}"
-        request = {"Role": "arn:aws:iam::123456789012:role/lambda", "Runtime": "python3.12"}
-        request |= {"Code": {"ZipFile": code or packed({"app.py": CODE})}, "Handler": f"app.{handler}"} | more
-        functions.create_function(FunctionName=name, **request)
-        made.append(name)
-        return name
+        return create_function(code or packed({"app.py": CODE}), **({"Handler": f"app.{handler}"} | more))
 
-    yield create
-    for name in made:
-        functions.delete_function(FunctionName=name)
-
-
-def call(functions, name: str, event: object = None, **more) -> object:
-    answer = functions.invoke(FunctionName=name, Payload=json.dumps(event), **more)
-    assert "FunctionError" not in answer, answer["Payload"].read()
-    return json.loads(answer["Payload"].read())
+    return create
 
 
 def error(functions, name: str, event: object = None) -> dict:

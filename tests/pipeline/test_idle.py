@@ -3,7 +3,6 @@
 import io
 import tarfile
 import time
-from datetime import UTC, datetime
 
 import boto3
 import pytest
@@ -18,7 +17,12 @@ import http.server, os
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.send_response(200)
+        self.send_header("Content-Length", "0")
         self.end_headers()
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.do_GET()
 
 http.server.HTTPServer(("127.0.0.1", int(os.environ["SAGEMAKER_BIND_TO_PORT"])), Handler).serve_forever()
 """
@@ -62,20 +66,8 @@ def test_endpoints_without_invocations_are_flagged_with_their_monthly_cost(cloud
     young = idle.idle(cloud, 24)
     assert [entry["idle"] for entry in young] == [False, False]
 
-    cloud.client("cloudwatch").put_metric_data(
-        Namespace="AWS/SageMaker",
-        MetricData=[
-            {
-                "MetricName": "Invocations",
-                "Dimensions": [
-                    {"Name": "EndpointName", "Value": "pawline"},
-                    {"Name": "VariantName", "Value": "AllTraffic"},
-                ],
-                "Timestamp": datetime.now(UTC),
-                "Value": 3,
-            }
-        ],
-    )
+    for _ in range(3):
+        cloud.client("sagemaker-runtime").invoke_endpoint(EndpointName="pawline", Body=b"x")
     time.sleep(1.2)
     second = 1 / 3600
     found = {entry["endpoint"]: entry for entry in idle.idle(cloud, 60 * second)}

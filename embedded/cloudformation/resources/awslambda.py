@@ -1,6 +1,9 @@
-"""AWS::Lambda::Function, Version, Alias and Permission, and AWS::Logs::LogGroup, where functions write."""
+"""AWS::Lambda::Function, Version, Alias, Permission, Url and EventInvokeConfig, and AWS::Logs::LogGroup, where
+functions write."""
 
 import shutil
+import time
+from typing import Any
 
 from embedded import logs
 from embedded.cloudformation.resources.base import Handler, Made, answered, call, call_unless_gone
@@ -12,7 +15,11 @@ CONFIGURATION = (
     *("DeadLetterConfig", "TracingConfig", "EphemeralStorage", "LoggingConfig"),
 )
 # What a removed property goes back to.
-DEFAULTS = {"Description": "", "Timeout": 3, "MemorySize": 128, "Environment": {"Variables": {}}, "Layers": []}
+DEFAULTS: dict[str, Any] = {
+    **{"Description": "", "Timeout": 3, "MemorySize": 128, "Environment": {"Variables": {}}, "Layers": []},
+    "DeadLetterConfig": {"TargetArn": ""},
+}
+PROVISIONING_SECONDS = 300.0  # how long a stack waits for an alias's workers
 
 
 class Function(Handler):
@@ -68,18 +75,33 @@ class Version(Handler):
 
 
 class Alias(Handler):
-    """Provisioned concurrency is kept by the stack alone: the embedded Lambda keeps its workers warm anyway."""
-
     type = "AWS::Lambda::Alias"
     fixed = frozenset({"FunctionName", "Name"})
 
     def create(self, context: Context, properties: dict, name: str) -> Made:
         arn = call(context, "lambda", "CreateAlias", _alias(properties))["AliasArn"]
+        try:
+            self._bring_to(context, properties)
+        except AwsError:
+            self.delete(context, Made(arn), properties)
+            raise
         return Made(arn, {"AliasArn": arn})
 
     def update(self, context: Context, made: Made, properties: dict, before: dict) -> Made:
-        call(context, "lambda", "UpdateAlias", _alias(properties))
+        try:
+            self._bring_to(context, properties)
+        except AwsError:
+            self._bring_to(context, before)  # a version whose workers do not start must not stay behind the alias
+            raise
         return made
+
+    def _bring_to(self, context: Context, properties: dict) -> None:
+        call(context, "lambda", "UpdateAlias", {"RoutingConfig": {}, **_alias(properties)})
+        if "ProvisionedConcurrencyConfig" in properties:
+            _provision(context, properties)
+        else:
+            asked = {"FunctionName": properties["FunctionName"], "Qualifier": properties["Name"]}
+            call_unless_gone(context, "lambda", "DeleteProvisionedConcurrencyConfig", asked)
 
     def delete(self, context: Context, made: Made, properties: dict) -> None:
         request = {"FunctionName": properties["FunctionName"], "Name": properties["Name"]}
@@ -100,6 +122,40 @@ class Permission(Handler):
     def delete(self, context: Context, made: Made, properties: dict) -> None:
         request = {"FunctionName": properties["FunctionName"], "StatementId": made.physical_id}
         call_unless_gone(context, "lambda", "RemovePermission", request)
+
+
+class Url(Handler):
+    type = "AWS::Lambda::Url"
+    fixed = frozenset({"TargetFunctionArn", "Qualifier"})
+
+    def create(self, context: Context, properties: dict, name: str) -> Made:
+        made = call(context, "lambda", "CreateFunctionUrlConfig", _url(properties))
+        return Made(made["FunctionArn"], {member: made[member] for member in ("FunctionArn", "FunctionUrl")})
+
+    def update(self, context: Context, made: Made, properties: dict, before: dict) -> Made:
+        call(context, "lambda", "UpdateFunctionUrlConfig", {"Cors": {}, **_url(properties)})
+        return made
+
+    def delete(self, context: Context, made: Made, properties: dict) -> None:
+        asked = {member: value for member, value in _url(properties).items() if member in ("FunctionName", "Qualifier")}
+        call_unless_gone(context, "lambda", "DeleteFunctionUrlConfig", asked)
+
+
+class EventInvokeConfig(Handler):
+    type = "AWS::Lambda::EventInvokeConfig"
+    fixed = frozenset({"FunctionName", "Qualifier"})
+
+    def create(self, context: Context, properties: dict, name: str) -> Made:
+        call(context, "lambda", "PutFunctionEventInvokeConfig", properties)
+        return Made(name)
+
+    def update(self, context: Context, made: Made, properties: dict, before: dict) -> Made:
+        call(context, "lambda", "PutFunctionEventInvokeConfig", properties)
+        return made
+
+    def delete(self, context: Context, made: Made, properties: dict) -> None:
+        asked = {member: properties[member] for member in ("FunctionName", "Qualifier")}
+        call_unless_gone(context, "lambda", "DeleteFunctionEventInvokeConfig", asked)
 
 
 class LogGroup(Handler):
@@ -133,7 +189,33 @@ def _reserve(context: Context, function: str, properties: dict) -> None:
 
 
 def _alias(properties: dict) -> dict:
-    return {m: properties[m] for m in ("FunctionName", "Name", "FunctionVersion", "Description") if m in properties}
+    members = ("FunctionName", "Name", "FunctionVersion", "Description")
+    request = {member: properties[member] for member in members if member in properties}
+    if "RoutingConfig" in properties:
+        weights = properties["RoutingConfig"].get("AdditionalVersionWeights", [])
+        by_version = {str(each["FunctionVersion"]): float(each["FunctionWeight"]) for each in weights}
+        request["RoutingConfig"] = {"AdditionalVersionWeights": by_version}
+    return request
 
 
-HANDLERS = (LogGroup(), Function(), Version(), Alias(), Permission())
+def _provision(context: Context, properties: dict) -> None:
+    """Ask for an alias's workers and wait until they are ready, as CloudFormation does. Raises AwsError."""
+    wanted = properties["ProvisionedConcurrencyConfig"]
+    alias = {"FunctionName": properties["FunctionName"], "Qualifier": properties["Name"]}
+    state = call(context, "lambda", "PutProvisionedConcurrencyConfig", {**alias, **wanted})
+    deadline = time.monotonic() + PROVISIONING_SECONDS
+    while state["Status"] == "IN_PROGRESS" and time.monotonic() < deadline and not context.stopping.wait(0.05):
+        state = call(context, "lambda", "GetProvisionedConcurrencyConfig", alias)
+    if state["Status"] != "READY":
+        reason = state.get("StatusReason", "it took too long")
+        message = f"The provisioned concurrency of {alias['FunctionName']}:{alias['Qualifier']} is not ready: {reason}."
+        raise AwsError("NotStabilized", message, 400)
+
+
+def _url(properties: dict) -> dict:
+    members = ("Qualifier", "AuthType", "Cors", "InvokeMode")
+    request = {member: properties[member] for member in members if member in properties}
+    return request | {"FunctionName": properties["TargetFunctionArn"]}
+
+
+HANDLERS = (LogGroup(), Function(), Version(), Alias(), Permission(), Url(), EventInvokeConfig())

@@ -51,5 +51,4 @@ class Key(Recorded):
 HANDLERS = (
     Key(),
     Recorded("AWS::KMS::Alias", name_property="AliasName"),
-    Recorded("AWS::CloudWatch::Alarm", name_property="AlarmName", arn=("cloudwatch", "alarm:{}")),
 )
