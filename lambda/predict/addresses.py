@@ -16,8 +16,8 @@ _GLOBAL_UNICAST = IPv6Network("2000::/3")
 _SIX_TO_FOUR = IPv6Network("2002::/16")
 _NAT64 = IPv6Network("64:ff9b::/96")
 _ISATAP_INTERFACE = (0x00005EFE, 0x02005EFE)
-# Public by the registries that Python's is_global follows, but no place where a picture lives: protocol
-# assignments, the old 6to4 relays, AS112 sinks, Azure's host agent, and a documentation block newer than Python 3.11.
+# Public to some version of Python's is_global, which follows the registries, but no place where a picture lives:
+# protocol assignments, the old 6to4 relays, AS112 sinks, Azure's host agent, and a newer documentation block.
 _ALSO_REFUSED = [
     ip_network(block)
     for block in (
@@ -27,7 +27,7 @@ _ALSO_REFUSED = [
         "192.52.193.0/24",
         "192.175.48.0/24",
         "168.63.129.16/32",
-        "2001:4:112::/48",
+        "2001::/23",
         "2620:4f:8000::/48",
         "3fff::/20",
     )
@@ -96,7 +96,7 @@ def is_public(address: Address) -> bool:
 def _carried_v4(address: IPv6Address) -> IPv4Address | None:
     """The v4 address inside a mapped (::ffff:0:0/96), NAT64 (64:ff9b::/96), 6to4 (2002::/16) or ISATAP address.
 
-    Teredo (2001::/32) needs no unwrapping: is_global refuses all of 2001::/23.
+    Teredo (2001::/32) needs no unwrapping: all of 2001::/23 is refused.
     """
     if address.ipv4_mapped is not None:
         return address.ipv4_mapped

@@ -2,12 +2,13 @@
 
 PredictError
 ├── InvalidRequest 400       ├── UrlRefused 400
-├── ImageTooLarge 413        ├── NotAnImage 415
+├── ImageTooLarge 413        ├── NotAnImage 415           ├── UnsupportedMediaType 415
 ├── UnreadableImage 422      ├── UrlNotFetched 422
 ├── Throttled 429
 ├── OriginFailed 502         ├── ModelFailed 502
 ├── EndpointUnavailable 503
 ├── FetchTimedOut 504        ├── ModelTimedOut 504
+├── Misconfigured 500
 └── InternalError 500
 """
 
@@ -43,6 +44,12 @@ class ImageTooLarge(PredictError):
 
 class NotAnImage(PredictError):
     """Not a JPEG or PNG, by content type, content encoding or first bytes."""
+
+    status = 415
+
+
+class UnsupportedMediaType(PredictError):
+    """The content type of an HTTP request's body is neither JSON nor an image's."""
 
     status = 415
 
@@ -95,6 +102,13 @@ class ModelTimedOut(PredictError):
     """The endpoint did not answer in time."""
 
     status = 504
+    retry_after = 5
+
+
+class Misconfigured(PredictError):
+    """A setting in the function's environment is wrong; the message names it."""
+
+    status = 500
 
 
 class InternalError(PredictError):

@@ -22,10 +22,9 @@ from typing import Any, NoReturn
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 from addresses import check_host, is_public, parse_address
-from errors import FetchTimedOut, ImageTooLarge, NotAnImage, OriginFailed, UrlNotFetched, UrlRefused
-from pictures import check_picture
+from errors import FetchTimedOut, NotAnImage, OriginFailed, UrlNotFetched, UrlRefused
+from pictures import MAX_BYTES, check_picture, too_many_bytes
 
-MAX_BYTES = 10_000_000
 SECONDS = 5.0
 CONNECT_SECONDS = 2.0
 MAX_REDIRECTS = 3
@@ -34,6 +33,9 @@ MAX_ADDRESSES_TRIED = 4
 PORTS = {"https": 443, "http": 80}
 REDIRECTS = (301, 302, 303, 307, 308)
 
+HEAD_BYTES = 1_000_000
+
+_NETLOC = re.compile(r"(\[[^\[\]]*\]|[^\[\]:]*)(:[0-9]*)?")
 _CONTROL_SPACE_OR_BACKSLASH = re.compile(r"[\x00-\x20\x7f-\x9f\\\ud800-\udfff]")
 
 
@@ -88,7 +90,7 @@ def fetch(
     for _ in range(MAX_REDIRECTS + 1):
         target = check_url(url, allow_http=allow_http)
         addresses = _public_addresses(target, network, deadline)
-        connection = _connect(target, addresses, network, deadline)
+        connection = _connect(target, addresses, network, deadline, max_bytes)
         try:
             with closing(connection), _get(connection, target) as response:
                 if response.status not in REDIRECTS:
@@ -113,10 +115,10 @@ def check_url(url: str, *, allow_http: bool) -> Target:
         raise UrlRefused("The URL is malformed. Send a full https:// address.") from None
     if parts.scheme not in ("https", "http") or (parts.scheme == "http" and not allow_http):
         raise UrlRefused(f"The URL must begin with {'https:// or http://' if allow_http else 'https://'}.")
-    if "[" in parts.netloc and ":" not in host:
-        raise UrlRefused("The URL's host is not a valid address. Use a host name.")
     if "@" in parts.netloc:
         raise UrlRefused("The URL contains credentials. Remove them, or send the image itself.")
+    if not _NETLOC.fullmatch(parts.netloc) or ("[" in parts.netloc) != (":" in host):
+        raise UrlRefused("The URL's host is not a valid address. Use a host name.")
     if port is None:
         port = PORTS[parts.scheme]
     if port not in PORTS.values():
@@ -153,7 +155,7 @@ def _resolve(target: Target, network: Network, deadline: Deadline) -> list[Any]:
     def look_up() -> None:
         try:
             answers.extend(network.resolve(target.host, target.port, type=socket.SOCK_STREAM))
-        except (OSError, UnicodeError) as error:
+        except Exception as error:
             failures.append(error)
 
     thread = threading.Thread(target=look_up, name="guard-resolve", daemon=True)
@@ -167,7 +169,9 @@ def _resolve(target: Target, network: Network, deadline: Deadline) -> list[Any]:
     return answers
 
 
-def _connect(target: Target, addresses: list[str], network: Network, deadline: Deadline) -> http.client.HTTPConnection:
+def _connect(
+    target: Target, addresses: list[str], network: Network, deadline: Deadline, max_bytes: int
+) -> http.client.HTTPConnection:
     """A connection to one of the checked addresses. It cannot reconnect by itself, so no second look-up happens."""
     sock = None
     for address in addresses:
@@ -188,7 +192,7 @@ def _connect(target: Target, addresses: list[str], network: Network, deadline: D
         _raise_origin_failure(error, deadline)
     connection = http.client.HTTPConnection(target.host, target.port)
     connection.auto_open = 0
-    connection.sock = _HurriedSocket(sock, deadline)
+    connection.sock = _HurriedSocket(sock, deadline, max_bytes)
     return connection
 
 
@@ -217,19 +221,15 @@ def _read_picture(response: http.client.HTTPResponse, max_bytes: int) -> bytes:
         raise NotAnImage("The URL's server sends a compressed body. Send the image itself.")
     promised = response.length
     if promised is not None and promised > max_bytes:
-        raise _too_large(max_bytes)
+        raise too_many_bytes(max_bytes)
     data = bytearray()
     while block := response.read(65_536):
         data += block
         if len(data) > max_bytes:
-            raise _too_large(max_bytes)
+            raise too_many_bytes(max_bytes)
     if promised is not None and len(data) < promised:
         raise OriginFailed("The URL's server broke off in the middle. Try again.")
     return bytes(data)
-
-
-def _too_large(max_bytes: int) -> ImageTooLarge:
-    return ImageTooLarge(f"The image has more than {max_bytes:,} bytes. Send a smaller one.")
 
 
 def _redirected(url: str, location: str) -> str:
@@ -255,25 +255,27 @@ def _raise_origin_failure(error: Exception, deadline: Deadline) -> NoReturn:
 
 class _HurriedSocket:
     """What http.client needs of a socket, with the time that is left as the limit of each single receive: a server
-    that sends one byte now and then never runs into a limit that begins anew with each byte."""
+    that sends one byte now and then never runs into a limit that begins anew with each byte. What comes in is counted
+    here too, since http.client itself reads a chunk of size -1 to its end, however far away that is."""
 
-    def __init__(self, sock: socket.socket, deadline: Deadline) -> None:
-        self._sock, self._deadline = sock, deadline
+    def __init__(self, sock: socket.socket, deadline: Deadline, max_bytes: int) -> None:
+        self._sock, self._deadline, self._max_bytes = sock, deadline, max_bytes
 
     def sendall(self, data: bytes) -> None:
         self._sock.settimeout(self._deadline.left())
         self._sock.sendall(data)
 
     def makefile(self, mode: str) -> io.BufferedReader:
-        return io.BufferedReader(_HurriedReader(self._sock, self._deadline))
+        return io.BufferedReader(_HurriedReader(self._sock, self._deadline, self._max_bytes))
 
     def close(self) -> None:
         self._sock.close()
 
 
 class _HurriedReader(io.RawIOBase):
-    def __init__(self, sock: socket.socket, deadline: Deadline) -> None:
-        self._sock, self._deadline = sock, deadline
+    def __init__(self, sock: socket.socket, deadline: Deadline, max_bytes: int) -> None:
+        self._sock, self._deadline, self._max_bytes = sock, deadline, max_bytes
+        self._bytes_left = max_bytes + HEAD_BYTES
         self._raw = sock.makefile("rb", buffering=0)
 
     def readable(self) -> bool:
@@ -281,7 +283,11 @@ class _HurriedReader(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int | None:
         self._sock.settimeout(self._deadline.left())
-        return self._raw.readinto(buffer)
+        count = self._raw.readinto(buffer)
+        self._bytes_left -= count or 0
+        if self._bytes_left < 0:
+            raise too_many_bytes(self._max_bytes)
+        return count
 
     def close(self) -> None:
         self._raw.close()

@@ -1,7 +1,10 @@
 """What comes in and what goes out, directly or over HTTP.
 
 A direct event is `{"url": …}` or `{"image": base64}`, with `top_k` if wanted. A function URL and API Gateway (payload
-versions 1 and 2) carry the same JSON in `body`, base64-encoded or not; their answers take the proxy shape.
+versions 1 and 2) carry the same JSON in `body`, base64-encoded or not, or a picture's bytes under an `image/…` content
+type with `top_k` in the query; their answers take the proxy shape.
+
+Only POST: with GET a URL would stand in access logs, and a URL of this function inside one would make it call itself.
 """
 
 from __future__ import annotations
@@ -9,14 +12,17 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from errors import InvalidRequest, PredictError
+from errors import InvalidRequest, PredictError, UnsupportedMediaType
 
 MOST_BREEDS = 5
 _FIELDS = ("url", "image", "top_k")
+# The last is what curl -d says unless told otherwise.
+_JSON_TYPES = ("", "application/json", "text/plain", "application/x-www-form-urlencoded")
 
 
 @dataclass(frozen=True)
@@ -29,8 +35,10 @@ class Request:
 
 
 def read_request(event: Any) -> Request:
-    """Raises InvalidRequest."""
-    content = _body(event) if over_http(event) else event
+    """Raises InvalidRequest, UnsupportedMediaType."""
+    if over_http(event) and _posted_type(event).startswith("image/"):
+        return Request(None, _picture_in_body(event), _top_k_in_query(event))
+    content = _json_in_body(event) if over_http(event) else event
     if not isinstance(content, Mapping):
         raise InvalidRequest('The request is not a JSON object. Send {"url": "https://…"} or {"image": "<base64>"}.')
     if unknown := sorted(str(name) for name in content if name not in _FIELDS):
@@ -53,7 +61,10 @@ def success(event: Any, answer: dict[str, Any]) -> dict[str, Any]:
 
 def failure(event: Any, error: PredictError) -> dict[str, Any]:
     headers = {"retry-after": str(error.retry_after)} if error.retry_after is not None else {}
-    return _reply(event, error.status, {"error": {"code": error.code, "message": str(error)}}, headers)
+    content: dict[str, Any] = {"code": error.code, "message": str(error)}
+    if error.retry_after is not None:
+        content["retry_after_seconds"] = error.retry_after
+    return _reply(event, error.status, {"error": content}, headers)
 
 
 def _reply(
@@ -65,15 +76,40 @@ def _reply(
     return {"statusCode": status, "headers": headers, "body": json.dumps(content), "isBase64Encoded": False}
 
 
-def _body(event: Mapping[str, Any]) -> Any:
-    method = event.get("httpMethod") or event.get("requestContext", {}).get("http", {}).get("method", "POST")
+def _posted_type(event: Mapping[str, Any]) -> str:
+    """The body's media type, lower case; raises InvalidRequest for another method than POST."""
+    context = event.get("requestContext")
+    over_v2 = context.get("http") if isinstance(context, Mapping) else None
+    method = event.get("httpMethod") or (over_v2.get("method") if isinstance(over_v2, Mapping) else None) or "POST"
     if method != "POST":
-        raise InvalidRequest("Use POST with a JSON body.")
+        raise InvalidRequest("Use POST with a JSON body, or with an image and its content type.")
+    headers = event.get("headers")
+    pairs = headers.items() if isinstance(headers, Mapping) else ()
+    found = [str(value) for name, value in pairs if str(name).lower() == "content-type"]
+    return found[0].partition(";")[0].strip().lower() if found else ""
+
+
+def _json_in_body(event: Mapping[str, Any]) -> Any:
+    media_type = _posted_type(event)
+    if media_type not in _JSON_TYPES and not media_type.endswith("+json"):
+        raise UnsupportedMediaType("The body is neither JSON nor an image. Send one with its own content type.")
     body = event.get("body") or ""
     try:
         return json.loads(base64.b64decode(body, validate=True) if event.get("isBase64Encoded") else body)
     except (ValueError, TypeError, RecursionError):
         raise InvalidRequest('The body is not JSON. Send {"url": "https://…"} or {"image": "<base64>"}.') from None
+
+
+def _picture_in_body(event: Mapping[str, Any]) -> bytes:
+    if not event.get("isBase64Encoded"):
+        raise InvalidRequest("The image did not arrive as bytes. Add its type to the API's binary media types.")
+    return _decoded(event.get("body") or "")
+
+
+def _top_k_in_query(event: Mapping[str, Any]) -> int:
+    query = event.get("queryStringParameters")
+    text = query.get("top_k") if isinstance(query, Mapping) else None
+    return _top_k(int(text) if isinstance(text, str) and re.fullmatch("[0-9]{1,3}", text) else text)
 
 
 def _decoded(image: Any) -> bytes:

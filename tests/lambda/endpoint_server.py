@@ -22,11 +22,12 @@ ANSWER = {
 
 class EndpointServer:
     """`answers`: (status, content, headers) for the requests to come; the last one stays. `delay`: seconds before
-    each. `requests`: (path, content type, body) of each that came."""
+    each. `breaks_off`: how many connections are closed before that. `requests`: (path, content type, body) of each."""
 
     def __init__(self) -> None:
         self.answers = [(200, ANSWER, {})]
         self.delay = 0.0
+        self.breaks_off = 0
         self.requests: list[tuple[str, str, bytes]] = []
         endpoint = self
 
@@ -34,6 +35,9 @@ class EndpointServer:
             def do_POST(self):
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 endpoint.requests.append((self.path, self.headers["Content-Type"], body))
+                if endpoint.breaks_off > 0:
+                    endpoint.breaks_off -= 1
+                    return self.connection.close()
                 time.sleep(endpoint.delay)
                 answers = endpoint.answers
                 status, content, headers = answers.pop(0) if len(answers) > 1 else answers[0]

@@ -63,10 +63,12 @@ def silent(sock: socket.socket, _: bytes) -> None:
 
 
 class ScriptedServer:
-    """`seen`: the request heads that came in. `tls`: None for plain HTTP."""
+    """`seen`: the request heads that came in. `tls`: None for plain HTTP. `handshake`: what is done in place of one."""
 
-    def __init__(self, scripts: dict[str, Script], tls: ssl.SSLContext | None = None) -> None:
-        self.scripts, self.seen, self._tls = scripts, [], tls
+    def __init__(
+        self, scripts: dict[str, Script], tls: ssl.SSLContext | None = None, handshake: Script | None = None
+    ) -> None:
+        self.scripts, self.seen, self._tls, self._handshake = scripts, [], tls, handshake
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
@@ -84,6 +86,10 @@ class ScriptedServer:
 
     def _serve(self, sock: socket.socket) -> None:
         try:
+            if self._handshake:
+                with sock:
+                    self._handshake(sock, sock.recv(4096))
+                return
             with self._tls.wrap_socket(sock, server_side=True) if self._tls else sock as connection:
                 head = b""
                 while b"\r\n\r\n" not in head:
@@ -91,7 +97,8 @@ class ScriptedServer:
                         return
                     head += block
                 self.seen.append(head)
-                self.scripts[head.split(b" ")[1].decode()](connection, head)
+                path = head.split(b" ")[1].decode()
+                (self.scripts.get(path) or self.scripts[path.partition("?")[0]])(connection, head)
         except OSError:
             pass
 

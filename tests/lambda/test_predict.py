@@ -11,12 +11,16 @@ import sys
 import time
 
 import guard
+import hypothesis
 import pytest
-from classifier import ENDPOINT_BODY_BYTES, runtime_client
-from endpoint_server import EndpointServer
+from budget import Budget
+from classifier import LEAST_BODY_LIMIT
+from endpoint_server import ANSWER, EndpointServer
+from errors import PredictError
 from hostile_servers import HOST, ScriptedServer, TestNetwork, answer, certificate
+from hypothesis import strategies as st
 from lambda_support import FUNCTIONS, LambdaContext
-from settings import Settings
+from messages import failure, read_request
 
 
 def encoded(data: bytes) -> str:
@@ -81,7 +85,20 @@ def test_top_k_limits_the_breeds(predict, jpeg):
 @pytest.mark.parametrize("floor, unsure", [("0.81", True), ("0.8", False), ("", False)])
 def test_below_the_confidence_floor_the_answer_says_it_is_unsure(predict, jpeg, monkeypatch, floor, unsure):
     monkeypatch.setenv("CONFIDENCE_FLOOR", floor)
-    assert predict({"image": encoded(jpeg)})["unsure"] is unsure
+    reply = predict({"image": encoded(jpeg)})
+    assert reply["unsure"] is unsure
+    assert ("note" in reply) is unsure
+    if unsure:
+        assert "no breed reaches a probability of 0.81" in reply["note"]
+
+
+@pytest.mark.parametrize("known, unsure", [(False, True), (True, False), (None, False)])
+def test_a_picture_that_the_model_itself_does_not_know_makes_the_answer_unsure(predict, endpoint, jpeg, known, unsure):
+    model = {"backbone": "resnet50", "known": known, "known_score": 0.1}
+    endpoint.answers = [(200, ANSWER | {"model": model}, {})]
+    reply = predict({"image": encoded(jpeg)})
+    assert (reply["unsure"], reply["model"]) == (unsure, model)
+    assert ("breed that the model knows" in reply.get("note", "")) is unsure
 
 
 @pytest.mark.parametrize("shape", [as_function_url, as_api_gateway_v1])
@@ -91,6 +108,36 @@ def test_http_events_are_answered_in_the_proxy_shape(predict, jpeg, shape):
         reply = predict(event)
         assert (reply["statusCode"], reply["headers"]["content-type"]) == (200, "application/json")
         assert json.loads(reply["body"])["predictions"] == [{"breed": "beagle", "probability": 0.8}]
+
+
+@pytest.mark.parametrize("shape", [as_function_url, as_api_gateway_v1])
+@pytest.mark.parametrize("header", ["content-type", "Content-Type"])
+def test_a_picture_can_be_the_body_itself(predict, endpoint, jpeg, shape, header):
+    event = shape(encoded(jpeg), isBase64Encoded=True, headers={header: "image/jpeg"})
+    assert len(json.loads(predict(event)["body"])["predictions"]) == 5
+    event["queryStringParameters"] = {"top_k": "2"}
+    assert len(json.loads(predict(event)["body"])["predictions"]) == 2
+    assert [body for _, _, body in endpoint.requests] == [jpeg, jpeg]
+    for top_k in ("0", "6", "two", "-1", "٣"):
+        assert predict(event | {"queryStringParameters": {"top_k": top_k}})["statusCode"] == 400
+
+
+@pytest.mark.parametrize(
+    "content_type, status",
+    [
+        ("application/json", 200),
+        ("application/json; charset=utf-8", 200),
+        ("application/vnd.api+json", 200),
+        ("text/plain", 200),
+        ("application/x-www-form-urlencoded", 200),
+        ("multipart/form-data; boundary=x", 415),
+        ("application/xml", 415),
+        ("video/mp4", 415),
+    ],
+)
+def test_the_content_type_of_a_body_must_be_one_that_is_understood(predict, jpeg, content_type, status):
+    event = as_function_url(json.dumps({"image": encoded(jpeg)}), headers={"content-type": content_type})
+    assert predict(event)["statusCode"] == status
 
 
 @pytest.mark.parametrize("shape", [as_function_url, as_api_gateway_v1])
@@ -139,11 +186,38 @@ def test_a_bad_direct_event_gets_400_and_is_told_what_is_wrong(predict, endpoint
         {"requestContext": {}, "body": None},
         {"requestContext": {"http": {"method": "GET"}}, "version": "2.0"},
         {"requestContext": {}, "httpMethod": "DELETE", "body": "{}"},
+        {"requestContext": None, "body": "{}"},
+        {"requestContext": {"http": "POST"}, "headers": None, "body": "{}"},
+        as_function_url("not base64", headers={"content-type": "image/jpeg"}, isBase64Encoded=True),
+        as_function_url("", headers={"content-type": "image/jpeg"}, isBase64Encoded=True),
+        as_function_url("\ufffd\ufffd", headers={"content-type": "image/jpeg"}),
     ],
-    ids=range(9),
+    ids=range(14),
 )
 def test_a_bad_http_event_gets_400(predict, event):
     assert predict(event)["statusCode"] == 400
+
+
+def nested(inner: st.SearchStrategy) -> st.SearchStrategy:
+    names = ["url", "image", "top_k", "body", "headers", "isBase64Encoded", "httpMethod", "http", "method"]
+    more = ["requestContext", "queryStringParameters", "content-type"]
+    return st.dictionaries(st.sampled_from(names + more), inner, max_size=5)
+
+
+WORDS = st.sampled_from(["POST", "GET", "image/jpeg", "application/json", "{}", "[", "/9j/", "é", "", "3", "a" * 50])
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | WORDS, lambda inner: st.lists(inner, max_size=2) | nested(inner)
+)
+
+
+@hypothesis.settings(max_examples=300, deadline=None, suppress_health_check=list(hypothesis.HealthCheck))
+@hypothesis.given(event=ANYTHING | nested(ANYTHING))
+def test_no_event_at_all_is_a_defect_of_the_function(event):
+    try:
+        read_request(event)
+    except PredictError as error:
+        assert error.status in (400, 415)
+        json.dumps(failure(event, error))
 
 
 def test_an_image_that_is_no_jpeg_or_png_gets_415(predict, endpoint):
@@ -157,11 +231,18 @@ def test_a_jpeg_with_a_broken_header_gets_422(predict, endpoint, jpeg):
     assert endpoint.requests == []
 
 
-def test_an_image_above_what_an_endpoint_accepts_gets_413(predict, endpoint, jpeg):
-    reply = predict({"image": encoded(jpeg + b"\0" * ENDPOINT_BODY_BYTES)})
+def test_an_image_of_more_than_ten_million_bytes_gets_413(predict, endpoint, jpeg):
+    reply = predict({"image": encoded(jpeg + b"\0" * 10_000_000)})
     assert reply["statusCode"] == 413
-    assert "6 MB" in reply["error"]["message"]
+    assert "10,000,000 bytes" in reply["error"]["message"]
     assert endpoint.requests == []
+
+
+def test_an_image_that_the_endpoint_finds_too_large_gets_413(predict, endpoint, jpeg):
+    endpoint.fails(400, "ValidationError")
+    assert predict({"image": encoded(jpeg + b"\0" * LEAST_BODY_LIMIT)})["error"]["code"] == "ImageTooLarge"
+    endpoint.fails(413, "UnknownError")
+    assert predict({"image": encoded(jpeg)})["error"]["code"] == "ImageTooLarge"
 
 
 @pytest.mark.parametrize(
@@ -194,7 +275,19 @@ def test_each_failure_of_the_endpoint_has_its_status(
 
 
 @pytest.mark.parametrize(
-    "body", [b"not json", b"[]", b"{}", b'{"predictions": []}', b'{"predictions": [{"breed": "x"}]}', b"null"]
+    "body",
+    [
+        b"not json",
+        b"[]",
+        b"{}",
+        b"null",
+        b"[" * 100_000,
+        b'{"predictions": []}',
+        b'{"predictions": [{"breed": "x"}]}',
+        b'{"predictions": [{"breed": "x", "probability": NaN}]}',
+        b'{"predictions": [[{"breed": "x", "probability": 1}]]}',
+    ],
+    ids=range(9),
 )
 def test_an_answer_that_is_no_list_of_breeds_gets_502(predict, endpoint, jpeg, body):
     endpoint.answers = [(200, body, {})]
@@ -205,6 +298,7 @@ def test_a_throttled_answer_over_http_says_when_to_come_back(predict, endpoint, 
     endpoint.fails(400, "ThrottlingException")
     reply = predict(as_function_url(json.dumps({"image": encoded(jpeg)})))
     assert (reply["statusCode"], reply["headers"]["retry-after"]) == (429, "1")
+    assert json.loads(reply["body"])["error"]["retry_after_seconds"] == 1
 
 
 def test_one_hiccup_of_the_endpoint_is_retried(predict, endpoint, jpeg):
@@ -213,18 +307,52 @@ def test_one_hiccup_of_the_endpoint_is_retried(predict, endpoint, jpeg):
     assert len(endpoint.requests) == 2
 
 
-def test_an_endpoint_that_does_not_answer_gets_504_before_the_function_runs_out_of_time(endpoint, predict, jpeg):
-    endpoint.delay = 3
-    context = LambdaContext(seconds=10)
-    reply = predict({"image": encoded(jpeg)}, context)
-    assert reply["statusCode"] == 504
+def test_one_broken_connection_is_retried(predict, endpoint, jpeg):
+    endpoint.breaks_off = 1
+    assert predict({"image": encoded(jpeg)})["statusCode"] == 200
     assert len(endpoint.requests) == 2
-    assert context.get_remaining_time_in_millis() > 4000
 
 
-@pytest.mark.parametrize("function_seconds, read_timeout", [(30, 11), (10, 1), (3, 1), (900, 60)])
-def test_the_read_timeout_leaves_time_for_the_fetch_and_one_retry(function_seconds, read_timeout):
-    assert runtime_client(function_seconds).meta.config.read_timeout == read_timeout
+@pytest.mark.parametrize(
+    "http_status, code, content, requests",
+    [
+        (503, "ServiceUnavailable", {}, 2),
+        (500, "InternalFailure", {}, 2),
+        (424, "ModelError", {"OriginalStatusCode": 503}, 1),
+        (424, "ModelError", {"OriginalStatusCode": 500}, 1),
+        (400, "ThrottlingException", {}, 1),
+        (429, "ModelNotReadyException", {}, 1),
+        (400, "ValidationError", {}, 1),
+    ],
+)
+def test_what_a_retry_would_make_worse_is_not_retried(predict, endpoint, jpeg, http_status, code, content, requests):
+    endpoint.fails(http_status, code, **content)
+    predict({"image": encoded(jpeg)})
+    assert len(endpoint.requests) == requests
+
+
+def test_an_endpoint_that_does_not_answer_is_asked_once_and_gets_504_in_time(endpoint, predict, jpeg):
+    endpoint.delay = 3
+    context = LambdaContext(seconds=4)
+    reply = predict({"image": encoded(jpeg)}, context)
+    assert (reply["statusCode"], reply["error"]["code"]) == (504, "ModelTimedOut")
+    assert len(endpoint.requests) == 1
+    assert context.get_remaining_time_in_millis() > 1000
+
+
+def test_a_retry_that_does_not_fit_into_the_remaining_time_is_left_out(predict, endpoint, jpeg):
+    predict({"image": encoded(jpeg)})
+    endpoint.requests.clear()
+    endpoint.fails(503, "ServiceUnavailable")
+    assert predict({"image": encoded(jpeg)}, LambdaContext(seconds=10))["statusCode"] == 503
+    assert len(endpoint.requests) == 1
+
+
+@pytest.mark.parametrize("seconds, fetch, read", [(30, 5, 23), (10, 4, 4), (3, 0.5, 0.5), (900, 5, 60), (1, 0.1, 0.1)])
+def test_fetch_and_answer_end_before_the_function_does(seconds, fetch, read):
+    budget = Budget.of(seconds)
+    assert (budget.fetch, budget.read) == pytest.approx((fetch, read))
+    assert budget.fetch + budget.attempt < max(seconds, 1.3)
 
 
 def test_an_endpoint_that_nobody_listens_at_gets_503(predict, jpeg, monkeypatch):
@@ -241,20 +369,41 @@ def test_without_an_endpoint_name_the_answer_is_503(predict, jpeg, monkeypatch):
     assert "ENDPOINT_NAME" in reply["error"]["message"]
 
 
-def test_a_floor_that_is_no_probability_is_named():
-    with pytest.raises(ValueError, match="CONFIDENCE_FLOOR is 30"):
-        Settings.from_environment({"ENDPOINT_NAME": "dogs", "CONFIDENCE_FLOOR": "30"})
+@pytest.mark.parametrize("floor", ["30", "-0.1", "nan", "a third"])
+def test_a_floor_that_is_no_probability_is_named(predict, jpeg, monkeypatch, floor):
+    monkeypatch.setenv("CONFIDENCE_FLOOR", floor)
+    reply = predict({"image": encoded(jpeg)})
+    assert (reply["statusCode"], reply["error"]["code"]) == (500, "Misconfigured")
+    assert f"CONFIDENCE_FLOOR is '{floor}'" in reply["error"]["message"]
 
 
-def test_a_defect_is_answered_with_500_and_no_details(predict, predict_handler, jpeg, monkeypatch, printed):
+def test_a_defect_is_answered_with_500_and_logged_without_what_it_quotes(
+    predict, predict_handler, jpeg, monkeypatch, printed
+):
     def broken(*_):
-        raise RuntimeError("secret-detail")
+        try:
+            raise ValueError("https://dogs.example/secret-path")
+        except ValueError as error:
+            raise RuntimeError("secret-detail") from error
 
     monkeypatch.setattr(predict_handler, "classify", broken)
     reply = predict({"image": encoded(jpeg)})
     assert (reply["statusCode"], reply["error"]["code"]) == (500, "InternalError")
-    assert "secret-detail" not in json.dumps(reply)
-    assert "RuntimeError" in printed()
+    out = printed()
+    assert "secret" not in json.dumps(reply) + out
+    logged = next(line for line in map(json.loads, out.splitlines()) if line.get("message") == "unexpected failure")
+    assert logged["trail"][0].startswith("RuntimeError at test_predict.py:")
+    assert "handler.py" in logged["trail"][0]
+    assert logged["trail"][1].startswith("ValueError at")
+
+
+def test_the_log_names_what_aws_answered(predict, endpoint, jpeg, printed):
+    endpoint.fails(424, "ModelError", OriginalStatusCode=500)
+    predict({"image": encoded(jpeg)})
+    endpoint.fails(403, "AccessDeniedException")
+    predict({"image": encoded(jpeg)})
+    causes = [line["cause"] for line in map(json.loads, printed().splitlines()) if "cause" in line]
+    assert causes == ["ModelError (500)", "AccessDeniedException"]
 
 
 @pytest.fixture
