@@ -12,6 +12,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from pipeline.cli_account import app as account_app
+from pipeline.cli_load_test import app as load_test_app
 from pipeline.cli_options import AwsOption, Execution, JsonOption, Parameters, connect, tell
 from pipeline.errors import UserError
 
@@ -220,6 +221,7 @@ def predict(
 
 
 app.add_typer(account_app)
+app.add_typer(load_test_app)
 
 
 def main() -> None:

@@ -51,7 +51,7 @@ def of_the_user(settings: Settings) -> list[Need]:
         Need(("iam:PassRole",), settings.role("pipeline"), to_sagemaker),
         Need(("s3:ListBucket",), f"arn:aws:s3:::{settings.bucket}"),
         Need(("s3:PutObject", "s3:GetObject"), f"arn:aws:s3:::{settings.bucket}/{settings.project}/*"),
-        Need(("lambda:InvokeFunction",), settings.function("predict")),
+        Need(("lambda:InvokeFunction",), settings.alias("predict")),
     ]
 
 
@@ -61,6 +61,7 @@ def of_the_roles(settings: Settings) -> dict[str, list[Need]]:
     objects = f"arn:aws:s3:::{settings.bucket}/{settings.project}"
     queue = f"arn:aws:sqs:{settings.region}:{settings.account}:{settings.project}-dead-letters"
     endpoint = f"{sagemaker}:endpoint/{settings.endpoint_name}"
+    alarms = f"arn:aws:cloudwatch:{settings.region}:{settings.account}:alarm:{settings.endpoint_name}"
     passed = (("iam:PassedToService", "sagemaker.amazonaws.com"),)
     return {
         "pipeline": [
@@ -72,7 +73,9 @@ def of_the_roles(settings: Settings) -> dict[str, list[Need]]:
         "job": [Need(("s3:GetObject", "s3:PutObject"), f"{objects}/runs/doctor")],
         "model": [Need(("s3:GetObject",), f"{objects}/models/doctor")],
         "deploy": [
-            Need(_of("sagemaker", "CreateEndpoint", "UpdateEndpoint", "DescribeEndpoint"), endpoint),
+            Need(_of("sagemaker", "CreateEndpoint", "UpdateEndpoint", "DescribeEndpoint", "InvokeEndpoint"), endpoint),
+            Need(_of("sagemaker", "AddTags", "ListTags"), endpoint),
+            Need(_of("cloudwatch", "PutMetricAlarm", "DescribeAlarms"), f"{alarms}-latency"),
             Need(("iam:PassRole",), settings.role("model"), passed),
         ],
         "predict": [Need(("sagemaker:InvokeEndpoint",), endpoint)],

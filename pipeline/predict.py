@@ -33,7 +33,7 @@ def of_bytes(cloud: Cloud, photo: bytes) -> dict[str, Any]:
 
 def of_a_test_photo(cloud: Cloud, source: str, arn: str) -> dict[str, Any] | None:
     """{"file", "breed", "probability"} for one photo that the model was not trained on; None where there is none."""
-    name, photo = _original_test_photo(source) or _prepared_test_photo(cloud, arn) or ("", b"")
+    name, photo = _original_test_photo(source) or prepared_test_photo(cloud, arn) or ("", b"")
     if not photo:
         return None
     top = of_bytes(cloud, photo)["predictions"][0]
@@ -41,7 +41,7 @@ def of_a_test_photo(cloud: Cloud, source: str, arn: str) -> dict[str, Any] | Non
 
 
 def _invoke(cloud: Cloud, event: dict[str, Any]) -> dict[str, Any]:
-    function = cloud.settings.function("predict")
+    function = cloud.settings.alias("predict")
     functions = cloud.client("lambda")
     try:
         answer = functions.invoke(FunctionName=function, Payload=json.dumps(event).encode())
@@ -73,7 +73,7 @@ def _first_test_photo(names: list[str]) -> str | None:
     return next((n for n in sorted(names) if "test" in n.split("/")[:-1] and Path(n).suffix.lower() in IMAGES), None)
 
 
-def _prepared_test_photo(cloud: Cloud, arn: str) -> tuple[str, bytes] | None:
+def prepared_test_photo(cloud: Cloud, arn: str) -> tuple[str, bytes] | None:
     """The first test photo of an execution's prepared data."""
     prepare = next((step for step in execution.steps(cloud, arn) if step.name == "Prepare" and step.job), None)
     if not prepare:

@@ -54,6 +54,10 @@ class Settings:
         """ARN of one of the project's Lambda functions: deploy, predict, retrain."""
         return f"arn:aws:lambda:{self.region}:{self.account}:function:{self.project}-{name}"
 
+    def alias(self, name: str) -> str:
+        """ARN of the released version of a Lambda function, which is what callers use: deploy, predict."""
+        return f"{self.function(name)}:live"
+
 
 def from_environment(environment: Mapping[str, str] | None = None, *, account: str = "") -> Settings:
     """Settings from PAWLINE_* and AWS_REGION, with the project's own defaults for the rest."""

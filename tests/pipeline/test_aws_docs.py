@@ -18,7 +18,7 @@ POLICIES = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", TEXT
 MAX_MANAGED_POLICY = 6144  # characters, white space not counted
 
 # IAM names some permissions otherwise than the operations they are for.
-IAM_PREFIX = {"service-quotas": "servicequotas"}
+IAM_PREFIX = {"service-quotas": "servicequotas", "sagemaker-runtime": "sagemaker"}
 IAM_NAME = {
     "s3:HeadBucket": "s3:ListBucket",
     "s3:ListObjectsV2": "s3:ListBucket",
@@ -28,7 +28,7 @@ IAM_NAME = {
     "s3:ListMultipartUploads": "s3:ListBucketMultipartUploads",
     "lambda:Invoke": "lambda:InvokeFunction",
 }
-NO_OPERATION = {"iam:PassRole", *IAM_NAME.values()}
+NO_OPERATION = {"iam:PassRole", "lambda:InvokeFunctionUrl", *IAM_NAME.values()}
 FREE = {"sts:GetCallerIdentity"}
 WITH_A_KEY = {"kms:ScheduleKeyDeletion"}  # in the text, for those who have a key
 
