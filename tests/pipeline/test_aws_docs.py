@@ -18,7 +18,8 @@ POLICIES = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", TEXT
 MAX_MANAGED_POLICY = 6144  # characters, white space not counted
 
 # IAM names some permissions otherwise than the operations they are for.
-IAM_PREFIX = {"service-quotas": "servicequotas", "sagemaker-runtime": "sagemaker"}
+IAM_SERVICES = {"servicequotas": ["service-quotas"], "sagemaker": ["sagemaker", "sagemaker-runtime"]}
+IAM_PREFIX = {service: prefix for prefix, services in IAM_SERVICES.items() for service in services}
 IAM_NAME = {
     "s3:HeadBucket": "s3:ListBucket",
     "s3:ListObjectsV2": "s3:ListBucket",
@@ -93,7 +94,7 @@ def test_every_action_exists():
     unknown = []
     for action in {a for policy in POLICIES for a in actions(policy) if "*" not in a} - NO_OPERATION:
         prefix, name = action.split(":")
-        services = {iam: service for service, iam in IAM_PREFIX.items()}
-        if name not in operations(services.get(prefix, prefix)).values():
+        services = IAM_SERVICES.get(prefix, [prefix])
+        if not any(name in operations(service).values() for service in services):
             unknown.append(action)
     assert unknown == []
