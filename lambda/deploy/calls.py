@@ -16,17 +16,28 @@ LONGEST_POLL = 5.0
 POLL_GROWTH = 1.5
 
 
+MODEL_SECONDS = 20
+
+
 @dataclass(frozen=True)
 class Clients:
     sagemaker: Any
     autoscaling: Any
+    cloudwatch: Any
+    s3: Any
+    runtime: Any
 
     @classmethod
     def from_environment(cls) -> Clients:
         config = Config(connect_timeout=5, read_timeout=20, retries={"total_max_attempts": 5, "mode": "standard"})
+        # The smoke test counts its attempts itself.
+        once = Config(connect_timeout=5, read_timeout=MODEL_SECONDS, retries={"total_max_attempts": 1})
         return cls(
             sagemaker=boto3.client("sagemaker", config=config),
             autoscaling=boto3.client("application-autoscaling", config=config),
+            cloudwatch=boto3.client("cloudwatch", config=config),
+            s3=boto3.client("s3", config=config),
+            runtime=boto3.client("sagemaker-runtime", config=once),
         )
 
 
@@ -85,6 +96,11 @@ def create_unless_there(changes: Changes, client: Any, operation: str, **argumen
     except ClientError as error:
         if not says(error, "already exist"):
             raise
+
+
+def contains(present: dict[str, Any] | None, wanted: dict[str, Any]) -> bool:
+    """AWS answers with more fields than it was given, so only the given ones are compared."""
+    return present is not None and all(present.get(key) == value for key, value in wanted.items())
 
 
 def says(error: ClientError, *texts: str) -> bool:

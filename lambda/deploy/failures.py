@@ -5,6 +5,7 @@ DeployError
 ├── PackageRefused        the model package is rejected, failed or has no approval status
 ├── EndpointFailed        the endpoint could not be created, or stands where only a person can help
 ├── UpdateRolledBack      the new configuration failed; the old one serves
+├── SmokeTestFailed       the new configuration came into service and does not know a dog it should know
 └── CallRefused           AWS refused a call: permissions, quotas, a bad reference
 """
 
@@ -27,6 +28,10 @@ class EndpointFailed(DeployError):
 
 class UpdateRolledBack(DeployError):
     """The update failed and SageMaker put the previous configuration back."""
+
+
+class SmokeTestFailed(DeployError):
+    """The model in service did not pass its smoke test; the configuration is refused from then on."""
 
 
 class CallRefused(DeployError):

@@ -1,20 +1,25 @@
 """Move the world one step closer to the wanted deployment, and say where it stands.
 
-Package approved → Model → EndpointConfig → Endpoint in service → auto scaling. Each stage looks before it acts, and
-names are content hashes, so a call that was cut off anywhere is finished by the same call made again, and a call
-that finds everything as wanted changes nothing.
+Package approved → Model → EndpointConfig → alarms → wishes remembered → Endpoint in service → smoke test → auto
+scaling. Each stage looks before it acts, and names are content hashes, so a call that was cut off anywhere is finished
+by the same call made again, and a call that finds everything as wanted changes nothing.
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
+import bluegreen
+from alarms import reconcile_alarms
 from calls import Changes, Clients, Patience, create_unless_there, describe
-from deployment import VARIANT, Deployment, endpoint_config_name
-from endpoint import bring_to, is_under_way_elsewhere
+from deployment import Deployment
+from endpoint import Course, Endpoint, await_others, bring_to, is_under_way_elsewhere, next_move
 from failures import PackageRefused
+from record import Record, as_list, wishes
 from scaling import reconcile_scaling
+from verdict import judge, refuse
 
 AWAITING_APPROVAL = "AwaitingApproval"
 
@@ -37,30 +42,36 @@ class Report:
 
 def reconcile(deployment: Deployment, clients: Clients, patience: Patience) -> Report:
     """Bring `deployment` about. Status `InService` when all is done, `AwaitingApproval` while nobody has approved the
-    package, else the endpoint's status when patience ran out: the same call again goes on from there.
+    package, else the endpoint's status when patience ran out: the endpoint's state event, or the same call again, goes
+    on from there.
 
-    Raises PackageRefused, EndpointFailed, UpdateRolledBack, and botocore's ClientError for calls that AWS refuses.
+    Raises PackageRefused, EndpointFailed, UpdateRolledBack, SmokeTestFailed, and botocore's ClientError for calls that
+    AWS refuses.
     """
     package = clients.sagemaker.describe_model_package(ModelPackageName=deployment.model_package_arn)
     if waiting := _waiting_for(package):
         return Report(status=AWAITING_APPROVAL, endpoint_name=deployment.endpoint_name, message=waiting)
 
     changes = Changes()
-    model_name = _reconcile_model(deployment, package, clients, changes)
-    config_name = _reconcile_config(deployment, model_name, clients, changes)
-    endpoint = bring_to(config_name, deployment, clients, patience, changes)
-    status = endpoint["EndpointStatus"]
-    if status == "InService":
-        reconcile_scaling(deployment, clients, changes)
-    return Report(
-        status=status,
+    _reconcile_model(deployment, package, clients, changes)
+    _reconcile_config(deployment, clients, changes)
+    course = Course(
         endpoint_name=deployment.endpoint_name,
-        endpoint_arn=endpoint.get("EndpointArn", ""),
-        model_name=model_name,
-        endpoint_config_name=config_name,
-        changes=",".join(changes.made),
-        message=" ".join([_summary(endpoint, config_name, changes), *deployment.warnings()]),
+        config_name=deployment.config_name,
+        creation={"Tags": as_list(wishes(deployment))},
+        update=partial(bluegreen.forward, deployment, reconcile_alarms(deployment, clients, changes)),
     )
+    endpoint = await_others(course, clients, patience)
+    if endpoint is None or not is_under_way_elsewhere(endpoint, course.config_name):
+        if endpoint and next_move(endpoint, course.config_name) != "delete":
+            bluegreen.check(deployment, endpoint)
+            _remember(deployment, endpoint, clients, patience, changes)
+        endpoint = bring_to(course, endpoint, clients, patience, changes)
+    words = ""
+    if endpoint["EndpointStatus"] == "InService":
+        words = judge(deployment, package, endpoint, clients, patience, changes)
+        reconcile_scaling(deployment, clients, changes)
+    return _report(deployment, endpoint, changes, words)
 
 
 def _waiting_for(package: dict[str, Any]) -> str:
@@ -81,7 +92,7 @@ def _waiting_for(package: dict[str, Any]) -> str:
     return ""
 
 
-def _reconcile_model(deployment: Deployment, package: dict[str, Any], clients: Clients, changes: Changes) -> str:
+def _reconcile_model(deployment: Deployment, package: dict[str, Any], clients: Clients, changes: Changes) -> None:
     name = deployment.model_name
     if describe(clients.sagemaker.describe_model, ModelName=name) is None:
         arguments: dict[str, Any] = {
@@ -92,7 +103,6 @@ def _reconcile_model(deployment: Deployment, package: dict[str, Any], clients: C
         if deployment.tags:
             arguments["Tags"] = deployment.aws_tags
         create_unless_there(changes, clients.sagemaker, "create_model", **arguments)
-    return name
 
 
 def _container(deployment: Deployment, package: dict[str, Any]) -> dict[str, Any]:
@@ -112,44 +122,60 @@ def _container(deployment: Deployment, package: dict[str, Any]) -> dict[str, Any
     return container
 
 
-def _reconcile_config(deployment: Deployment, model_name: str, clients: Clients, changes: Changes) -> str:
-    settings = _config_settings(deployment, model_name)
-    name = endpoint_config_name(deployment.endpoint_name, settings)
+def _reconcile_config(deployment: Deployment, clients: Clients, changes: Changes) -> None:
+    name, settings = deployment.config_name, deployment.config_settings
     if describe(clients.sagemaker.describe_endpoint_config, EndpointConfigName=name) is None:
         if not deployment.serverless:
             settings["ProductionVariants"][0]["InitialInstanceCount"] = deployment.min_instances
         if deployment.tags:
             settings["Tags"] = deployment.aws_tags
         create_unless_there(changes, clients.sagemaker, "create_endpoint_config", EndpointConfigName=name, **settings)
-    return name
 
 
-def _config_settings(deployment: Deployment, model_name: str) -> dict[str, Any]:
-    """What makes one configuration differ from another. The instance count is no part of that: an update keeps the
-    count that scaling has reached, and the scalable target's bounds move it, so a new minimum needs no new fleet."""
-    variant: dict[str, Any] = {"VariantName": VARIANT, "ModelName": model_name}
-    if deployment.serverless:
-        variant["ServerlessConfig"] = {
-            "MemorySizeInMB": deployment.serverless_memory_mb,
-            "MaxConcurrency": deployment.serverless_max_concurrency,
-        }
-    else:
-        variant |= {"InstanceType": deployment.instance_type, "InitialVariantWeight": 1.0}
-    settings: dict[str, Any] = {"ProductionVariants": [variant]}
-    if deployment.data_capture_s3_uri:
-        settings["DataCaptureConfig"] = {
-            "EnableCapture": True,
-            "InitialSamplingPercentage": 100,
-            "DestinationS3Uri": deployment.data_capture_s3_uri,
-            "CaptureOptions": [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}],
-        }
-    return settings
+def _remember(
+    deployment: Deployment, endpoint: Endpoint, clients: Clients, patience: Patience, changes: Changes
+) -> None:
+    """Write the wishes, and what to go back to, before anything happens to the endpoint. Raises SmokeTestFailed for a
+    configuration that was refused before."""
+    record = Record.of(endpoint, clients)
+    if record["refused"] == deployment.config_name:
+        refuse(deployment, record, endpoint, clients, patience, changes)
+    record.remember(record.wishes(deployment, _previous(deployment, endpoint, record)), clients, changes)
 
 
-def _summary(endpoint: dict[str, Any], config_name: str, changes: Changes) -> str:
+def _previous(deployment: Deployment, endpoint: Endpoint, record: Record) -> str:
+    """The configuration to go back to should the wanted one fail its smoke test; empty when there is none.
+
+    It is what serves now, unless that is the wanted one already, or one of ours that never passed the test.
+    """
+    serves, wanted = endpoint["EndpointConfigName"], deployment.config_name
+    if serves == wanted or record["config"] == wanted or serves == record["refused"]:
+        return record["previous"]
+    if serves == record["config"] != record["tested"]:
+        return record["previous"] or serves
+    return serves
+
+
+def _report(deployment: Deployment, endpoint: Endpoint, changes: Changes, words: str) -> Report:
+    summary = [_summary(endpoint, deployment.config_name, changes), words, *deployment.warnings()]
+    return Report(
+        status=endpoint["EndpointStatus"],
+        endpoint_name=deployment.endpoint_name,
+        endpoint_arn=endpoint.get("EndpointArn", ""),
+        model_name=deployment.model_name,
+        endpoint_config_name=deployment.config_name,
+        changes=",".join(changes.made),
+        message=" ".join(text for text in summary if text),
+    )
+
+
+def _summary(endpoint: Endpoint, config_name: str, changes: Changes) -> str:
     name, status = endpoint["EndpointName"], endpoint["EndpointStatus"]
     if status == "InService":
         return f"Endpoint {name} is in service." if changes.made else f"Endpoint {name} was already as wanted."
     if is_under_way_elsewhere(endpoint, config_name):
         return f"Endpoint {name} is {status} by another deployment. Deploy again when that has ended."
-    return f"Endpoint {name} is still {status}. Deploy again to wait for it and to set up its scaling."
+    return (
+        f"Endpoint {name} is still {status}. Its smoke test and its scaling follow when it is in service; "
+        "to wait for that, deploy again."
+    )

@@ -1,15 +1,19 @@
-"""Auto scaling of one variant: a scalable target and a target tracking policy, changed only when they differ."""
+"""Auto scaling of one variant: a scalable target and a policy, changed only when they differ."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from calls import Changes, Clients
-from deployment import VARIANT, Deployment
+import stepping
+from calls import Changes, Clients, contains
+from deployment import TARGET_TRACKING, VARIANT, Deployment
+from scheduled import reconcile_schedules
 
 NAMESPACE = "sagemaker"
 DIMENSION = "sagemaker:variant:DesiredInstanceCount"
 METRIC = "SageMakerVariantInvocationsPerInstance"
+
+Variant = dict[str, str]
 
 
 def reconcile_scaling(deployment: Deployment, clients: Clients, changes: Changes) -> None:
@@ -18,24 +22,55 @@ def reconcile_scaling(deployment: Deployment, clients: Clients, changes: Changes
     A serverless endpoint scales by itself; a scalable target that an earlier endpoint of the same name left
     registered (deleting an endpoint leaves it) is taken away.
     """
-    variant = {
-        "ServiceNamespace": NAMESPACE,
-        "ResourceId": f"endpoint/{deployment.endpoint_name}/variant/{VARIANT}",
-        "ScalableDimension": DIMENSION,
-    }
-    target = _registered_target(variant, clients)
+    name = deployment.endpoint_name
     if deployment.serverless:
-        if target:
-            changes.call(clients.autoscaling, "deregister_scalable_target", **variant)
+        deregister(name, clients, changes)
         return
+    variant = _variant(name)
+    target = _registered_target(variant, clients)
     bounds = {"MinCapacity": deployment.min_instances, "MaxCapacity": deployment.max_instances}
-    if not _contains(target, bounds):
+    # Between two of the schedules the bounds are those of the last one: putting them back would undo it.
+    allowed = [bounds, *({"MinCapacity": each.min, "MaxCapacity": each.max} for each in deployment.schedules)]
+    if not any(contains(target, each) for each in allowed):
         changes.call(clients.autoscaling, "register_scalable_target", **variant, **bounds)
-    wanted = _target_tracking(deployment)
-    name = f"{deployment.endpoint_name}-invocations-per-instance"
-    policies = clients.autoscaling.describe_scaling_policies(PolicyNames=[name], **variant)["ScalingPolicies"]
-    present = policies[0].get("TargetTrackingScalingPolicyConfiguration") if policies else None
-    if not _contains(present, wanted):
+    tracking = f"{name}-invocations-per-instance"
+    found = clients.autoscaling.describe_scaling_policies(PolicyNames=[tracking, *stepping.names(name)], **variant)
+    present = {policy["PolicyName"]: policy for policy in found["ScalingPolicies"]}
+    if deployment.scaling_policy == TARGET_TRACKING:
+        _track_target(deployment, tracking, variant, present, clients, changes)
+        stepping.remove(name, variant, present, clients, changes)
+    else:
+        stepping.reconcile_steps(deployment, variant, present, clients, changes)
+        if tracking in present:
+            changes.call(clients.autoscaling, "delete_scaling_policy", PolicyName=tracking, **variant)
+    reconcile_schedules(deployment, variant, clients, changes)
+
+
+def deregister(endpoint_name: str, clients: Clients, changes: Changes) -> bool:
+    """Take the scalable target away, which takes its policies, their alarms and its schedules along; False where there
+    is none."""
+    variant = _variant(endpoint_name)
+    if _registered_target(variant, clients) is None:
+        return False
+    changes.call(clients.autoscaling, "deregister_scalable_target", **variant)
+    return True
+
+
+def _track_target(
+    deployment: Deployment,
+    name: str,
+    variant: Variant,
+    present: dict[str, dict[str, Any]],
+    clients: Clients,
+    changes: Changes,
+) -> None:
+    wanted = {
+        "TargetValue": deployment.target_invocations_per_instance,
+        "PredefinedMetricSpecification": {"PredefinedMetricType": METRIC},
+        "ScaleInCooldown": deployment.scale_in_cooldown,
+        "ScaleOutCooldown": deployment.scale_out_cooldown,
+    }
+    if not contains(present.get(name, {}).get("TargetTrackingScalingPolicyConfiguration"), wanted):
         changes.call(
             clients.autoscaling,
             "put_scaling_policy",
@@ -46,24 +81,18 @@ def reconcile_scaling(deployment: Deployment, clients: Clients, changes: Changes
         )
 
 
-def _registered_target(variant: dict[str, str], clients: Clients) -> dict[str, Any] | None:
+def _variant(endpoint_name: str) -> Variant:
+    return {
+        "ServiceNamespace": NAMESPACE,
+        "ResourceId": f"endpoint/{endpoint_name}/variant/{VARIANT}",
+        "ScalableDimension": DIMENSION,
+    }
+
+
+def _registered_target(variant: Variant, clients: Clients) -> dict[str, Any] | None:
     targets = clients.autoscaling.describe_scalable_targets(
         ServiceNamespace=variant["ServiceNamespace"],
         ResourceIds=[variant["ResourceId"]],
         ScalableDimension=variant["ScalableDimension"],
     )["ScalableTargets"]
     return targets[0] if targets else None
-
-
-def _target_tracking(deployment: Deployment) -> dict[str, Any]:
-    return {
-        "TargetValue": deployment.target_invocations_per_instance,
-        "PredefinedMetricSpecification": {"PredefinedMetricType": METRIC},
-        "ScaleInCooldown": deployment.scale_in_cooldown,
-        "ScaleOutCooldown": deployment.scale_out_cooldown,
-    }
-
-
-def _contains(present: dict[str, Any] | None, wanted: dict[str, Any]) -> bool:
-    """AWS answers with more fields than it was given, so only the given ones are compared."""
-    return present is not None and all(present.get(key) == value for key, value in wanted.items())

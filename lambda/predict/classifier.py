@@ -103,14 +103,14 @@ def _answer(body: bytes, top_k: int, confidence_floor: float) -> dict[str, Any]:
     model = content.get("model")
     model = model if isinstance(model, dict) else {}
     answer = {"predictions": predictions[:top_k], "model": model, "unsure": False}
-    if note := _doubt(top, model, confidence_floor):
+    if note := _doubt(top, content.get("known"), confidence_floor):
         answer |= {"unsure": True, "note": note}
     return answer
 
 
-def _doubt(top: float, model: dict[str, Any], confidence_floor: float) -> str:
-    """Why not to trust the answer; empty without a reason. `known`: the model's own verdict, where it has one."""
-    if model.get("known") is False:
+def _doubt(top: float, known: Any, confidence_floor: float) -> str:
+    """Why not to trust the answer; empty without a reason. `known`: the model's own verdict, where it gives one."""
+    if known is False:
         return "This does not look like a dog of a breed that the model knows. Do not trust the breeds."
     if top < confidence_floor:
         return f"The model is unsure: no breed reaches a probability of {confidence_floor:g}. Try a clearer photo."

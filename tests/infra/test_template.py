@@ -25,6 +25,7 @@ GIVEN = {
     "SubnetIds": "subnet-1,subnet-2",
     "SecurityGroupIds": "sg-1",
     "PredictProvisionedConcurrency": "1",
+    "PredictFunctionUrl": "iam",
 }
 
 # Actions without a resource type. Source: service authorization reference.
@@ -33,6 +34,11 @@ NEED_A_STAR = {
     "cloudwatch:PutMetricData",
     "application-autoscaling:DescribeScalableTargets",
     "application-autoscaling:DescribeScalingPolicies",
+    "application-autoscaling:DescribeScheduledActions",
+    "sagemaker:ListModels",
+    "sagemaker:ListEndpointConfigs",
+    "xray:PutTraceSegments",
+    "xray:PutTelemetryRecords",
     "ec2:CreateNetworkInterface",  # Lambda's own check of a function in a VPC asks for these on every resource
     "ec2:DescribeNetworkInterfaces",
     "ec2:DeleteNetworkInterface",
@@ -129,7 +135,7 @@ def test_the_bucket_is_private_encrypted_versioned_and_tls_only(resources):
     (deny,) = resources["BucketPolicy"]["Properties"]["PolicyDocument"]["Statement"]
     assert (deny["Effect"], deny["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": "false"}})
     expiring = {rule.get("Prefix") for rule in bucket["LifecycleConfiguration"]["Rules"] if "ExpirationInDays" in rule}
-    assert expiring == {"pawline/runs/", "pawline/trials/", "pawline/tensors/"}
+    assert expiring == {f"pawline/{name}/" for name in ("runs", "trials", "tensors", "captured")}
 
 
 def test_intermediate_data_outlives_the_cache_that_refers_to_it():
@@ -142,7 +148,7 @@ def test_intermediate_data_outlives_the_cache_that_refers_to_it():
 def test_an_approval_deploys_as_the_pipeline_does_by_default():
     declared = template.load(infra.TEMPLATE.read_text())["Parameters"]
     names = [name for name in parameters.BY_NAME if name in declared]
-    assert len(names) == 6
+    assert len(names) == 12
     assert {n: declared[n]["Default"] for n in names} == {n: parameters.BY_NAME[n].default for n in names}
 
 
@@ -152,6 +158,14 @@ def test_an_approval_sends_the_deploy_function_an_event_that_it_knows(resources)
     step = Path("steps/deploy.py").read_text()
     assert sent == set(re.findall(r'^        "(\w+)":', step, re.MULTILINE))
     assert target["Arn"] == "<DeployAlias.Ref>"
+
+
+def test_an_endpoint_that_comes_into_service_is_finished_by_the_deploy_function(resources):
+    rule = resources["EndpointReady"]["Properties"]
+    assert rule["EventPattern"]["detail"] == {"EndpointName": ["pawline"], "EndpointStatus": ["IN_SERVICE"]}
+    assert rule["Targets"][0]["Arn"] == "<DeployAlias.Ref>"
+    assert "Input" not in str(rule["Targets"])
+    assert resources["EndpointReadyMayDeploy"]["Properties"]["SourceArn"] == "<EndpointReady.Arn>"
 
 
 def test_logs_do_not_stay_for_ever_and_failed_events_are_kept(resources):

@@ -1,7 +1,10 @@
-"""The SageMaker and auto scaling calls of one deployment, in memory: checked against botocore's own model of each
-call, with updates that take time, fail, and roll back, and with a crash at any chosen call."""
+"""The calls of one deployment (SageMaker, auto scaling, alarms, S3), in memory: checked against botocore's own model of
+each call, with updates that take time, fail, and roll back, and with a crash at any chosen call."""
 
 import copy
+import io
+import json
+import re
 from typing import Any
 
 import botocore.session
@@ -9,7 +12,8 @@ from botocore.exceptions import ClientError
 from botocore.validate import ParamValidator
 
 _SESSION = botocore.session.get_session()
-MODELS = {name: _SESSION.get_service_model(name) for name in ("sagemaker", "application-autoscaling")}
+SERVICES = ("sagemaker", "application-autoscaling", "cloudwatch", "s3", "sagemaker-runtime")
+MODELS = {name: _SESSION.get_service_model(name) for name in SERVICES}
 ACCOUNT = "arn:aws:sagemaker:us-east-1:123456789012"
 
 
@@ -20,7 +24,8 @@ class Crash(BaseException):
 class World:
     """`polls`: how many looks at an endpoint it takes until a change to it is through. `fails_with`: the reason that
     the next change to the endpoint fails for. `crash_at`: the call, counted from 0, that the process dies at; with
-    `after` it dies when AWS has already done it."""
+    `after` it dies when AWS has already done it. `objects`: (bucket, key) → content. `breeds`: model package → what its
+    model says of any photo, or the error that it answers."""
 
     def __init__(self, packages: dict[str, dict[str, Any]]) -> None:
         self.packages = packages
@@ -29,6 +34,10 @@ class World:
         self.endpoints: dict[str, Any] = {}
         self.targets: dict[str, Any] = {}
         self.policies: dict[str, Any] = {}
+        self.schedules: dict[str, Any] = {}
+        self.alarms: dict[str, Any] = {}
+        self.objects: dict[tuple[str, str], bytes] = {}
+        self.breeds: dict[str, Any] = {}
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.polls = 2
         self.fails_with: str | None = None
@@ -36,11 +45,14 @@ class World:
         self.after = False
 
     def state(self) -> dict[str, Any]:
-        names = ("models", "configs", "endpoints", "targets", "policies")
+        names = ("models", "configs", "endpoints", "targets", "policies", "schedules", "alarms")
         return copy.deepcopy({name: getattr(self, name) for name in names})
 
     def changing_calls(self) -> list[str]:
-        return [name for name, _ in self.calls if not name.startswith("Describe")]
+        return [name for name, _ in self.calls if not name.startswith(("Describe", "List", "Get", "Invoke"))]
+
+    def tags(self, name: str = "dogs") -> dict[str, str]:
+        return {tag["Key"]: tag["Value"] for tag in self.list_tags(f"{ACCOUNT}:endpoint/{name}")["Tags"]}
 
     def arguments(self, operation: str) -> dict[str, Any]:
         """Of the latest such call."""
@@ -55,6 +67,22 @@ class World:
         return {"ModelPackageArn": ModelPackageName, "ModelPackageStatus": "Completed"} | self.packages[
             ModelPackageName
         ]
+
+    def list_model_packages(
+        self, ModelPackageGroupName, ModelApprovalStatus, SortBy="CreationTime", SortOrder="Ascending", NextToken="0"
+    ):
+        """Two at a time; a later version is newer."""
+        arns = [arn for arn, body in self.packages.items() if body.get("ModelApprovalStatus") == ModelApprovalStatus]
+        arns = [arn for arn in arns if arn.split("/")[1] == ModelPackageGroupName]
+        arns = arns[::-1] if SortOrder == "Descending" else arns
+        start = int(NextToken)
+        listed = [{"ModelPackageArn": arn, "ModelPackageStatus": "Completed"} for arn in arns[start : start + 2]]
+        more = {"NextToken": str(start + 2)} if start + 2 < len(arns) else {}
+        return {"ModelPackageSummaryList": listed, **more}
+
+    def list_objects_v2(self, Bucket, Prefix, MaxKeys):
+        keys = sorted(key for bucket, key in self.objects if bucket == Bucket and key.startswith(Prefix))
+        return {"Contents": [{"Key": key} for key in keys[:MaxKeys]]} if keys else {}
 
     def describe_model(self, ModelName):
         return self._found(self.models, ModelName, "DescribeModel", "model")
@@ -89,6 +117,7 @@ class World:
             "EndpointConfigName": EndpointConfigName,
             "EndpointStatus": "Creating",
             "_polls": self.polls,
+            "_tags": {tag["Key"]: tag["Value"] for tag in rest.get("Tags", [])},
         }
         return {"EndpointArn": f"{ACCOUNT}:endpoint/{EndpointName}"}
 
@@ -109,6 +138,67 @@ class World:
         self.endpoints[EndpointName] |= {"EndpointStatus": "Deleting", "_polls": self.polls}
         return {}
 
+    def list_tags(self, ResourceArn):
+        endpoint = self._found(self.endpoints, ResourceArn.rpartition("/")[2], "ListTags", "endpoint")
+        return {"Tags": [{"Key": key, "Value": value} for key, value in endpoint["_tags"].items()]}
+
+    def add_tags(self, ResourceArn, Tags):
+        endpoint = self._found(self.endpoints, ResourceArn.rpartition("/")[2], "AddTags", "endpoint")
+        for tag in Tags:
+            assert len(tag["Key"]) <= 128, tag
+            assert re.fullmatch(r"[\w .:/=+\-@]{0,256}", tag["Value"]), tag
+            endpoint["_tags"][tag["Key"]] = tag["Value"]
+        assert len(endpoint["_tags"]) <= 50
+        return {"Tags": Tags}
+
+    def delete_model(self, ModelName):
+        self._found(self.models, ModelName, "DeleteModel", "model")
+        del self.models[ModelName]
+        return {}
+
+    def delete_endpoint_config(self, EndpointConfigName):
+        self._found(self.configs, EndpointConfigName, "DeleteEndpointConfig", "endpoint configuration")
+        del self.configs[EndpointConfigName]
+        return {}
+
+    def list_models(self, NameContains):
+        return {"Models": [{"ModelName": name} for name in self.models if NameContains in name]}
+
+    def list_endpoint_configs(self, NameContains, NextToken="0"):
+        """One at a time."""
+        names = sorted(name for name in self.configs if NameContains in name)
+        found = [{"EndpointConfigName": name} for name in names[int(NextToken) :][:1]]
+        more = {"NextToken": str(int(NextToken) + 1)} if int(NextToken) + 1 < len(names) else {}
+        return {"EndpointConfigs": found, **more}
+
+    def invoke_endpoint(self, EndpointName, ContentType, Accept, Body):
+        endpoint = self._found(self.endpoints, EndpointName, "InvokeEndpoint", "endpoint")
+        variant = self.configs[endpoint["EndpointConfigName"]]["ProductionVariants"][0]
+        breed = self.breeds.get(self.models[variant["ModelName"]]["PrimaryContainer"].get("ModelPackageName"), "beagle")
+        if isinstance(breed, Exception):
+            raise breed
+        return {"Body": io.BytesIO(json.dumps({"predictions": [{"breed": breed, "probability": 0.9}]}).encode())}
+
+    def get_object(self, Bucket, Key):
+        if (Bucket, Key) not in self.objects:
+            raise refused("GetObject", "The specified key does not exist.", "NoSuchKey")
+        return {"Body": io.BytesIO(self.objects[Bucket, Key])}
+
+    def describe_alarms(self, AlarmNames, AlarmTypes):
+        return {"MetricAlarms": [self.alarms[name] for name in AlarmNames if name in self.alarms]}
+
+    def put_metric_alarm(self, AlarmName, **rest):
+        state = self.alarms.get(AlarmName, {"StateValue": "INSUFFICIENT_DATA"})["StateValue"]
+        self.alarms[AlarmName] = {"AlarmName": AlarmName, "StateValue": state, "ActionsEnabled": True, **rest}
+        return {}
+
+    def delete_alarms(self, AlarmNames):
+        for name in AlarmNames:
+            if name not in self.alarms:
+                raise refused("DeleteAlarms", f"Alarm {name} not found.", "ResourceNotFound")
+            del self.alarms[name]
+        return {}
+
     def describe_scalable_targets(self, ResourceIds, **_):
         return {"ScalableTargets": [self.targets[name] for name in ResourceIds if name in self.targets]}
 
@@ -122,19 +212,33 @@ class World:
     def deregister_scalable_target(self, ResourceId, **_):
         del self.targets[ResourceId]
         self.policies = {name: policy for name, policy in self.policies.items() if policy["ResourceId"] != ResourceId}
+        self.schedules = {name: each for name, each in self.schedules.items() if each["ResourceId"] != ResourceId}
+        return {}
+
+    def describe_scheduled_actions(self, ResourceId, **_):
+        return {"ScheduledActions": [each for each in self.schedules.values() if each["ResourceId"] == ResourceId]}
+
+    def put_scheduled_action(self, ScheduledActionName, **rest):
+        self.schedules[ScheduledActionName] = {"ScheduledActionName": ScheduledActionName, **rest}
+        return {}
+
+    def delete_scheduled_action(self, ScheduledActionName, **_):
+        del self.schedules[ScheduledActionName]
         return {}
 
     def describe_scaling_policies(self, PolicyNames, **_):
         return {"ScalingPolicies": [self.policies[name] for name in PolicyNames if name in self.policies]}
 
     def put_scaling_policy(self, PolicyName, **rest):
-        config = {"DisableScaleIn": False} | rest.pop("TargetTrackingScalingPolicyConfiguration")
-        self.policies[PolicyName] = {
-            "PolicyName": PolicyName,
-            "TargetTrackingScalingPolicyConfiguration": config,
-            **rest,
-        }
-        return {"PolicyARN": f"arn:aws:autoscaling:us-east-1:123456789012:scalingPolicy:{PolicyName}"}
+        arn = f"arn:aws:autoscaling:us-east-1:123456789012:scalingPolicy:{PolicyName}"
+        if "TargetTrackingScalingPolicyConfiguration" in rest:
+            rest["TargetTrackingScalingPolicyConfiguration"]["DisableScaleIn"] = False
+        self.policies[PolicyName] = {"PolicyName": PolicyName, "PolicyARN": arn, **rest}
+        return {"PolicyARN": arn}
+
+    def delete_scaling_policy(self, PolicyName, **_):
+        del self.policies[PolicyName]
+        return {}
 
     def _pass_time(self, name: str) -> None:
         endpoint = self.endpoints.get(name)

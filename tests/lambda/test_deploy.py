@@ -5,55 +5,36 @@ import json
 import boto3
 import pytest
 from calls import Clients, Patience
+from deploy_support import (
+    CONTAINER,
+    EVENT,
+    NEWER,
+    PACKAGE,
+    PENDING,
+    REJECTED,
+    RESOURCE,
+    UNVERSIONED,
+    clients_of,
+    deploy,
+    new_world,
+)
 from deployment import Deployment
 from endpoint import next_move
 from failures import CallRefused, EndpointFailed, InvalidEvent, PackageRefused, UpdateRolledBack
 from fake_sagemaker import Crash, World, refused
 from moto import mock_aws
-from reconcile import reconcile
 
-PACKAGE = "arn:aws:sagemaker:us-east-1:123456789012:model-package/pawline-dogs/1"
-NEWER = "arn:aws:sagemaker:us-east-1:123456789012:model-package/pawline-dogs/2"
-PENDING = "arn:aws:sagemaker:us-east-1:123456789012:model-package/pawline-dogs/3"
-REJECTED = "arn:aws:sagemaker:us-east-1:123456789012:model-package/pawline-dogs/4"
-UNVERSIONED = "arn:aws:sagemaker:us-east-1:123456789012:model-package/lonely"
-CONTAINER = {"Image": "image:1", "ModelDataUrl": "s3://bucket/model.tar.gz", "Environment": {"A": "b"}}
-ALL_CREATED = ["CreateModel", "CreateEndpointConfig", "CreateEndpoint", "RegisterScalableTarget", "PutScalingPolicy"]
-RESOURCE = "endpoint/dogs/variant/AllTraffic"
-CALLS_OF_A_FIRST_DEPLOYMENT, CALLS_OF_AN_UPDATE = 13, 12
-
-EVENT = {
-    "model_package_arn": PACKAGE,
-    "endpoint_name": "dogs",
-    "model_role_arn": "arn:aws:iam::123456789012:role/pawline-model",
-    "instance_type": "ml.m5.large",
-    "min_instances": 1,
-    "max_instances": 3,
-    "target_invocations_per_instance": 300,
-    "scale_in_cooldown": 300,
-    "scale_out_cooldown": 60,
-}
+ALL_CREATED = [
+    *("CreateModel", "CreateEndpointConfig", "PutMetricAlarm", "PutMetricAlarm", "PutMetricAlarm", "CreateEndpoint"),
+    *("AddTags", "RegisterScalableTarget", "PutScalingPolicy"),
+]
+UPDATED = ["AddTags", "UpdateEndpoint", "AddTags"]  # wishes, the update, the smoke test's verdict
+CALLS_OF_A_FIRST_DEPLOYMENT, CALLS_OF_AN_UPDATE = 23, 21
 
 
 @pytest.fixture
 def world() -> World:
-    approved = {"ModelApprovalStatus": "Approved", "InferenceSpecification": {"Containers": [CONTAINER]}}
-    return World(
-        {
-            PACKAGE: approved,
-            NEWER: approved,
-            PENDING: {"ModelApprovalStatus": "PendingManualApproval"},
-            REJECTED: {"ModelApprovalStatus": "Rejected", "ApprovalDescription": "mistakes cats for dogs"},
-            UNVERSIONED: {},
-        }
-    )
-
-
-def deploy(world: World, seconds: float = 60, **changes):
-    clients = Clients(world.client("sagemaker"), world.client("application-autoscaling"))
-    ticks = iter(range(10_000))
-    patience = Patience(seconds, sleep=lambda _: None, clock=lambda: float(next(ticks)))
-    return reconcile(Deployment.from_event(EVENT | changes), clients, patience)
+    return new_world()
 
 
 def test_the_first_deployment_creates_model_config_endpoint_and_scaling_in_this_order(world):
@@ -95,7 +76,7 @@ def test_numbers_may_arrive_as_text_or_floats(world):
 @pytest.mark.parametrize("after", [False, True], ids=["before AWS acts", "after AWS has acted"])
 @pytest.mark.parametrize("crash_at", range(CALLS_OF_A_FIRST_DEPLOYMENT))
 def test_a_first_deployment_cut_off_at_any_call_is_finished_by_the_same_call(world, crash_at, after):
-    straight = World(world.packages)
+    straight = new_world()
     deploy(straight)
     assert len(straight.calls) == CALLS_OF_A_FIRST_DEPLOYMENT
     world.crash_at, world.after = crash_at, after
@@ -112,7 +93,7 @@ def test_a_first_deployment_cut_off_at_any_call_is_finished_by_the_same_call(wor
 @pytest.mark.parametrize("after", [False, True], ids=["before AWS acts", "after AWS has acted"])
 @pytest.mark.parametrize("crash_at", range(CALLS_OF_AN_UPDATE))
 def test_an_update_cut_off_at_any_call_is_finished_by_the_same_call(world, crash_at, after):
-    straight = World(world.packages)
+    straight = new_world()
     for one in (straight, world):
         deploy(one)
         one.calls = []
@@ -130,7 +111,7 @@ def test_a_new_package_updates_blue_green_and_keeps_the_scaled_count(world):
     old = deploy(world)
     world.calls = []
     new = deploy(world, model_package_arn=NEWER)
-    assert world.changing_calls() == ["CreateModel", "CreateEndpointConfig", "UpdateEndpoint"]
+    assert world.changing_calls() == ["CreateModel", "CreateEndpointConfig", *UPDATED]
     arguments = world.arguments("UpdateEndpoint")
     assert arguments["RetainAllVariantProperties"] is True
     assert "BlueGreenUpdatePolicy" in arguments["DeploymentConfig"]
@@ -141,14 +122,18 @@ def test_a_new_package_updates_blue_green_and_keeps_the_scaled_count(world):
 @pytest.mark.parametrize(
     "changes, calls",
     [
-        ({"max_instances": 5}, ["RegisterScalableTarget"]),
-        ({"min_instances": 2}, ["RegisterScalableTarget"]),
-        ({"target_invocations_per_instance": 500}, ["PutScalingPolicy"]),
-        ({"scale_out_cooldown": 30}, ["PutScalingPolicy"]),
-        ({"instance_type": "ml.m5.xlarge"}, ["CreateEndpointConfig", "UpdateEndpoint"]),
-        ({"data_capture_s3_uri": "s3://bucket/captured"}, ["CreateEndpointConfig", "UpdateEndpoint"]),
-        ({"serving_image": "registry/ray:1"}, ["CreateModel", "CreateEndpointConfig", "UpdateEndpoint"]),
-        ({"wait_seconds": 10, "tags": {"team": "dogs"}}, []),
+        ({"max_instances": 5}, ["AddTags", "RegisterScalableTarget"]),
+        ({"min_instances": 2}, ["AddTags", "RegisterScalableTarget"]),
+        ({"target_invocations_per_instance": 500}, ["AddTags", "PutScalingPolicy"]),
+        ({"scale_out_cooldown": 30}, ["AddTags", "PutScalingPolicy"]),
+        ({"max_latency_milliseconds": 500}, ["PutMetricAlarm", "AddTags"]),
+        ({"canary_percent": 10, "canary_wait_seconds": 60}, ["AddTags"]),
+        ({"instance_type": "ml.m5.xlarge"}, ["CreateEndpointConfig", *UPDATED]),
+        ({"data_capture_s3_uri": "s3://bucket/captured"}, ["CreateEndpointConfig", *UPDATED]),
+        ({"data_capture_s3_uri": "s3://bucket/captured", "data_capture_percent": 0}, ["AddTags"]),
+        ({"serving_image": "registry/ray:1"}, ["CreateModel", "CreateEndpointConfig", *UPDATED]),
+        ({"tags": {"team": "dogs"}}, ["AddTags"]),
+        ({"wait_seconds": 10}, []),
     ],
 )
 def test_only_what_differs_is_changed(world, changes, calls):
@@ -180,7 +165,9 @@ def test_an_endpoint_that_fails_is_reported_with_sagemakers_reason_and_replaced_
     world.calls = []
     report = deploy(world)
     assert report.status == "InService"
-    assert world.changing_calls() == ["DeleteEndpoint", "CreateEndpoint", "RegisterScalableTarget", "PutScalingPolicy"]
+    assert world.changing_calls() == [
+        *("DeleteEndpoint", "CreateEndpoint", "AddTags", "RegisterScalableTarget", "PutScalingPolicy")
+    ]
 
 
 def test_a_failed_update_says_that_the_old_configuration_serves(world):
@@ -200,7 +187,7 @@ def test_when_time_runs_out_the_report_says_creating_and_the_next_call_sets_up_s
     world.endpoints["dogs"]["_polls"] = 1
     world.calls = []
     assert deploy(world).status == "InService"
-    assert world.changing_calls() == ["RegisterScalableTarget", "PutScalingPolicy"]
+    assert world.changing_calls() == ["AddTags", "RegisterScalableTarget", "PutScalingPolicy"]
 
 
 def test_an_update_that_an_earlier_call_began_and_that_fails_is_reported_not_repeated(world):
@@ -291,15 +278,16 @@ def test_a_scale_out_slower_than_the_scale_in_is_warned_about(world):
 def test_tags_are_put_on_all_that_is_created(world):
     deploy(world, tags={"team": "dogs"})
     for operation in ("CreateModel", "CreateEndpointConfig", "CreateEndpoint"):
-        assert world.arguments(operation)["Tags"] == [{"Key": "team", "Value": "dogs"}]
+        assert {"Key": "team", "Value": "dogs"} in world.arguments(operation)["Tags"]
 
 
 def test_names_depend_on_content_only_and_fit_sagemakers_limit():
     one = Deployment.from_event(EVENT)
     assert one.model_name == Deployment.from_event(EVENT | {"max_instances": 9}).model_name
-    assert one.model_name.startswith("pawline-dogs-1-")
-    longest = Deployment.from_event(EVENT | {"model_package_arn": PACKAGE.replace("dogs", "d" * 63)})
-    assert len(longest.model_name) <= 63
+    assert one.model_name.startswith("dogs-1-")
+    longest = Deployment.from_event(EVENT | {"endpoint_name": "d" * 48, "model_package_arn": PACKAGE + "2345"})
+    assert len(longest.model_name) == len(longest.config_name) + 4 == 63
+    assert one.model_name != Deployment.from_event(EVENT | {"endpoint_name": "cats"}).model_name
 
 
 @pytest.mark.parametrize(
@@ -308,7 +296,8 @@ def test_names_depend_on_content_only_and_fit_sagemakers_limit():
         ({"model_package_arn": None}, "model_package_arn is missing"),
         ({"model_package_arn": "pawline-dogs"}, "model_package_arn is 'pawline-dogs'"),
         ({"endpoint_name": "dogs_1"}, "endpoint_name is 'dogs_1'"),
-        ({"endpoint_name": "d" * 64}, "endpoint_name is"),
+        ({"endpoint_name": "d" * 49}, "endpoint_name is"),
+        ({"endpoint_name": "dogs--1"}, "single hyphens"),
         ({"model_role_arn": "pawline"}, "model_role_arn is 'pawline'"),
         ({"instance_type": "m5.large"}, "instance_type is 'm5.large'.*ml.m5.large"),
         ({"min_instances": 0}, "min_instances is 0.*from 1"),
@@ -323,6 +312,22 @@ def test_names_depend_on_content_only_and_fit_sagemakers_limit():
         ({"data_capture_s3_uri": "/tmp"}, "data_capture_s3_uri is '/tmp'"),
         ({"data_capture_s3_uri": "s3://bucket/x", "instance_type": "serverless"}, "cannot capture data"),
         ({"serverless_memory_mb": 512}, "serverless_memory_mb is 512"),
+        ({"serverless_memory_mb": 3000}, "serverless_memory_mb is 3000.*multiple of 1024"),
+        ({"canary_percent": 51}, "canary_percent is 51.*to 50"),
+        ({"canary_wait_seconds": -1}, "canary_wait_seconds is -1"),
+        ({"max_latency_milliseconds": 0}, "max_latency_milliseconds is 0"),
+        ({"scaling_policy": "none"}, "scaling_policy is 'none'.*target-tracking or step"),
+        ({"scaling_steps": [{"above": 10, "add": 1}]}, r"starts its steps at \[10.0\]"),
+        ({"scaling_steps": "1,2"}, "scaling_steps is '1,2'.*list of"),
+        ({"schedules": [{"schedule": "at noon", "min": 1, "max": 2}]}, "schedules.schedule is 'at noon'"),
+        ({"schedules": [{"schedule": "cron(0 8 * * ? *)", "min": 3, "max": 2}]}, "max 2 below min 3"),
+        ({"schedules": [{"min": 3}]}, r"schedules is \[.*list of"),
+        (
+            {"schedules": [{"schedule": "cron(0 8 * * ? *)", "min": 1, "max": 2}], "instance_type": "serverless"},
+            "scales by itself",
+        ),
+        ({"tags": {"deploy:tested": "x"}}, "not for you"),
+        ({"tags": {f"key{n}": "" for n in range(16)}}, "room for 15"),
         ({"wait_seconds": 1e6}, "wait_seconds is"),
         ({"tags": "team=dogs"}, "tags is 'team=dogs'"),
         ({"max_instance": 3}, "Unknown field 'max_instance'"),
@@ -401,15 +406,14 @@ def test_a_call_that_aws_refuses_fails_the_step_with_the_call_and_the_reason(dep
         def describe_model_package(self, **_):
             raise refused("DescribeModelPackage", "not authorized", "AccessDeniedException")
 
-    monkeypatch.setattr(deploy_handler, "clients", lambda: Clients(NoRights(), None))
+    monkeypatch.setattr(deploy_handler, "clients", lambda: Clients(NoRights(), None, None, None, None))
     with pytest.raises(CallRefused, match="DescribeModelPackage was refused.*lacks this permission"):
         deploy_handler.lambda_handler(EVENT, context)
 
 
 def test_the_handler_waits_no_longer_than_the_function_may_run(deploy_handler, context, world, monkeypatch):
     world.polls = 10**6
-    clients = Clients(world.client("sagemaker"), world.client("application-autoscaling"))
-    monkeypatch.setattr(deploy_handler, "clients", lambda: clients)
+    monkeypatch.setattr(deploy_handler, "clients", lambda: clients_of(world))
     monkeypatch.setattr(deploy_handler, "FINISHING_SECONDS", 29.5)
     assert deploy_handler.lambda_handler(EVENT, context)["status"] == "Creating"
     assert context.get_remaining_time_in_millis() > 28_000

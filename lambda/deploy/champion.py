@@ -1,0 +1,101 @@
+"""Find the champion: the newest approved model of a group that is another one than the candidate.
+
+The pipeline asks before Evaluate, which scores both on the same photos. Equal questions get equal answers, so that a
+repeated run finds its evaluation in the cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from calls import Clients
+from failures import InvalidEvent
+from reading import matching, shown
+
+GROUP_NAME = matching(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}", "pawline: letters, digits and hyphens, at most 63")
+ARCHIVE = matching(
+    r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/\S+", "s3://bucket/models/<training job>/output/model.tar.gz"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """`candidate`: the archive of the model that wants to be registered."""
+
+    model_package_group: str
+    candidate: str
+
+    @classmethod
+    def from_event(cls, event: Mapping[str, Any]) -> Search:
+        """Check `{"action": "champion", "model_package_group": …, "candidate": "s3://…"}`. Raises InvalidEvent."""
+        if unknown := sorted(set(event) - {"action", "model_package_group", "candidate"}):
+            raise InvalidEvent(f"Unknown field {shown(unknown[0])}. It takes model_package_group and candidate.")
+        return cls(
+            model_package_group=GROUP_NAME("model_package_group", event.get("model_package_group")),
+            candidate=ARCHIVE("candidate", event.get("candidate")),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Champion:
+    """The Lambda step's OutputParameters. Where there is no champion, `model_data` is the candidate's own archive: an
+    input of a processing job cannot be absent."""
+
+    model_data: str
+    model_package_arn: str = ""
+    message: str
+
+    def to_dict(self) -> dict[str, str]:
+        return asdict(self)
+
+
+def find(search: Search, clients: Clients) -> Champion:
+    """Raises botocore's ClientError for calls that AWS refuses."""
+    gone = 0
+    for arn in _approved(search.model_package_group, clients):
+        archive = _archive(arn, clients)
+        if archive in ("", search.candidate):
+            continue
+        if _is_there(archive, clients):
+            return Champion(model_data=archive, model_package_arn=arn, message=f"The champion is {arn}.{_left(gone)}")
+        gone += 1
+    message = f"{search.model_package_group} has no other approved model.{_left(gone)}"
+    return Champion(model_data=search.candidate, message=message)
+
+
+def _approved(group: str, clients: Clients) -> Iterator[str]:
+    """ARNs of the approved packages, newest first."""
+    more: dict[str, str] = {}
+    while True:
+        page = clients.sagemaker.list_model_packages(
+            ModelPackageGroupName=group,
+            ModelApprovalStatus="Approved",
+            SortBy="CreationTime",
+            SortOrder="Descending",
+            **more,
+        )
+        for summary in page["ModelPackageSummaryList"]:
+            if summary["ModelPackageStatus"] == "Completed":
+                yield summary["ModelPackageArn"]
+        if not page.get("NextToken"):
+            return
+        more = {"NextToken": page["NextToken"]}
+
+
+def _archive(arn: str, clients: Clients) -> str:
+    package = clients.sagemaker.describe_model_package(ModelPackageName=arn)
+    containers = package.get("InferenceSpecification", {}).get("Containers") or [{}]
+    return containers[0].get("ModelDataUrl", "")
+
+
+def _is_there(archive: str, clients: Clients) -> bool:
+    """A deleted archive would fail the job that reads it."""
+    bucket, _, key = archive.removeprefix("s3://").partition("/")
+    found = clients.s3.list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1).get("Contents", [])
+    return any(entry["Key"] == key for entry in found)
+
+
+def _left(gone: int) -> str:
+    return f" The archives of {gone} newer ones are gone." if gone else ""

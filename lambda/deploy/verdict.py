@@ -1,0 +1,85 @@
+"""The smoke test's verdict on the configuration in service: given once, remembered, and acted on.
+
+What is refused never serves for long: the configuration before it is put back, and the refused one is not tried again.
+A first deployment has nothing to go back to. Its endpoint stays, so that it can be looked into, but gets no scaling
+and is never reported as in service; the next package replaces it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+import bluegreen
+from botocore.exceptions import ClientError
+from calls import Changes, Clients, Patience, says
+from deployment import Deployment
+from endpoint import Course, Endpoint, bring_to
+from failures import DeployError, SmokeTestFailed
+from record import Record, state
+from smoke import smoke_test
+
+
+def judge(
+    deployment: Deployment,
+    package: dict[str, Any],
+    endpoint: Endpoint,
+    clients: Clients,
+    patience: Patience,
+    changes: Changes,
+) -> str:
+    """Test what serves, unless it has passed already; what to report. Raises SmokeTestFailed."""
+    record = Record.of(endpoint, clients)
+    config_name = deployment.config_name
+    if record["tested"] == config_name:
+        return ""
+    if record["refused"] != config_name:
+        outcome = smoke_test(package, deployment.endpoint_name, clients, patience.sleep)
+        if not outcome.failed:
+            record.remember(state(tested=config_name), clients, changes)
+            return outcome.words
+        record = record.remember(state(refused=config_name, reason=outcome.failed), clients, changes)
+    refuse(deployment, record, endpoint, clients, patience, changes)
+
+
+def refuse(
+    deployment: Deployment,
+    record: Record,
+    endpoint: Endpoint,
+    clients: Clients,
+    patience: Patience,
+    changes: Changes,
+) -> NoReturn:
+    """Put the previous configuration back where the refused one serves. Always raises SmokeTestFailed."""
+    what = f"The smoke test of {deployment.model_package_arn} failed: {record['reason']}."
+    refused, previous = deployment.config_name, record["previous"]
+    if endpoint["EndpointConfigName"] != refused:
+        what += f" The configuration {endpoint['EndpointConfigName']} serves."
+    elif not previous:
+        what += f" There is nothing to go back to: endpoint {deployment.endpoint_name} is left to be looked into."
+    else:
+        what += f" {_put_back(deployment, previous, endpoint, clients, patience, changes)}"
+    raise SmokeTestFailed(
+        f"{what} Deploy another model package, or take the tag deploy:refused off the endpoint to try this one again."
+    )
+
+
+def _put_back(
+    deployment: Deployment,
+    previous: str,
+    endpoint: Endpoint,
+    clients: Clients,
+    patience: Patience,
+    changes: Changes,
+) -> str:
+    course = Course(endpoint_name=deployment.endpoint_name, config_name=previous, update=bluegreen.back)
+    try:
+        reached = bring_to(course, endpoint, clients, patience, changes)
+    except DeployError as problem:
+        return f"The previous configuration {previous} could not be put back: {problem}"
+    except ClientError as error:
+        if says(error, "could not find"):
+            return f"The previous configuration {previous} is gone, so the refused one still serves."
+        raise
+    if reached["EndpointStatus"] == "InService":
+        return f"The previous configuration {previous} serves again."
+    return f"The previous configuration {previous} is being put back."
