@@ -1,92 +1,121 @@
 """The endpoint: GET /ping and POST /invocations on SAGEMAKER_BIND_TO_PORT, with the model in SM_MODEL_DIR.
 
-    python code/serve.py [--model-dir DIR] [--host 0.0.0.0] [--port 8080]
+    python code/serve.py [--model-dir DIR] [--host 127.0.0.1] [--port 8080]
 
-Binds 127.0.0.1 unless told otherwise (--host, or PAWLINE_BIND in the container's environment).
+Binds 127.0.0.1 unless told otherwise (--host, or PAWLINE_BIND in the container's environment). What a request gets is
+breeds.serving's; here is the queue in front of it: PAWLINE_MAX_QUEUE, PAWLINE_DEADLINE_SECONDS.
 """
 
 import argparse
 import asyncio
 import os
 import sys
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
+from starlette.requests import ClientDisconnect
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from breeds import container, images, inference  # noqa: E402
+from breeds import container, inference, serving  # noqa: E402
+from breeds.serving import Refused  # noqa: E402
 
-CONTENT_TYPES = ("image/jpeg", "image/png", "application/x-image")
-MAX_BYTES = 10 * 1024 * 1024
-MAX_PIXELS = 50_000_000
-
-
-class Refused(Exception):
-    """A request that cannot be answered, with the status code and the reason that go back."""
-
-    def __init__(self, status: int, reason: str):
-        self.status, self.reason = status, reason
-        super().__init__(reason)
+RETRY_AFTER_SECONDS = "1"
+KEEP_ALIVE_SECONDS = 75  # longer than clients keep idle connections: a server that closes first breaks a request
+LONGEST_SHUTDOWN = 25  # SageMaker kills a container 30 s after SIGTERM
 
 
-def create_app(predictor: inference.Predictor) -> FastAPI:
-    """The application, around a predictor that is loaded and warm: whoever gets through to /ping may send images."""
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    # One prediction at a time: each uses all cores already.
-    one_at_a_time = ThreadPoolExecutor(1)
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """How much may wait, and how long."""
 
-    @app.get("/ping")
-    async def ping() -> Response:
-        return Response(status_code=200)
+    max_queue: int = 32  # requests that wait for a worker; past them 503
+    deadline_seconds: float = 20.0  # from a request's first byte to its answer; then 504
 
-    @app.post("/invocations")
-    async def invocations(request: Request) -> JSONResponse:
-        body = await read_image(request)
-        answer = await asyncio.get_running_loop().run_in_executor(one_at_a_time, predict, predictor, body)
-        return JSONResponse(answer)
+    def __post_init__(self) -> None:
+        if self.max_queue < 0 or not self.deadline_seconds > 0:
+            raise container.InputError(
+                f"PAWLINE_MAX_QUEUE={self.max_queue} and PAWLINE_DEADLINE_SECONDS={self.deadline_seconds:g} "
+                "make no sense.",
+                "Give a number of requests from 0 and a number of seconds above 0.",
+            )
 
-    @app.exception_handler(Refused)
-    async def refuse(_request: Request, refused: Refused) -> JSONResponse:
-        return JSONResponse({"error": refused.reason}, status_code=refused.status)
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> "Limits":
+        """Raises InputError for what is no number."""
+        try:
+            return cls(
+                max_queue=int(environment.get("PAWLINE_MAX_QUEUE", cls.max_queue)),
+                deadline_seconds=float(environment.get("PAWLINE_DEADLINE_SECONDS", cls.deadline_seconds)),
+            )
+        except ValueError as error:
+            if isinstance(error, container.InputError):
+                raise
+            raise container.InputError(
+                f"A limit is no number: {error}.", "Look at PAWLINE_MAX_QUEUE and PAWLINE_DEADLINE_SECONDS."
+            ) from None
 
-    return app
+
+class Front:
+    """The bounded queue before a Service. All of it runs on the event loop but for the work itself."""
+
+    def __init__(self, service: serving.Service, workers: int, limits: Limits):
+        self.service, self.limits = service, limits
+        self._pool = ThreadPoolExecutor(workers, "worker")
+        self._room = workers + limits.max_queue
+
+    async def answer(self, request: Request) -> Response:
+        if self._room == 0:
+            refused = "more requests wait than this instance takes: try again"
+            return JSONResponse({"error": refused}, status_code=503, headers={"Retry-After": RETRY_AFTER_SECONDS})
+        self._room -= 1
+        try:
+            async with asyncio.timeout(self.limits.deadline_seconds):
+                content_type = request.headers.get("content-type", "")
+                body = await read(request, content_type)
+                # When time is out this is cancelled: what no worker has begun is never begun.
+                work = asyncio.get_running_loop().run_in_executor(self._pool, self.service.answer, body, content_type)
+                status, answer = await work
+        except Refused as refused:
+            status, answer = refused.status, {"error": refused.reason}
+        except TimeoutError:
+            status, answer = 504, {"error": f"no answer within {self.limits.deadline_seconds:g} s"}
+        except ClientDisconnect:
+            return Response(status_code=400)  # for nobody
+        finally:
+            self._room += 1
+        return JSONResponse(answer, status_code=status)
 
 
-async def read_image(request: Request) -> bytes:
-    """The request's body. Raises Refused: 415 for another content type, 413 over MAX_BYTES, 400 for nothing."""
-    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if content_type not in CONTENT_TYPES:
-        raise Refused(415, f"content type {content_type or '(none)'!r} is not one of {', '.join(CONTENT_TYPES)}")
+async def read(request: Request, content_type: str) -> bytes:
+    """The body, never more of it than its content type allows. Raises Refused."""
+    allowed = serving.limit(content_type)
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
-        if len(body) > MAX_BYTES:
-            raise Refused(413, f"the image is larger than {MAX_BYTES // 1024 // 1024} MiB")
-    if not body:
-        raise Refused(400, "the request has no body")
+        if len(body) > allowed:
+            break
+    serving.check(content_type, len(body))
     return bytes(body)
 
 
-def predict(predictor: inference.Predictor, body: bytes) -> dict[str, Any]:
-    """The answer of docs/formats.md. Raises Refused: 400 for bytes that are no whole image, or one too large."""
-    try:
-        image = images.decode(body, max_pixels=MAX_PIXELS, shrink_to=images.resize_for(predictor.image_size))
-    except images.Rejected as error:
-        raise Refused(400, f"not a readable image: {error}") from None
-    info = predictor.info
-    return {
-        "predictions": [{"breed": p.breed, "probability": p.probability} for p in predictor.predict(image)],
-        "model": {
-            "backbone": info["backbone"],
-            "trained_at": info["trained_at"],
-            "validation_accuracy": info["metrics"]["validation:accuracy"],
-        },
-    }
+def create_app(service: serving.Service, workers: int, limits: Limits) -> FastAPI:
+    """The application, around a service that is warm: whoever gets through to /ping may send images."""
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    front = Front(service, workers, limits)
+
+    async def ping(_request: Request) -> Response:
+        return Response(status_code=200)
+
+    # Plain routes: FastAPI's own would look for parameters in each request.
+    app.add_route("/ping", ping, methods=["GET"])
+    app.add_route("/invocations", front.answer, methods=["POST"])
+    return app
 
 
 def main() -> None:
@@ -95,15 +124,18 @@ def main() -> None:
     parser.add_argument("--host", default=os.environ.get("PAWLINE_BIND", "127.0.0.1"))
     parser.add_argument("--port", type=int, default=int(os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080")))
     arguments = parser.parse_args()
+    limits = Limits.from_environment(os.environ)
     predictor = inference.load(arguments.model_dir)
     predictor.warm_up()
     # On SIGTERM uvicorn stops accepting and finishes what it has.
     uvicorn.run(
-        create_app(predictor),
+        create_app(serving.Service(predictor), predictor.network.workers, limits),
         host=arguments.host,
         port=arguments.port,
         log_level="warning",
-        timeout_graceful_shutdown=20,
+        access_log=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=min(LONGEST_SHUTDOWN, round(limits.deadline_seconds) + 1),
     )
 
 

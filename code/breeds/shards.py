@@ -2,17 +2,19 @@
 
 import io
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from breeds import images
 from breeds import manifest as manifests
 from breeds.container import InputError
 
 IMAGES_PER_SHARD = 1000
+PICTURE_SIDE = 256  # pixels that readers work on; a stored photo may be larger
 
 
 class ShardWriter:
@@ -36,16 +38,22 @@ class ShardWriter:
             self._close()
             path = self.folder / f"{self.host}-{self._written // IMAGES_PER_SHARD:05d}.tar"
             self._tar = tarfile.open(path, "w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115
-        member = tarfile.TarInfo(f"{key}.jpg")
-        member.size = len(jpeg)
         assert self._tar is not None
-        self._tar.addfile(member, io.BytesIO(jpeg))
+        add_member(self._tar, f"{key}.jpg", jpeg)
         self._written += 1
 
     def _close(self) -> None:
         if self._tar is not None:
             self._tar.close()
             self._tar = None
+
+
+def add_member(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+    """Append a file; unlike `addfile` alone, keeps nothing of it in memory."""
+    member = tarfile.TarInfo(name)
+    member.size = len(content)
+    tar.addfile(member, io.BytesIO(content))
+    tar.members.clear()
 
 
 def shard_paths(directory: Path, split: str) -> list[Path]:
@@ -87,14 +95,39 @@ def read_jpegs(directory: Path, split: str) -> Iterator[tuple[str, int, bytes]]:
             yield key, labels[key], jpeg
 
 
+def sample_jpegs(directory: Path, split: str, count: int, seed: int) -> list[bytes]:
+    """JPEG bytes of `count` images of a split (all, where it has fewer), drawn by `seed`; reads no others."""
+    keys = sorted(manifests.load(directory).labels(split))
+    return list(jpegs_of(directory, split, np.random.default_rng(seed).permutation(keys)[:count].tolist()).values())
+
+
+def jpegs_of(directory: Path, split: str, keys: Iterable[str]) -> dict[str, bytes]:
+    """JPEG bytes of these images by their keys, in the order of the shards; reads no others."""
+    chosen = set(keys)
+    found = {}
+    for path in shard_paths(directory, split):
+        with _opened(path) as tar:
+            for member in tar:
+                key = member.name.removesuffix(".jpg")
+                file = tar.extractfile(member) if key in chosen else None
+                if file is not None:
+                    found[key] = file.read()
+    return found
+
+
 def read_images(directory: Path, split: str) -> Iterator[tuple[str, int, np.ndarray]]:
-    """(key, label, uint8 [height, width, 3]) of each image of a split, short side as prepared (256)."""
+    """(key, label, uint8 [height, width, 3]) of each image of a split, short side at most 256."""
     for key, label, jpeg in read_jpegs(directory, split):
-        yield key, label, np.asarray(decode(jpeg))
+        yield key, label, pixels(jpeg)
 
 
 def decode(jpeg: bytes) -> Image.Image:
-    """A prepared JPEG as an RGB picture."""
-    image = Image.open(io.BytesIO(jpeg), formats=["JPEG"])
-    image.load()
-    return image
+    """A stored JPEG as an RGB picture of short side 256, or less where it is smaller."""
+    return Image.fromarray(pixels(jpeg))
+
+
+def pixels(jpeg: bytes, short_side: int = PICTURE_SIDE) -> np.ndarray:
+    """uint8 [height, width, 3] of a stored JPEG, its short side at most `short_side`."""
+    with Image.open(io.BytesIO(jpeg), formats=["JPEG"]) as header:
+        side, count = min(short_side, *header.size), header.width * header.height
+    return images.picture(jpeg, side, max_pixels=count)
