@@ -11,13 +11,14 @@ from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
-from breeds import backbones, container, features, images, manifest, shards
+from breeds import backbones, container, features, graph_embedder, images, manifest, shards
 from breeds.container import Hosts, InputError
 from breeds.embedding import Embedder, choose_embedder, map_in_threads
-from breeds.features import Features
+from breeds.graph_embedder import GraphEmbedder
 from breeds.manifest import SPLITS, Manifest
 from breeds.outputs import staged
 from breeds.views import make_views
+from torch import nn
 
 SAMPLE = 16  # images on which bf16 is compared with fp32
 
@@ -49,38 +50,38 @@ def main(arguments: list[str] | None = None) -> None:
     hosts = container.hosts()
     whole = manifest.load(settings.prepared)
     network, _ = backbones.build_backbone(settings.backbone, settings.weights)
-    embedder = choose_embedder(network, _sample(settings))
+    embedder = _embedder(network, settings, whole)
     with staged(settings.output) as staging:
         for split in SPLITS:
-            features.save(staging, split, hosts.current, embed_split(split, whole, embedder, settings, hosts))
+            embed_split(split, whole, embedder, settings, hosts, staging)
         features.save_info(staging, _info(settings, whole, embedder.precision))
 
 
-def embed_split(split: str, whole: Manifest, embedder: Embedder, settings: Settings, hosts: Hosts) -> Features:
-    """This host's shards of a split: features float16 [views, n, feature_dim], one view unless the split is train.
+def embed_split(
+    split: str, whole: Manifest, embedder: Embedder | GraphEmbedder, settings: Settings, hosts: Hosts, output: Path
+) -> None:
+    """Write the features of this host's shards of a split; one view of each image unless the split is train.
 
     Raises InputError for shards the manifest does not know and for features that float16 cannot hold.
     """
     views = settings.views if split == "train" else 1
     labels = whole.labels(split)
     mine = shards.shard_paths(settings.prepared, split)[hosts.index :: hosts.count]
-    progress = container.Progress(f"embedding {split}, {views} views", sum(map(shards.count, mine)))
-    keys: list[str] = []
-    parts = [np.empty((views, 0, backbones.BACKBONES[settings.backbone].feature_dim), np.float16)]
+    count = sum(map(shards.count, mine))
+    progress = container.Progress(f"embedding {split}, {views} views", count)
 
     def embed(batch: list[tuple[str, bytes]]) -> np.ndarray:
-        pixels = [make_views(jpeg, key, views, settings.image_size, settings.seed) for key, jpeg in batch]
-        return embedder(np.stack(list(chain(*pixels)))).reshape(len(batch), views, -1).transpose(1, 0, 2)
+        made = (make_views(jpeg, key, views, settings.image_size, settings.seed) for key, jpeg in batch)
+        return np.stack([embedder(np.stack(view)) for view in zip(*made, strict=True)])
 
-    images_per_batch = max(1, (settings.batch_size or embedder.batch_size) // views)
-    for batch, found in map_in_threads(embed, _batches(mine, images_per_batch)):
-        keys += [key for key, _ in batch]
-        parts.append(found)
-        progress.step(len(batch))
+    shape = (views, count, backbones.BACKBONES[settings.backbone].feature_dim)
+    with features.Writer(output, split, hosts.current, shape) as writer:
+        for batch, found in map_in_threads(embed, _batches(mine, settings.batch_size or embedder.batch_size)):
+            keys = [key for key, _ in batch]
+            _check(settings, split, keys, labels, found)
+            writer.add(keys, [labels[key] for key in keys], found)
+            progress.step(len(batch))
     progress.finish()
-    joined = np.concatenate(parts, axis=1)
-    _check(settings, split, keys, labels, joined)
-    return Features(joined, np.array([labels[key] for key in keys], np.int64), keys)
 
 
 def _check(settings: Settings, split: str, keys: list[str], labels: dict[str, int], found: np.ndarray) -> None:
@@ -92,6 +93,16 @@ def _check(settings: Settings, split: str, keys: list[str], labels: dict[str, in
             f"The features of {settings.backbone} are too large for float16.",
             "The weights do not suit ImageNet-normalised images: check the weights file.",
         )
+
+
+def _embedder(network: nn.Module, settings: Settings, whole: Manifest) -> Embedder | GraphEmbedder:
+    """The fastest that agrees with float32; all hosts choose the same."""
+    sample = _sample(settings)
+    embedder = choose_embedder(network, sample)
+    counts = {split: len(whole.images[split]) for split in SPLITS}
+    if settings.views * counts["train"] + counts["valid"] + counts["test"] < graph_embedder.MIN_VIEWS:
+        return embedder
+    return graph_embedder.or_faster(embedder, network, sample)
 
 
 def _batches(paths: list[Path], size: int) -> Iterator[list[tuple[str, bytes]]]:
@@ -106,7 +117,8 @@ def _sample(settings: Settings) -> np.ndarray:
     if not paths:
         raise InputError(f"{settings.prepared} holds a manifest but no train shards.", "Run the Prepare step again.")
     first = next(_batches(paths, SAMPLE))
-    return np.stack([images.center_view(shards.decode(jpeg), settings.image_size) for _, jpeg in first])
+    size = images.view_size(settings.image_size)
+    return np.stack([images.center_view(shards.decode(jpeg), size) for _, jpeg in first])
 
 
 def _info(settings: Settings, whole: Manifest, precision: str) -> dict:
@@ -114,12 +126,12 @@ def _info(settings: Settings, whole: Manifest, precision: str) -> dict:
         "backbone": settings.backbone,
         "feature_dim": backbones.BACKBONES[settings.backbone].feature_dim,
         "image_size": settings.image_size,
+        "view_size": images.view_size(settings.image_size),
         "views": settings.views,
         "seed": settings.seed,
         "classes": list(whole.classes),
         "weights_sha256": backbones.weights_fingerprint(settings.weights),
         "precision": precision,
-        "resize": images.resize_for(settings.image_size),
         "mean": list(images.MEAN),
         "std": list(images.STD),
         "counts": {split: len(whole.images[split]) for split in SPLITS},
@@ -132,10 +144,12 @@ def _parse(arguments: list[str] | None) -> Settings:
     parser.add_argument("--weights", type=Path, default=Path("/opt/ml/processing/input/weights"))
     parser.add_argument("--output", type=Path, default=Path("/opt/ml/processing/output/features"))
     parser.add_argument("--backbone", default="resnet50", help=", ".join(backbones.BACKBONES))
-    parser.add_argument("--image-size", type=int, default=224, help="pixels")
-    parser.add_argument("--views", type=int, default=4, help="of each train image; the first is the center crop")
+    parser.add_argument(
+        "--image-size", type=int, default=224, help="pixels of a random crop; the center view has 8/7 of them"
+    )
+    parser.add_argument("--views", type=int, default=4, help="of each train image; the first is the center view")
     parser.add_argument("--seed", type=int, default=7, help="of the augmented views")
-    parser.add_argument("--batch-size", type=int, help="views per forward pass (8 on a CPU, 64 on a GPU)")
+    parser.add_argument("--batch-size", type=int, help="images per forward pass (8 on a CPU, 64 on a GPU)")
     return Settings(**vars(parser.parse_args(arguments)))
 
 

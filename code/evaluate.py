@@ -1,55 +1,99 @@
-"""Score the trained classifier on the test split, once: evaluation.json (docs/formats.md) and two pictures.
+"""Score the trained classifier on the test split, once: evaluation.json and its pictures (docs/formats.md).
 
-    python code/evaluate.py --model DIR --prepared DIR --output DIR
+    python code/evaluate.py --model DIR --prepared DIR --output DIR [--champion DIR]
 
---model holds model.tar.gz (or its content). Predictions are made by the code that serves them.
+--model and --champion hold model.tar.gz (or its content). Predictions are made by the code that serves them, the
+champion's too: of its archive only weights and descriptions are read.
 """
 
 import json
 import tempfile
 import time
-from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from breeds import container, inference, manifest, metrics, plots, shards
+from breeds import (
+    champion,
+    confused,
+    container,
+    evaluation,
+    extras,
+    inference,
+    manifest,
+    metrics,
+    optimized,
+    plots,
+    predictions,
+    robustness,
+    shards,
+)
 from breeds.container import InputError
-from breeds.embedding import map_in_threads
 from breeds.inference import Predictor
 from breeds.outputs import staged
+from breeds.predictions import Predictions
 
-BATCH = 16
 LATENCY_IMAGES = 50
+SMOKE_TEST_FILE = "smoke.jpg"
+SEED = 0  # of the photos that are changed
 
 
 def main() -> None:
+    inputs = Path("/opt/ml/processing/input")
     parser = container.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", type=Path, default=Path("/opt/ml/processing/input/model"))
-    parser.add_argument("--prepared", type=Path, default=Path("/opt/ml/processing/input/prepared"))
+    parser.add_argument("--model", type=Path, default=inputs / "model")
+    parser.add_argument("--prepared", type=Path, default=inputs / "prepared")
+    parser.add_argument("--champion", type=Path, default=inputs / "champion")
     parser.add_argument("--output", type=Path, default=Path("/opt/ml/processing/output/evaluation"))
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        evaluate(model_directory(arguments.model, Path(scratch)), arguments.prepared, arguments.output)
+        model = model_directory(arguments.model, Path(scratch) / "model")
+        evaluate(model, arguments.prepared, arguments.output, arguments.champion, Path(scratch) / "champion")
 
 
-def evaluate(model: Path, prepared: Path, output: Path) -> None:
-    predictor = inference.load(model)
+def evaluate(model: Path, prepared: Path, output: Path, champion_model: Path, scratch: Path) -> None:
+    """Write the evaluation to `output`; `champion_model` may not exist. `scratch`: where its archive is unpacked."""
+    info = inference.load_info(model)
+    predictor = load(model)
     check_classes(predictor, prepared)
     # Before the batches, whose threads leave torch with one thread each.
     latency = measure_latency(predictor, prepared)
-    probabilities, labels = predict_all(predictor, prepared)
-    report = metrics.report(probabilities, labels, predictor.classes)
+    found = predictions.predict(predictor, prepared, "test", predictor.classes)
+    report = metrics.report(found.probabilities, found.labels, found.classes)
+    temperature = float(inference.load_classifier(model, info).head.temperature)
+    verdict = compare_with_champion(found, model, champion_model, prepared, scratch)
     with staged(output) as staging:
         plots.confusion(report.confusion, report.classes).save(staging / "confusion.png")
         plots.reliability(report.bins, report.ece).save(staging / "reliability.png")
-        (staging / "evaluation.json").write_text(json.dumps(as_json(report, latency), indent=1))
+        ours = {
+            **evaluation.accuracy(report),
+            **evaluation.calibration(found, report.ece, temperature),
+            "unknown": evaluation.unknown(found, predictor),
+            "latency_ms": latency,
+            "form": predictor.network.form,
+            "confused": write_confused(found, report, prepared, staging),
+            "robustness": write_robustness(predictor, found, prepared, staging),
+            "champion": verdict,
+        }
+        smoke_test = write_smoke_test(found, prepared, staging)
+        content = {"multiclass_classification_metrics": evaluation.standard(report), "pawline": ours, **smoke_test}
+        (staging / "evaluation.json").write_text(json.dumps(content, indent=1))
+    low, high = ours["intervals"]["top1"]
     print(
+        f"champion: {verdict['summary']}\n"
+        f"top-1 is {low:.4f} to {high:.4f} with 95 %; calibration error before the temperature "
+        f"{ours['ece_uncalibrated']:.4f}\n"
         f"test:top1={report.top1:.4f} test:top5={report.top5:.4f} test:ece={report.ece:.4f} "
         f"images={report.num_images} latency p50={latency['p50']:.1f} ms p99={latency['p99']:.1f} ms",
         flush=True,
     )
+
+
+def load(model: Path) -> Predictor:
+    if optimized.chosen(inference.load_info(model)):
+        extras.ensure(extras.RUNNING)  # without it load says what it takes instead
+    return inference.load(model)
 
 
 def model_directory(given: Path, scratch: Path) -> Path:
@@ -72,26 +116,83 @@ def check_classes(predictor: Predictor, prepared: Path) -> None:
         )
 
 
-def predict_all(predictor: Predictor, prepared: Path) -> tuple[np.ndarray, np.ndarray]:
-    """(probabilities float32 [n, num_classes], labels int64 [n]) of the test split."""
+def compare_with_champion(
+    candidate: Predictions, model: Path, champion_model: Path, prepared: Path, scratch: Path
+) -> dict[str, Any]:
+    """pawline.champion of evaluation.json. A champion that cannot be compared with stops nobody, and is said to."""
+    if not champion_model.exists():
+        return champion.absent("no champion was given to compare with")
+    try:
+        directory = model_directory(champion_model, scratch)
+        if champion.is_same_model(model, directory):
+            return champion.absent("there is no other approved model to compare with")
+        predictor = load(directory)
+    except InputError as error:
+        return champion.absent(f"not compared with the champion, which cannot be used: {error.headline}")
+    if set(predictor.classes) != set(candidate.classes):
+        only = sorted(set(predictor.classes) ^ set(candidate.classes))[0]
+        return champion.absent(
+            f"not compared with the champion, which knows other classes ({len(predictor.classes)} of them, "
+            f"the candidate {len(candidate.classes)}; {only} is known to one only)"
+        )
+    theirs = predictions.predict(predictor, prepared, "test", candidate.classes)
+    described = {name: predictor.info.get(name) for name in ("backbone", "trained_at")}
+    return {**champion.compare(candidate.right, theirs.right, SEED), "model": described}
 
-    def predict(batch: list[tuple[str, int, bytes]]) -> np.ndarray:
-        return predictor.probabilities(np.stack([predictor.view(shards.decode(jpeg)) for _, _, jpeg in batch]))
 
-    labels: list[int] = []
-    parts: list[np.ndarray] = []
-    for batch, probabilities in map_in_threads(predict, batches(prepared)):
-        labels += [label for _, label, _ in batch]
-        parts.append(probabilities)
-    if not labels:
-        raise InputError(f"{prepared} holds no test images.", "Run the Prepare step again.")
-    return np.concatenate(parts), np.array(labels)
+def write_confused(
+    found: Predictions, report: metrics.Report, prepared: Path, directory: Path
+) -> list[dict[str, str | int]]:
+    """confused.png, and the pairs that it shows."""
+    pairs = confused.find(found, report.confusion)
+    jpegs = shards.jpegs_of(prepared, "test", [key for pair in pairs for key in pair.keys])
+    pictures = {key: shards.decode(jpeg) for key, jpeg in jpegs.items()}
+    rows = [
+        (
+            f"{pair.true} ({pair.count} of {pair.of})",
+            f"taken for {pair.predicted}",
+            pictures[pair.mistake],
+            pictures[pair.typical] if pair.typical else None,
+        )
+        for pair in pairs
+    ]
+    plots.confused(rows).save(directory / "confused.png")
+    paths = manifest.load(prepared).paths
+    return [
+        {
+            "true": p.true,
+            "predicted": p.predicted,
+            "count": p.count,
+            "of": p.of,
+            "mistake": paths.get(p.mistake, p.mistake),
+        }
+        for p in pairs
+    ]
 
 
-def batches(prepared: Path) -> Iterator[list[tuple[str, int, bytes]]]:
-    items = shards.read_jpegs(prepared, "test")
-    while batch := list(islice(items, BATCH)):
-        yield batch
+def write_robustness(predictor: Predictor, found: Predictions, prepared: Path, directory: Path) -> dict[str, Any]:
+    """robustness.png, and the accuracies that it shows."""
+    chosen = robustness.sample(len(found.keys), SEED)
+    jpegs = shards.jpegs_of(prepared, "test", [found.keys[i] for i in chosen])
+    measured = robustness.measure(
+        predictor, [jpegs[found.keys[i]] for i in chosen], found.labels[chosen], found.right[chosen]
+    )
+    panels = {kind: [(p["value"], p["accuracy"]) for p in measured[kind]] for kind in robustness.CHANGES}
+    plots.curves(panels).save(directory / "robustness.png")
+    return measured
+
+
+def write_smoke_test(found: Predictions, prepared: Path, directory: Path) -> dict[str, Any]:
+    """smoke.jpg, with which a deployment asks a new endpoint, and what it must answer; nothing if no photo is right.
+
+    It is the photo that the model is surest of among those it names rightly.
+    """
+    if not found.right.any():
+        return {}
+    surest = int(np.where(found.right, found.probabilities.max(axis=1), -1).argmax())
+    key = found.keys[surest]
+    (directory / SMOKE_TEST_FILE).write_bytes(shards.jpegs_of(prepared, "test", [key])[key])
+    return {"smoke_test": {"file": SMOKE_TEST_FILE, "breed": found.classes[found.labels[surest]]}}
 
 
 def measure_latency(predictor: Predictor, prepared: Path) -> dict[str, float]:
@@ -100,52 +201,10 @@ def measure_latency(predictor: Predictor, prepared: Path) -> dict[str, float]:
     times = []
     for _, _, jpeg in islice(shards.read_jpegs(prepared, "test"), LATENCY_IMAGES):
         started = time.perf_counter()
-        predictor.predict(shards.decode(jpeg))
+        predictor.predict(jpeg)
         times.append(1000 * (time.perf_counter() - started))
     p50, p99 = np.percentile(times or [0.0], (50, 99))
     return {"p50": round(float(p50), 3), "p99": round(float(p99), 3)}
-
-
-def as_json(report: metrics.Report, latency: dict[str, float]) -> dict[str, Any]:
-    """SageMaker's model-quality layout; averages are weighted by a class's number of images."""
-    weights = report.support / report.support.sum()
-    weighted = {
-        "weighted_precision": float(weights @ report.precision),
-        "weighted_recall": float(weights @ report.recall),
-        "weighted_f1": float(weights @ report.f1),
-    }
-    return {
-        "multiclass_classification_metrics": {
-            "accuracy": {
-                "value": report.top1,
-                "standard_deviation": metrics.standard_error(report.top1, report.num_images),
-            },
-            **{
-                name: {"value": value, "standard_deviation": metrics.standard_error(value, report.num_images)}
-                for name, value in weighted.items()
-            },
-            "confusion_matrix": {
-                true: {predicted: int(count) for predicted, count in zip(report.classes, row, strict=True)}
-                for true, row in zip(report.classes, report.confusion, strict=True)
-            },
-        },
-        "pawline": {
-            "top1": report.top1,
-            "top5": report.top5,
-            "ece": report.ece,
-            "num_images": report.num_images,
-            "latency_ms": latency,
-            "per_class": {
-                name: {
-                    "precision": float(report.precision[i]),
-                    "recall": float(report.recall[i]),
-                    "f1": float(report.f1[i]),
-                    "support": int(report.support[i]),
-                }
-                for i, name in enumerate(report.classes)
-            },
-        },
-    }
 
 
 if __name__ == "__main__":

@@ -1,40 +1,41 @@
-"""Prepare step: every image checked once, upright, RGB, short side 256; shards, manifest and quarantine list.
+"""Prepare step: every image checked once, upright, RGB, no larger than needed; shards, manifest and quarantine list.
 
-    python code/prepare.py --input DIR --output DIR
+    python code/prepare.py --input DIR --output DIR [--cache DIR --new-cache DIR]
 
-File formats: docs/formats.md (raw, prepared).
+File formats: docs/formats.md (raw, prepared, cache).
 """
 
 import hashlib
-import multiprocessing
-import os
-import sys
+import shutil
 import tempfile
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import islice
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
-from breeds import archive, container, images, manifest, splits
+from breeds import archive, container, extras, images, known, manifest, splits
 from breeds.container import InputError
+from breeds.known import Known, Recorder
 from breeds.manifest import SPLITS, Limits, Manifest, Quarantined, Record
 from breeds.outputs import PARTIAL, staged
 from breeds.shards import ShardWriter
+from breeds.workers import Workers
 
-CHUNK = 16  # files a worker takes at a time
-CHUNKS_AHEAD = 4  # per worker: bounds the memory of results that wait for their turn
+USUAL_BYTES = 64 * 2**10  # that a prepared image takes on disk, at most, on the average of a data set
+FEW_IMAGES = 5  # of a class, to learn it from
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What one run of Prepare is asked to do."""
+    """What one run of Prepare is asked to do. `cache`: what earlier runs found out; `new_cache`: for this one's."""
 
     input: Path
     output: Path
+    cache: Path | None
+    new_cache: Path | None
     short_side: int
     limits: Limits
 
@@ -43,178 +44,226 @@ class Settings:
             raise InputError(f"short-side {self.short_side} is out of bounds.", "Use 32 to 2048 pixels.")
 
 
+class Task(NamedTuple):
+    """An image to prepare; `member` is what the listing says of the file. They sort by key, the order in the shards."""
+
+    key: str
+    path: str
+    member: bytes
+    split: str
+    label: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """This host's share of the data set. Tasks go as they are handed out, so that memory stays level."""
+
+    reader: archive.Reader
+    folders: tuple[str, ...]
+    tasks: deque[Task]
+    left_out: tuple[Quarantined, ...]
+    source_sha256: str
+
+
 def main(arguments: list[str] | None = None) -> None:
     settings = _parse(arguments)
+    if reason := extras.ensure(extras.DECODING):
+        print(f"Pillow decodes all images, at a fourth of the speed: {reason}", flush=True)
     hosts = container.hosts()
     shards = [f"{split}/{hosts.current}-*.tar" for split in SPLITS]
-    with (
-        staged(settings.output, replaces=shards) as staging,
-        tempfile.TemporaryDirectory(prefix=PARTIAL, dir=settings.output) as scratch,
-    ):
-        part = prepare(settings, hosts, staging, Path(scratch))
+    with ExitStack() as stack:
+        staging = stack.enter_context(staged(settings.output, replaces=shards))
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=PARTIAL, dir=settings.output)))
+        memory = stack.enter_context(staged(settings.new_cache)) if settings.new_cache else scratch
+        part, decoded = prepare(settings, hosts, staging, scratch, memory)
     counts = ", ".join(f"{split} {len(part.images[split])}" for split in SPLITS)
     print(
-        f"prepared: {len(part.classes)} classes, {counts}; {part.quarantined} of {part.files_seen} files in quarantine"
+        f"prepared: {len(part.classes)} classes, {counts}; {part.quarantined} of {part.files_seen} files in quarantine;"
+        f" {decoded} had to be decoded"
     )
 
 
-def prepare(settings: Settings, hosts: container.Hosts, staging: Path, scratch: Path) -> Manifest:
-    """Prepare this host's share of the data set into `staging` and return its manifest.
+def prepare(
+    settings: Settings, hosts: container.Hosts, staging: Path, scratch: Path, memory: Path
+) -> tuple[Manifest, int]:
+    """Prepare this host's share of the data set into `staging`; its manifest, and how many images were decoded.
 
-    Raises InputError for input that cannot be read, and, with one host, for a data set that breaks a limit; with
-    several, `breeds.manifest.load` applies the limits to the whole.
+    What was found out about them goes to `memory`. Raises InputError for input that cannot be read, and, with one host,
+    for a data set that breaks a limit; with several, `breeds.manifest.load` applies the limits to the whole.
     """
-    source = archive.open_source(settings.input, scratch)
-    layout = splits.find_layout(source)
-    with _Workers(source, settings) as workers:
-        if not layout.has_splits:
-            layout = splits.assign_splits(layout, _digests(workers, layout))
-        share = [place for place in layout.files if splits.host_of(place.path, hosts.count) == hosts.index]
-        left_out = [entry for entry in layout.left_out if splits.host_of(entry.path, hosts.count) == hosts.index]
-        part = _write_images(workers, layout, share, left_out, hosts, staging, source, settings)
+    folder = known.folder_name(settings.short_side, settings.limits.max_pixels)
+    earlier = known.load(settings.cache / folder) if settings.cache else Known()
+    with Workers(_start_worker, settings, earlier) as workers:
+        plan = _plan(settings, hosts, workers, scratch)
+        _check_disk(plan, staging)
+        recorder = Recorder(memory / folder)
+        part, left_out, decoded = _write_images(plan, settings, hosts, workers, staging, recorder)
+        recorder.finish()
     if hosts.count == 1:
         manifest.check_limits(part, left_out)
+        _warn_of_small_classes(part)
     manifest.write_part(staging, part, left_out)
-    return part
+    return part, decoded
 
 
-def _digests(workers: "_Workers", layout: splits.Layout) -> dict[str, str]:
+def _plan(settings: Settings, hosts: container.Hosts, workers: Workers, scratch: Path) -> Plan:
+    source = archive.open_source(settings.input, scratch)
+    layout = splits.find_layout(source)
+    if not layout.has_splits:
+        layout = splits.assign_splits(layout, _digests(workers, layout, source))
+    label_of = {folder: label for label, folder in enumerate(layout.folders)}
+    tasks = [
+        Task(
+            splits.image_key(place.split or "", place.path),
+            place.path,
+            source.members[place.path],
+            place.split or "",
+            label_of[place.folder],
+        )
+        for place in layout.files
+        if splits.host_of(place.path, hosts.count) == hosts.index
+    ]
+    return Plan(
+        reader=source.reader,
+        folders=layout.folders,
+        tasks=deque(sorted(tasks)),
+        left_out=tuple(e for e in layout.left_out if splits.host_of(e.path, hosts.count) == hosts.index),
+        source_sha256=_source_digest(source),
+    )
+
+
+def _digests(workers: Workers, layout: splits.Layout, source: archive.Source) -> dict[str, str]:
     """sha256 by path of what could be an image: all of it, since several hosts must agree on the splits."""
     progress = container.Progress("hashing", len(layout.files), "files")
     found = {}
-    for path, digest in workers.map(_digest, [place.path for place in layout.files]):
+    files = ((place.path, source.members[place.path]) for place in layout.files)
+    for path, digest in workers.map(partial(_digest, source.reader), files):
         progress.step()
         if digest:
             found[path] = digest
     return found
 
 
-def _write_images(
-    workers: "_Workers",
-    layout: splits.Layout,
-    share: list[splits.Placed],
-    left_out: list[Quarantined],
-    hosts: container.Hosts,
-    staging: Path,
-    source: archive.Source,
-    settings: Settings,
-) -> Manifest:
-    """Write shards in key order; add what cannot be used to `left_out`."""
-    label_of = {folder: label for label, folder in enumerate(layout.folders)}
-    keyed = {splits.image_key(place.split or "", place.path): place for place in share}
-    records: dict[str, list[Record]] = {split: [] for split in SPLITS}
-    files_seen = len(share) + len(left_out)
-    progress = container.Progress("preparing", len(keyed))
-    with ExitStack() as stack:
-        writers = {split: stack.enter_context(ShardWriter(staging, split, hosts.current)) for split in SPLITS}
-        order = sorted(keyed)
-        for key, (digest, outcome) in zip(
-            order, workers.map(_prepare, [keyed[key].path for key in order]), strict=True
-        ):
-            progress.step()
-            place = keyed[key]
-            if isinstance(outcome, str):
-                left_out.append(Quarantined(place.path, outcome))
-                continue
-            writers[place.split].add(key, outcome)
-            records[place.split].append(Record(key, label_of[place.folder], digest))
-    progress.finish()
-    left_out.sort()
-    return Manifest(
-        hosts=hosts.names,
-        host=hosts.current,
-        classes=splits.display_names(layout.folders),
-        folders=layout.folders,
-        images=records,
-        paths={record.key: keyed[record.key].path for split in SPLITS for record in records[split]},
-        files_seen=files_seen,
-        quarantined=len(left_out),
-        source_sha256=_source_digest(source),
-        limits=settings.limits,
-    )
-
-
 def _source_digest(source: archive.Source) -> str:
     digest = hashlib.sha256()
-    for path in sorted(source.sizes):
-        digest.update(f"{path}\0{source.sizes[path]}\n".encode("utf-8", "surrogateescape"))
+    for path in sorted(source.members):
+        size = archive.size(source.members[path])
+        digest.update(f"{path}\0{size}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
 
 
-class _Workers:
-    """A process per core; results come back in order while memory stays bounded."""
-
-    def __init__(self, source: archive.Source, settings: Settings) -> None:
-        self.count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        method = "fork" if sys.platform == "linux" else "spawn"
-        self._pool = ProcessPoolExecutor(
-            self.count, multiprocessing.get_context(method), _start_worker, (source, settings)
+def _check_disk(plan: Plan, staging: Path) -> None:
+    """Better now than after hours. Raises InputError."""
+    needed = sum(min(archive.size(task.member), USUAL_BYTES) for task in plan.tasks)
+    free = shutil.disk_usage(staging).free
+    if needed > free:
+        raise InputError(
+            f"The prepared images take about {needed / 2**30:.1f} GiB; {free / 2**30:.1f} GiB of disk are free.",
+            "Raise the job's VolumeSizeInGB, or ProcessingInstanceCount, so that each instance takes a share.",
         )
 
-    def __enter__(self) -> "_Workers":
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self._pool.shutdown(cancel_futures=True)
+def _write_images(
+    plan: Plan, settings: Settings, hosts: container.Hosts, workers: Workers, staging: Path, recorder: Recorder
+) -> tuple[Manifest, list[Quarantined], int]:
+    """Write shards in key order; the manifest, what cannot be used, and how many images were decoded."""
+    records: dict[str, list[Record]] = {split: [] for split in SPLITS}
+    paths: dict[str, str] = {}
+    left_out = list(plan.left_out)
+    files_seen = len(plan.tasks) + len(left_out)
+    decoded = 0
+    progress = container.Progress("preparing", len(plan.tasks))
+    handed_out: deque[Task] = deque()
 
-    def map(self, function: Callable, paths: list[str]) -> Iterator:
-        waiting: deque = deque()
-        try:
-            for chunk in _chunks(paths):
-                waiting.append(self._pool.submit(_run_chunk, function, chunk))
-                if len(waiting) >= CHUNKS_AHEAD * self.count:
-                    yield from waiting.popleft().result()
-            while waiting:
-                yield from waiting.popleft().result()
-        except BrokenProcessPool as error:
-            raise InputError(
-                "A worker process was killed, most likely for lack of memory.",
-                "Use an instance with more memory per core, or lower max-pixels.",
-            ) from error
+    def files() -> Iterator[tuple[str, bytes]]:
+        while plan.tasks:
+            handed_out.append(plan.tasks.popleft())
+            yield handed_out[-1].path, handed_out[-1].member
+
+    with ExitStack() as stack:
+        writers = {split: stack.enter_context(ShardWriter(staging, split, hosts.current)) for split in SPLITS}
+        for result in workers.map(partial(_prepare, plan.reader), files()):
+            progress.step()
+            task = handed_out.popleft()
+            decoded += not result.was_known
+            if result.rejected:
+                left_out.append(Quarantined(task.path, result.rejected))
+                continue
+            writers[task.split].add(task.key, result.jpeg)
+            records[task.split].append(Record(task.key, task.label, result.digest.hex()))
+            paths[task.key] = task.path
+            if not result.was_known:
+                recorder.add(result.digest, None if result.is_original else result.jpeg)
+    progress.finish()
+    left_out.sort()
+    part = Manifest(
+        hosts=hosts.names,
+        host=hosts.current,
+        classes=splits.display_names(plan.folders),
+        folders=plan.folders,
+        images=records,
+        paths=paths,
+        files_seen=files_seen,
+        quarantined=len(left_out),
+        source_sha256=plan.source_sha256,
+        limits=settings.limits,
+    )
+    return part, left_out, decoded
 
 
-def _chunks(paths: Iterable[str]) -> Iterator[list[str]]:
-    iterator = iter(paths)
-    while chunk := list(islice(iterator, CHUNK)):
-        yield chunk
+def _warn_of_small_classes(part: Manifest) -> None:
+    small = [part.folders[label] for label, count in enumerate(part.counts["train"]) if count < FEW_IMAGES]
+    if small:
+        named = ", ".join(small[: manifest.EXAMPLES]) + (", …" if len(small) > manifest.EXAMPLES else "")
+        print(f"warning: {len(small)} classes have fewer than {FEW_IMAGES} images to learn from: {named}", flush=True)
 
 
-_source: archive.Source
+class Result(NamedTuple):
+    """Of one file: its sha256 and the JPEG for a shard, or why there is none."""
+
+    digest: bytes = b""
+    jpeg: bytes = b""
+    is_original: bool = False
+    was_known: bool = False
+    rejected: str = ""
+
+
 _settings: Settings
+_earlier: Known
 
 
-def _start_worker(source: archive.Source, settings: Settings) -> None:
-    global _source, _settings
-    _source, _settings = source, settings
+def _start_worker(settings: Settings, earlier: Known) -> None:
+    global _settings, _earlier
+    _settings, _earlier = settings, earlier
 
 
-def _run_chunk(function: Callable, chunk: list[str]) -> list:
-    return [function(path) for path in chunk]
-
-
-def _digest(path: str) -> tuple[str, str | None]:
+def _digest(reader: archive.Reader, path: str, member: bytes) -> tuple[str, str | None]:
     try:
-        data = _source.read(path)
+        data = reader.read(path, member)
         images.check_looks_like_an_image(data)
     except images.Rejected:
         return path, None
     return path, hashlib.sha256(data).hexdigest()
 
 
-def _prepare(path: str) -> tuple[str, bytes | str]:
-    """(sha256, JPEG bytes), or ("", reason) for a file that cannot be used."""
+def _prepare(reader: archive.Reader, path: str, member: bytes) -> Result:
     try:
-        data = _source.read(path)
+        data = reader.read(path, member)
+        digest = hashlib.sha256(data).digest()
+        if jpeg := _earlier.jpeg_of(digest, data):
+            return Result(digest, jpeg, was_known=True)
         jpeg = images.prepare(data, max_pixels=_settings.limits.max_pixels, short_side=_settings.short_side)
     except images.Rejected as reason:
-        return "", str(reason)
-    return hashlib.sha256(data).hexdigest(), jpeg
+        return Result(rejected=str(reason))
+    return Result(digest, jpeg, is_original=jpeg is data)
 
 
 def _parse(arguments: list[str] | None) -> Settings:
     parser = container.ArgumentParser(description=__doc__)
     parser.add_argument("--input", type=Path, default=Path("/opt/ml/processing/input/raw"))
     parser.add_argument("--output", type=Path, default=Path("/opt/ml/processing/output/prepared"))
+    parser.add_argument("--cache", type=Path, help="what earlier runs left in their --new-cache, all together")
+    parser.add_argument("--new-cache", type=Path, help="where to write what this run found out")
     parser.add_argument("--max-broken-fraction", type=float, default=Limits.max_broken_fraction, help="0 to 1")
     parser.add_argument("--max-duplicates", type=int, default=Limits.max_duplicates, help="images in two splits")
     parser.add_argument("--max-pixels", type=int, default=Limits.max_pixels, help="width x height of one image")
@@ -223,7 +272,14 @@ def _parse(arguments: list[str] | None) -> Settings:
     limits = Limits(
         max_broken_fraction=given.max_broken_fraction, max_duplicates=given.max_duplicates, max_pixels=given.max_pixels
     )
-    return Settings(input=given.input, output=given.output, short_side=given.short_side, limits=limits)
+    return Settings(
+        input=given.input,
+        output=given.output,
+        cache=given.cache,
+        new_cache=given.new_cache,
+        short_side=given.short_side,
+        limits=limits,
+    )
 
 
 if __name__ == "__main__":

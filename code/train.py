@@ -7,22 +7,20 @@ On SageMaker hyperparameters arrive as arguments and directories as SM_* variabl
 Without --weights only the head is written: enough for a tuning trial, which is never served.
 """
 
-import math
 import os
-import random
 import sys
-import time
-from dataclasses import dataclass, field, fields
+import zlib
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from breeds import container, distributed, features, hook, hyperparameters, packaging, training
+from breeds import container, distributed, features, hook, hyperparameters, live_rules, packaging, training, unknown
+from breeds.checkpoints import Checkpoints
 from breeds.container import InputError
 from breeds.distributed import World
-from breeds.metrics import EpochMetrics, Sums, count_correct
-from breeds.model import Classifier, Head
+from breeds.fitting import Fit, Plan
+from breeds.metrics import EpochMetrics
+from breeds.model import Classifier, Head, one_thread
 from torch import nn
 
 # What SageMaker adds to the hyperparameters on its own account.
@@ -49,9 +47,16 @@ class Settings:
     mixup_alpha: float = setting(0.0, "of mixup's Beta distribution; 0 is off", 0, 10)
     optimizer: str = setting("adamw", "adamw or adam")
     patience: int = setting(4, "epochs without a better validation accuracy before stopping", 1, 1000)
-    trainable_stages: int = setting(0, "of the backbone, counted from its end; 0 trains the head only", 0, 4)
+    ema_decay: float = setting(0.0, "of the weights' moving average, which is evaluated and kept; 0 is off", 0, 0.99999)
+    micro_batch_size: int = setting(0, "images of a step at once in a process; 0: all that fit", 0, 65536)
+    trainable_stages: int = setting(0, "of the backbone, counted from its end; 0: the head only, 5: all of it", 0, 5)
     fine_tune_epochs: int = setting(3, "passes over the images, when stages are trainable", 1, 1000)
     fine_tune_learning_rate: float = setting(1e-4, "of the trainable stages and the head, then", 1e-8, 10)
+    fine_tune_views: int = setting(4, "random crops of each image, which the epochs take in turn", 1, 1000)
+    image_memory_mb: int = setting(0, "images and activations kept by a process; 0: half of the memory", 0, 2**31)
+    checkpoint_seconds: float = setting(60, "between checkpoints within an epoch; one follows each epoch", 0, 86400)
+    stop_on_issue: str = setting("", "Debugger rules, with commas: training ends as soon as one finds something")
+    optimize: str = setting("on", "on or off: make and measure the faster forms that can be served")
 
     def __post_init__(self) -> None:
         for each in fields(self):
@@ -60,6 +65,8 @@ class Settings:
                 raise ValueError(f"{each.name.replace('_', '-')}={value} is outside {low:g} to {high:g}")
         if self.optimizer not in ("adamw", "adam"):
             raise ValueError(f"optimizer={self.optimizer} is neither adamw nor adam")
+        if self.optimize not in ("on", "off"):
+            raise ValueError(f"optimize={self.optimize} is neither on nor off")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +77,7 @@ class Directories:
     model: Path
     prepared: Path | None
     weights: Path | None
+    checkpoints: Path | None
 
     @classmethod
     def take_from(cls, arguments: list[str]) -> tuple["Directories", list[str]]:
@@ -80,13 +88,14 @@ class Directories:
             "model-dir": "SM_MODEL_DIR",
             "prepared": "SM_CHANNEL_PREPARED",
             "weights": "SM_CHANNEL_WEIGHTS",
+            "checkpoints": "",
         }.items():
             default = os.environ.get(variable)
             parser.add_argument(f"--{name}", type=Path, default=Path(default) if default else None)
         given, rest = parser.parse_known_args(arguments)
         if given.features is None or given.model_dir is None:
             raise InputError("Training needs features and a model directory.", "Give --features DIR --model-dir DIR.")
-        channels = {name: getattr(given, name) for name in ("features", "prepared", "weights")}
+        channels = {name: getattr(given, name) for name in ("features", "prepared", "weights", "checkpoints")}
         return cls(model=given.model_dir, **channels), rest
 
 
@@ -120,57 +129,110 @@ def main() -> None:
     settings = hyperparameters.parse(Settings, rest, ignored=SAGEMAKER_ARGUMENTS)
     info = features.load_info(directories.features)
     world = distributed.join()
-    try:
+    with distributed.losses_named(world):
         train(Job(settings=settings, directories=directories, info=info, world=world))
-    finally:
-        world.leave()
 
 
 def train(job: Job) -> None:
     """Head, then stages where asked; rank 0 writes the model with the best weights."""
-    seed_everything(job.settings.seed)
+    settings, world = job.settings, job.world
+    training.make_deterministic(settings.seed)
+    announce(job)
     debugger, off = hook.create(), hook.DebuggerHook()
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # a head gains a quarter from a second thread, and loses thirtyfold when the core is busy
-    best, head, valid_set = train_head(job, off if job.settings.trainable_stages else debugger)
-    torch.set_num_threads(threads)
-    model = packaged = head
-    if job.directories.weights is not None:
-        packaged = Classifier(load_backbone(job), head).to(job.world.device)
-    if job.settings.trainable_stages:
-        best, model, valid_set = fine_tune(job, debugger, packaged, best.metrics)
-    head.calibrate(*training.predict(model, valid_set))
-    debugger.close()
-    if job.world.is_main:
-        code = Path(__file__).resolve().parent
-        packaging.write_model(job.directories.model, packaged, job.info, job.settings, best.metrics, code)
-        print(best.metrics.line("best "), flush=True)
-    job.world.barrier()
-
-
-def seed_everything(seed: int) -> None:
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.manual_seed(seed)
-    torch.use_deterministic_algorithms(True, warn_only=True)
-
-
-def train_head(job: Job, debugger: hook.DebuggerHook) -> tuple[training.Best, Head, training.FeatureBatches]:
-    """The best epoch on cached features, the head with its weights, and the validation set."""
-    settings, num_classes = job.settings, len(job.info["classes"])
-    train_set, valid_set = (
-        training.FeatureBatches(
-            features.load(job.directories.features, split), num_classes=num_classes, device=job.world.device
-        )
-        for split in ("train", "valid")
+    live_rules.watch(debugger, settings.stop_on_issue, world)
+    train_set, valid_set = (feature_batches(job, split) for split in ("train", "valid"))
+    head = Head(job.info["feature_dim"], settings.hidden_width, train_set.num_classes, settings.dropout)
+    model = packaged = head.to(world.device)
+    head.standardise_by(training.plain_inputs(train_set))
+    checkpoints = Checkpoints(
+        job.directories.checkpoints, identity(job, head, train_set), world, seconds=settings.checkpoint_seconds
     )
-    head = Head(job.info["feature_dim"], settings.hidden_width, num_classes, settings.dropout).to(job.world.device)
-    head.standardise_by(train_set.features[0])
-    best = training.Best(settings.patience)
-    fit(job, debugger, head, train_set, valid_set, best, epochs=settings.epochs, learning_rate=settings.learning_rate)
+    checkpoints.load()
+    head_metrics = None
+    if checkpoints.phase != "fine-tuning":
+        best = train_head(job, off if settings.trainable_stages else debugger, head, train_set, valid_set, checkpoints)
+        head_metrics = best.metrics
+    if job.directories.weights is not None:
+        packaged = Classifier(load_backbone(job), head).to(world.device)
+    if settings.trainable_stages:
+        best, model, valid_set = fine_tune(job, debugger, packaged, head_metrics, checkpoints)
+    logits, labels = training.predict(model, valid_set)
+    head.calibrate(logits, labels)
+    debugger.close()
+    world.leave()
+    if world.is_main:
+        code, serving = Path(__file__).resolve().parent, optimise(job, packaged)
+        known = unknown.of_the_served_form(serving, (logits / head.temperature).cpu().numpy())
+        packaging.write_model(job.directories.model, packaged, job.info, settings, best.metrics, code, serving, known)
+        checkpoints.finish()
+        print(best.metrics.line("best "), flush=True)
+
+
+def announce(job: Job) -> None:
+    """The learning rate is never scaled behind the user's back."""
+    if job.world.size > 1 and job.world.is_main:
+        print(
+            f"{job.world.size} processes share each batch of {job.settings.batch_size} images, so the learning rate "
+            "is the one for a single process. A larger batch-size may want a larger one.",
+            flush=True,
+        )
+
+
+def identity(job: Job, head: Head, train_set: training.Batches) -> dict[str, Any]:
+    """What a checkpoint has to agree on: all that decides the result. The mean of the features stands for the data."""
+    ignored = ("optimize", "stop_on_issue", "checkpoint_seconds", "backbone")
+    chosen = {name: value for name, value in asdict(job.settings).items() if name not in ignored}
+    data = zlib.crc32(train_set.labels.cpu().numpy(), zlib.crc32(head.mean.cpu().numpy()))
+    return {**job.info, **chosen, "seed_of_features": job.info.get("seed"), "data": data, "processes": job.world.size}
+
+
+def optimise(job: Job, packaged: Classifier | Head) -> dict[str, Any] | None:
+    """The form that will be served, written into the model directory; None for a tuning trial, which never is."""
+    if job.settings.optimize == "off" or not isinstance(packaged, Classifier):
+        return None
+    from breeds import optimized, optimizing
+
+    view_size = job.info["view_size"]
+    serving = optimizing.optimise(
+        packaged, job.directories.prepared, view_size, job.directories.model, job.settings.seed
+    )
+    print(optimized.summary(serving), flush=True)
+    return serving
+
+
+def feature_batches(job: Job, split: str) -> training.FeatureBatches:
+    return training.FeatureBatches(
+        features.load(job.directories.features, split),
+        num_classes=len(job.info["classes"]),
+        device=job.world.device,
+        seed=job.settings.seed,
+    )
+
+
+def train_head(
+    job: Job,
+    debugger: hook.DebuggerHook,
+    head: Head,
+    train_set: training.Batches,
+    valid_set: training.Batches,
+    checkpoints: Checkpoints,
+) -> training.Best:
+    """The best epoch on cached features; the head gets its weights."""
+    best = training.Best(job.settings.patience)
+    fit = Fit(
+        Plan.of(job.settings, "head"),
+        head,
+        train_set,
+        valid_set,
+        best=best,
+        world=job.world,
+        debugger=debugger,
+        checkpoints=checkpoints,
+    )
+    with one_thread():
+        fit.run()
     head.load_state_dict(best.state)
-    return best, head, valid_set
+    return best
 
 
 def load_backbone(job: Job) -> nn.Module:
@@ -187,99 +249,47 @@ def load_backbone(job: Job) -> nn.Module:
 
 
 def fine_tune(
-    job: Job, debugger: hook.DebuggerHook, classifier: Classifier, head_metrics: EpochMetrics
-) -> tuple[training.Best, Classifier, training.ImageBatches]:
-    """Train the last stages and the head on images; the weights before count as an epoch, so it can only gain."""
-    from breeds import backbones, finetuning
-
-    settings = job.settings
-    backbones.unfreeze_last(classifier.backbone, job.info["backbone"], settings.trainable_stages)
-    train_set, valid_set = (
-        finetuning.load_images(job.directories.prepared, split, job.info, job.world.device)
-        for split in ("train", "valid")
-    )
-    model = finetuning.FineTuned(classifier.backbone, classifier.head, bf16=job.info["precision"] == "bf16")
-    best = training.Best(settings.patience)
-    best.update(head_metrics, model)
-    epochs, learning_rate = settings.fine_tune_epochs, settings.fine_tune_learning_rate
-    fit(job, debugger, model, train_set, valid_set, best, epochs=epochs, learning_rate=learning_rate)
-    model.load_state_dict(best.state)
-    return best, model, valid_set
-
-
-def fit(
     job: Job,
     debugger: hook.DebuggerHook,
-    model: nn.Module,
-    train_set: training.Batches,
-    valid_set: training.Batches,
-    best: training.Best,
-    *,
-    epochs: int,
-    learning_rate: float,
-) -> None:
-    """Train `model` for `epochs` or until patience runs out; `best` keeps the best epoch's metrics and weights."""
+    classifier: Classifier,
+    head_metrics: EpochMetrics | None,
+    checkpoints: Checkpoints,
+) -> tuple[training.Best, nn.Module, training.Batches]:
+    """Train the last stages and the head on images; the weights before count as an epoch, so it can only gain.
+
+    `head_metrics` are those of the head, None where a checkpoint holds them.
+    """
+    from breeds import finetuning
+
     settings, world = job.settings, job.world
-    # The same loss for training and validation: the Debugger's Overfit rule compares the two.
-    criterion = nn.CrossEntropyLoss(label_smoothing=settings.label_smoothing)
-    debugger.register(model, criterion)
-    wrapped = world.wrap(model)
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = training.optimizer(
-        settings.optimizer, parameters, learning_rate=learning_rate, weight_decay=settings.weight_decay
+    stages, train_set, valid_set = finetuning.prepare(
+        job.directories.prepared,
+        classifier.backbone,
+        job.info,
+        trainable=settings.trainable_stages,
+        epochs=settings.fine_tune_epochs,
+        views=settings.fine_tune_views,
+        max_bytes=settings.image_memory_mb * 2**20,
+        seed=settings.seed,
+        world=world,
     )
-    total_steps, step = epochs * math.ceil(len(train_set.labels) / settings.batch_size), 0
-    # Every rank must shuffle alike; which views and mixtures it draws is its own affair.
-    order = torch.Generator().manual_seed(settings.seed)
-    draws = torch.Generator().manual_seed(settings.seed + world.rank)
-    mixing = np.random.default_rng([settings.seed, world.rank])
-    first = 1 + (best.metrics.epoch if best.metrics else 0)
-    for epoch in range(first, first + epochs):
-        started, sums = time.perf_counter(), Sums()
-        debugger.train()
-        model.train()
-        for inputs, labels, share in training.training_batches(
-            train_set, batch_size=settings.batch_size, order=order, draws=draws, world=world
-        ):
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate * training.cosine(step, total_steps)
-            inputs, targets = training.mixup(inputs, labels, train_set.num_classes, settings.mixup_alpha, mixing)
-            logits = wrapped(inputs)
-            loss = criterion(logits, targets)
-            optimizer.zero_grad()
-            (loss * share).backward()
-            optimizer.step()
-            training.check_finite(loss.item(), epoch, step, learning_rate)
-            sums.add(loss.item(), count_correct(logits, labels), len(labels))
-            step += 1
-        trained, validated = world.total(sums), evaluate(model, valid_set, criterion, world, debugger)
-        metrics = EpochMetrics(
-            epoch=epoch,
-            train_loss=trained.mean_loss,
-            train_accuracy=trained.accuracy,
-            validation_loss=validated.mean_loss,
-            validation_accuracy=validated.accuracy,
-            seconds=time.perf_counter() - started,
-        )
-        if world.is_main:
-            print(metrics.line(), flush=True)
-        best.update(metrics, model)
-        if best.should_stop:
-            break
-
-
-@torch.no_grad()
-def evaluate(
-    model: nn.Module, batches: training.Batches, criterion: nn.Module, world: World, debugger: hook.DebuggerHook
-) -> Sums:
-    """Exact sums of loss and correct predictions over the split, of all ranks together."""
-    debugger.eval()
-    model.eval()
-    sums = Sums()
-    for inputs, labels in training.evaluation_batches(batches, world=world):
-        logits = model(inputs)
-        sums.add(criterion(logits, labels).item(), count_correct(logits, labels), len(labels))
-    return world.total(sums)
+    model = finetuning.FineTuned(stages, classifier.head, bf16=job.info["precision"] == "bf16")
+    best = training.Best(settings.patience)
+    if head_metrics:
+        best.update(head_metrics, model)
+    fit = Fit(
+        Plan.of(job.settings, "fine-tuning"),
+        model,
+        train_set,
+        valid_set,
+        best=best,
+        world=world,
+        debugger=debugger,
+        checkpoints=checkpoints,
+    )
+    fit.run()
+    model.load_state_dict(best.state)
+    return best, model, valid_set
 
 
 if __name__ == "__main__":

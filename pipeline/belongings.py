@@ -21,6 +21,7 @@ JOB_LOGS = {
     "ProcessingJob": "/aws/sagemaker/ProcessingJobs",
     "TrainingJob": "/aws/sagemaker/TrainingJobs",
 }
+ENDPOINT_ALARMS = ("5xx", "model-errors", "latency", "scale-out", "scale-in")
 DELETE_JOB = {
     "ProcessingJob": ("delete_processing_job", "ProcessingJobName"),
     "TrainingJob": ("delete_training_job", "TrainingJobName"),
@@ -46,6 +47,7 @@ def find(cloud: Cloud, *, keep_data: bool) -> list[Item]:
         *_running(cloud, executions),
         *_instances(cloud),
         *_endpoint(cloud),
+        *_alarms(cloud),
         *_configs_and_models(cloud),
         *([] if keep_data else _jobs(cloud, executions)),
         *_pipeline(cloud),
@@ -120,6 +122,14 @@ def _endpoint(cloud: Cloud) -> Iterator[Item]:
             yield Item("scalable target", target["ResourceId"], deregister)
     for name in ours:
         yield Item("endpoint", name, _bound(_delete_endpoint, cloud, name))
+
+
+def _alarms(cloud: Cloud) -> Iterator[Item]:
+    """The alarms that the deploy function sets on the endpoint."""
+    cloudwatch, endpoint = cloud.client("cloudwatch"), cloud.settings.endpoint_name
+    wanted = [f"{endpoint}-{what}" for what in ENDPOINT_ALARMS]
+    for alarm in cloudwatch.describe_alarms(AlarmNames=wanted, AlarmTypes=["MetricAlarm"])["MetricAlarms"]:
+        yield Item("alarm", alarm["AlarmName"], _bound(cloudwatch.delete_alarms, AlarmNames=[alarm["AlarmName"]]))
 
 
 def _delete_endpoint(cloud: Cloud, name: str) -> None:

@@ -15,6 +15,7 @@ from pipeline.parameters import BY_NAME, Value
 from pipeline.prices import HOURS_PER_MONTH, Prices
 
 DOG_IMAGES = 8351  # photos in dogImages.zip
+SERVERLESS = "serverless"
 DOCUMENT_DOLLARS = 4.03  # the bill of the starting document
 BATCH = {"Processing", "Training", "Tuning"}
 
@@ -59,14 +60,16 @@ def estimate(document: str, values: Mapping[str, Value], *, images: int = DOG_IM
     bound = {**defaults, **values}
     work = Work(images, bound)
     steps = [_step_cost(step, bound, work, table) for step in definition["Steps"] if step["Type"] in BATCH]
-    used = {step.instance_type for step in steps} | {str(bound["EndpointInstanceType"])}
-    month = table.of(str(bound["EndpointInstanceType"])) * HOURS_PER_MONTH
+    endpoint = str(bound["EndpointInstanceType"])
+    used = {step.instance_type for step in steps} | {endpoint}
+    # A serverless endpoint costs by the request, and nothing while it waits for one.
+    month = 0.0 if endpoint == SERVERLESS else table.of(endpoint) * HOURS_PER_MONTH
     return {
         "steps": [asdict(step) for step in steps],
         "upper": round(sum(step.upper for step in steps), 2),
         "expected": round(sum(step.expected for step in steps), 2),
         "endpoint_month": {
-            "instance_type": bound["EndpointInstanceType"],
+            "instance_type": endpoint,
             "expected": round(month * int(bound["EndpointMinInstances"]), 2),
             "upper": round(month * int(bound["EndpointMaxInstances"]), 2),
         },
@@ -81,7 +84,9 @@ def for_pipeline(settings: Any, values: Mapping[str, Value], *, images: int = DO
     if images < 1:
         raise UserError(f"{images} images cost nothing.", "Give the number of photos in the data set.")
     for name in ("ProcessingInstanceType", "TrainingInstanceType", "EndpointInstanceType"):
-        prices.load().of(str(values.get(name, BY_NAME[name].default)))
+        kind = str(values.get(name, BY_NAME[name].default))
+        if kind != SERVERLESS:
+            prices.load().of(kind)
 
     from pipeline import definition
 

@@ -17,9 +17,9 @@ from sagemaker.core.workflow.pipeline_context import PipelineSession
 from sagemaker.mlops.workflow.pipeline import Pipeline
 
 from pipeline import bundle
-from pipeline.parameters import PARAMETERS, Parameter
-from pipeline.settings import Settings
-from steps import debug, deploy, embed, evaluate, gate, prepare, register, train, tune
+from pipeline.parameters import OF_THE_DEBUGGER, PARAMETERS, Parameter
+from pipeline.settings import OFF, Settings
+from steps import champion, debug, deploy, embed, evaluate, gate, prepare, register, train, tune
 from steps.base import Site, output_uri
 
 
@@ -27,7 +27,7 @@ def build(settings: Settings, session: PipelineSession | None = None) -> Pipelin
     """The pipeline as an SDK object; `session` is needed only for calls that reach SageMaker (upsert, start)."""
     site = Site(
         settings=settings,
-        parameters={parameter.name: _variable(parameter, settings) for parameter in PARAMETERS},
+        parameters={parameter.name: _variable(parameter, settings) for parameter in used(settings)},
         code_uri=bundle.read().prefix(settings.root) + "src/",
     )
 
@@ -38,10 +38,12 @@ def build(settings: Settings, session: PipelineSession | None = None) -> Pipelin
     features = output_uri(embed_step, "features")
 
     tune_step = tune.step(site, features=features)
-    train_step = train.step(site, features=features, prepared=prepared, best=tune.best(tune_step))
+    best, trial = tune.best(tune_step), tune.best_trial(tune_step)
+    train_step = train.step(site, features=features, prepared=prepared, best=best, trial=trial)
 
-    debug_step = debug.step(site, train=train_step)
-    evaluate_step = evaluate.step(site, train=train_step, prepared=prepared)
+    debug_step = None if settings.debugger == OFF else debug.step(site, train=train_step)
+    champion_step = champion.step(site, train=train_step)
+    evaluate_step = evaluate.step(site, train=train_step, champion=champion.archive(champion_step), prepared=prepared)
 
     register_step = register.step(site, train=train_step, evaluation=output_uri(evaluate_step, "evaluation"))
     deploy_step = deploy.step(site, register=register_step)
@@ -51,10 +53,24 @@ def build(settings: Settings, session: PipelineSession | None = None) -> Pipelin
     return Pipeline(
         name=settings.pipeline_name,
         parameters=list(site.parameters.values()),
-        steps=[prepare_step, embed_step, tune_step, train_step, debug_step, evaluate_step, gate_step],
+        steps=[
+            prepare_step,
+            embed_step,
+            tune_step,
+            train_step,
+            *([debug_step] if debug_step else []),
+            champion_step,
+            evaluate_step,
+            gate_step,
+        ],
         pipeline_experiment_config=None,
         sagemaker_session=session or offline_session(settings.region),
     )
+
+
+def used(settings: Settings) -> list[Parameter]:
+    """The parameters that the steps use."""
+    return [p for p in PARAMETERS if settings.debugger != OFF or p.name not in OF_THE_DEBUGGER]
 
 
 def definition(settings: Settings) -> str:

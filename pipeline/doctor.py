@@ -16,6 +16,7 @@ from pipeline import console, needs
 from pipeline.cloud import Cloud
 from pipeline.errors import UserError
 from pipeline.parameters import BY_NAME, Value
+from pipeline.settings import MANAGED, OFF, OPEN
 
 State = Literal["pass", "warn", "fail"]
 STYLES = {"pass": "green", "warn": "yellow", "fail": "bold red"}
@@ -174,7 +175,10 @@ def quotas(cloud: Cloud, values: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def images(cloud: Cloud, values: Mapping[str, Any]) -> Iterator[Finding]:
-    for use, uri in (("training", cloud.settings.training_image), ("serving", cloud.settings.serving_image)):
+    settings = cloud.settings
+    used = [("training", settings.training_image), ("serving", settings.serving_image)]
+    used += [("rule", settings.rule_image)] if settings.debugger == MANAGED else []
+    for use, uri in used:
         match = re.fullmatch(r"(\d{12})\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?/([^:@]+)(?::([^@]+))?.*", uri)
         if not match:
             yield Finding(
@@ -227,11 +231,16 @@ def bucket(cloud: Cloud, values: Mapping[str, Any]) -> Iterator[Finding]:
 
 def debugger(cloud: Cloud, values: Mapping[str, Any]) -> Iterator[Finding]:
     """No API says whether an account still has Debugger, so this is told and not asked."""
+    way_out = {
+        MANAGED: "If Train is refused or the rules end in Error: PAWLINE_DEBUGGER=open, then upsert the pipeline.",
+        OPEN: "Nothing to do: the Debug step applies the open rules to the saved tensors, in every account.",
+        OFF: "Nothing to do: PAWLINE_DEBUGGER is off, and no rule keeps a model back.",
+    }
     yield Finding(
         "Debugger",
         "warn",
         "SageMaker Debugger has been closed to new customers since 2026-07-30.",
-        "Nothing to do: the Debug step applies the open rules to the saved tensors, in every account.",
+        way_out[cloud.settings.debugger],
     )
 
 
@@ -245,19 +254,18 @@ def _instances(spot: bool, values: Mapping[str, Any]) -> dict[str, tuple[int, in
     count = int(values["ProcessingInstanceCount"])
     low, high = int(values["EndpointMinInstances"]), int(values["EndpointMaxInstances"])
     job = "spot training job" if spot else "training job"
-    return {
+    wanted = {
         f"{processing} for processing job usage": (count, max(count, 2), "Debug and Evaluate run side by side"),
         f"{training} for {job} usage": (
             max(parallel, hosts),
             max(parallel, hosts),
             f"{parallel} trials at a time, {hosts} hosts to train",
         ),
-        f"{values['EndpointInstanceType']} for endpoint usage": (
-            low,
-            2 * high,
-            f"{low} to {high} instances, twice that while an update replaces them",
-        ),
     }
+    if values["EndpointInstanceType"] != "serverless":
+        why = f"{low} to {high} instances, twice that while an update replaces them"
+        wanted[f"{values['EndpointInstanceType']} for endpoint usage"] = (low, 2 * high, why)
+    return wanted
 
 
 def _trusted(document: Any) -> set[str]:

@@ -14,7 +14,8 @@ Value = str | int | float
 
 @dataclass(frozen=True, kw_only=True)
 class Parameter:
-    """One pipeline parameter. `minimum` and `maximum` are inclusive; `choices` become EnumValues in the definition."""
+    """One pipeline parameter. `minimum` and `maximum` are inclusive; `choices` become EnumValues in the definition;
+    `or_word` is allowed beside what `prefix` asks for."""
 
     name: str
     type: type
@@ -24,6 +25,7 @@ class Parameter:
     maximum: float | None = None
     choices: tuple[str, ...] = ()
     prefix: str = ""
+    or_word: str = ""
 
     @property
     def bounds(self) -> str:
@@ -32,6 +34,8 @@ class Parameter:
             return " | ".join(self.choices)
         if self.minimum is not None:
             return f"{self.minimum:g} to {self.maximum:g}"
+        if self.or_word:
+            return f"{self.prefix}… | {self.or_word}"
         return f"{self.prefix}…" if self.prefix else "any"
 
     def parse(self, text: str) -> Value:
@@ -44,7 +48,7 @@ class Parameter:
             raise self._refused(text, "it is not one of the choices")
         if self.minimum is not None and not self.minimum <= float(value) <= float(self.maximum or 0):
             raise self._refused(text, "it is out of bounds")
-        if self.prefix and not str(value).startswith(self.prefix):
+        if self.prefix and not str(value).startswith(self.prefix) and value != (self.or_word or None):
             raise self._refused(text, f"it does not start with {self.prefix}")
         return value
 
@@ -54,11 +58,20 @@ class Parameter:
 
 _ARTICLES = {int: "a whole number", float: "a number", str: "a text"}
 
-RULES = ("VanishingGradient", "Overfit", "Overtraining", "PoorWeightInitialization")
+# The Debugger rules of code/breeds/rule_names.py, by a test: the first are applied always, the others when asked for.
+DEFAULT_RULES = (
+    *("Overfit", "Overtraining", "VanishingGradient", "PoorWeightInitialization", "ExplodingTensor"),
+    *("LossNotDecreasing", "DeadRelu", "ClassImbalance", "UnchangedTensor", "AllZero", "NotLearning", "LabelLeak"),
+)
+RULES = (*DEFAULT_RULES, "SaturatedActivation", "WeightUpdateRatio", "TensorVariance")
+
+# With debugger=managed SageMaker evaluates these: of them it is documented what they need. The others run in the Debug
+# step, on the same tensors.
+MANAGED_RULES = ("VanishingGradient", "Overfit", "Overtraining", "PoorWeightInitialization")
 
 
-def _text(name: str, default: str | None, help: str, *choices: str, prefix: str = "") -> Parameter:
-    return Parameter(name=name, type=str, default=default, help=help, choices=choices, prefix=prefix)
+def _text(name: str, default: str | None, help: str, *choices: str, prefix: str = "", or_word: str = "") -> Parameter:
+    return Parameter(name=name, type=str, default=default, help=help, choices=choices, prefix=prefix, or_word=or_word)
 
 
 def _integer(name: str, default: int, minimum: int, maximum: int, help: str) -> Parameter:
@@ -85,18 +98,28 @@ PARAMETERS: tuple[Parameter, ...] = (
         "resnet18",
         "mobilenet_v2",
     ),
-    _integer("ImageSize", 224, 32, 512, "pixels of the square that the backbone sees"),
+    _integer("ImageSize", 224, 32, 512, "pixels of the random crops; the plain view, which is served, has 8/7 of them"),
     _integer("AugmentedViews", 4, 1, 32, "views of each training photo: the plain one and random crops"),
     # Tuning and training
-    _integer("TrainableStages", 0, 0, 4, "last stages of the backbone that Train fine-tunes (0: the head only)"),
+    _integer(
+        "TrainableStages", 0, 0, 5, "last stages of the backbone that Train fine-tunes (0: the head only, 5: all)"
+    ),
     _integer("Epochs", 8, 1, 500, "epochs of each tuning trial and of the final training"),
     _text("TuningStrategy", "Bayesian", "how the tuner chooses hyperparameters", "Bayesian", "Random", "Hyperband"),
+    _text(
+        "TuningEarlyStopping",
+        "Off",
+        "Auto ends a trial that is worse than the median of those before it; Hyperband ends trials without it",
+        "Off",
+        "Auto",
+    ),
     _integer("MaxTuningJobs", 10, 1, 500, "tuning trials in all"),
     _integer("MaxParallelTuningJobs", 2, 1, 100, "tuning trials at a time"),
     _integer("Seed", 7, 0, 2_147_483_647, "seed of views, initial weights and shuffling"),
     # Gate and registry
     _number("AccuracyThreshold", 0.8, 0, 1, "test top-1 below which nothing is registered"),
-    _text("BlockingRules", ",".join(RULES), "Debugger rules that stop the model; the others only warn"),
+    _text("BlockingRules", ",".join(DEFAULT_RULES), "Debugger rules that stop the model; the others only warn"),
+    _text("TensorBoard", "off", "write what training saved for the rules as TensorBoard event files too", "off", "on"),
     _text(
         "ModelApprovalStatus",
         "Approved",
@@ -111,13 +134,24 @@ PARAMETERS: tuple[Parameter, ...] = (
     _text("TrainingInstanceType", "ml.m5.2xlarge", "instances of Tune and Train", prefix="ml."),
     _integer("TrainingInstanceCount", 1, 1, 32, "hosts of the final training, joined by torchrun"),
     # Endpoint
-    _text("EndpointInstanceType", "ml.m5.xlarge", "instances of the endpoint", prefix="ml."),
+    _text("EndpointInstanceType", "ml.m5.xlarge", "instances of the endpoint", prefix="ml.", or_word="serverless"),
     _integer("EndpointMinInstances", 1, 1, 100, "instances that always serve"),
     _integer("EndpointMaxInstances", 3, 1, 100, "instances that autoscaling may reach"),
     _number("TargetInvocationsPerInstance", 600.0, 1, 1_000_000, "requests per minute and instance to scale towards"),
     _integer("ScaleInCooldown", 300, 0, 3600, "seconds between two removals of instances"),
     _integer("ScaleOutCooldown", 60, 0, 3600, "seconds between two additions of instances"),
+    _integer("ServerlessMemoryMB", 4096, 1024, 6144, "memory of a serverless endpoint, in steps of 1024"),
+    _integer("ServerlessMaxConcurrency", 10, 1, 200, "requests that a serverless endpoint answers at a time"),
+    _integer(
+        "CanaryPercent", 0, 0, 50, "share of the requests that an update gives a new model first (0: all at once)"
+    ),
+    _integer("CanaryWaitSeconds", 300, 0, 3600, "how long alarms watch the canary, and then the whole new fleet"),
+    _integer("MaxLatencyMilliseconds", 2000, 1, 60_000, "mean answer time of the model that sets off the alarm"),
+    _integer("DataCapturePercent", 0, 0, 100, "share of the requests that are kept in the bucket with their answers"),
 )
+
+# Without the Debugger (debugger=off) no step uses these.
+OF_THE_DEBUGGER = ("BlockingRules", "TensorBoard")
 
 BY_NAME = {parameter.name: parameter for parameter in PARAMETERS}
 
@@ -136,10 +170,27 @@ def check(given: Mapping[str, str]) -> dict[str, Value]:
         raise ParameterError(
             f"EndpointMinInstances {low} is more than EndpointMaxInstances {high}.", "Raise the maximum too."
         )
+    _check_serverless(values)
+    if values.get("TuningStrategy") == "Hyperband" and values.get("TuningEarlyStopping") == "Auto":
+        raise ParameterError(
+            "TuningEarlyStopping cannot be 'Auto' with TuningStrategy=Hyperband: SageMaker refuses the two together.",
+            "Leave it Off: Hyperband ends trials itself.",
+        )
     for rule in str(values.get("BlockingRules", "")).split(","):
         if rule and rule not in RULES:
             raise ParameterError(f"BlockingRules names {rule!r}, which is no rule.", f"Rules: {', '.join(RULES)}.")
     return values
+
+
+def _check_serverless(values: Mapping[str, Value]) -> None:
+    memory = int(values.get("ServerlessMemoryMB", 1024))
+    if memory % 1024:
+        raise ParameterError(f"ServerlessMemoryMB cannot be {memory}.", "SageMaker has it in steps of 1024.")
+    if values.get("EndpointInstanceType") == "serverless" and values.get("DataCapturePercent"):
+        raise ParameterError(
+            "DataCapturePercent is set, but a serverless endpoint cannot capture data.",
+            "Set it to 0, or choose an instance type.",
+        )
 
 
 def parse_assignments(words: Iterable[str]) -> dict[str, str]:

@@ -18,6 +18,9 @@ from pipeline.settings import Settings
 Progress = Callable[[str, int, int], None]  # (what, bytes done, bytes in all or 0 where that is unknown)
 
 CHUNK = 1 << 20
+CACHE_README = b"""What Prepare found out about images, by their sha256 (docs/formats.md, cache).
+All but this file may be deleted at any time: the images are decoded again then.
+"""
 IMAGES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
 
 # torchvision's official ImageNet weights; the last eight hex digits of the name begin the file's SHA-256.
@@ -36,6 +39,7 @@ def _quiet(what: str, done: int, total: int) -> None:
 def upload_code(s3: Any, settings: Settings) -> str:
     """Upload code/ unless it is there; its S3 prefix. The archive goes last: where it is, everything is."""
     check_bucket(s3, settings)
+    _begin_cache(s3, settings)
     code = bundle.read()
     prefix = code.prefix(settings.root)
     _, key = _bucket_and_key(prefix)
@@ -44,6 +48,13 @@ def upload_code(s3: Any, settings: Settings) -> str:
             s3.put_object(Bucket=settings.bucket, Key=f"{key}src/{name}", Body=content)
         s3.put_object(Bucket=settings.bucket, Key=f"{key}sourcedir.tar.gz", Body=code.archive())
     return prefix
+
+
+def _begin_cache(s3: Any, settings: Settings) -> None:
+    """A job's input prefix must hold an object, and before the first Prepare its cache holds none."""
+    _, key = _bucket_and_key(settings.prepare_cache_uri)
+    if not _exists(s3, settings.bucket, f"{key}README.txt"):
+        s3.put_object(Bucket=settings.bucket, Key=f"{key}README.txt", Body=CACHE_README)
 
 
 def check_bucket(s3: Any, settings: Settings) -> None:

@@ -115,8 +115,12 @@ def processing(
     max_seconds: int = 6 * 3600,
     property_files: Sequence[PropertyFile] = (),
     volume_gb: int = 100,
+    lasting: dict[str, Any] | None = None,
 ) -> RequestStep:
-    """A processing job that runs `code/<script>`: inputs (name → S3 URI) in, one output prefix out."""
+    """A processing job that runs `code/<script>`: inputs (name → S3 URI) in, one output prefix of this execution out.
+
+    `lasting`: further outputs (name → S3 URI), to prefixes that executions share.
+    """
     words = [word for flag, value in arguments.items() for word in (f"--{flag}", as_text(value))]
     request = {
         "RoleArn": site.settings.role("job"),
@@ -130,14 +134,8 @@ def processing(
         ],
         "ProcessingOutputConfig": {
             "Outputs": [
-                {
-                    "OutputName": output,
-                    "S3Output": {
-                        "S3Uri": of_this_execution(site, output),
-                        "LocalPath": f"/opt/ml/processing/output/{output}",
-                        "S3UploadMode": "EndOfJob",
-                    },
-                }
+                _processing_output(output_name, uri)
+                for output_name, uri in {output: of_this_execution(site, output), **(lasting or {})}.items()
             ]
         },
         "ProcessingResources": {
@@ -166,19 +164,24 @@ def output_uri(step: RequestStep, name: str) -> Any:
     return step.properties.ProcessingOutputConfig.Outputs[name].S3Output.S3Uri
 
 
+def output_parameter(step: RequestStep, name: str) -> Properties:
+    """What a Lambda step answered under `name`."""
+    return Properties(step_name=step.name, step=step, path=f"OutputParameters['{name}']")
+
+
 def of_this_execution(site: Site, name: str) -> Join:
     """An S3 prefix of this execution alone."""
     return Join(on="/", values=[f"{site.settings.root}/runs", ExecutionVariables.PIPELINE_EXECUTION_ID, name])
 
 
-def channel(name: str, uri: Any) -> dict[str, Any]:
-    """A File-mode channel of a training job, whole on every host."""
+def channel(name: str, uri: Any, mode: str = "File") -> dict[str, Any]:
+    """A channel of a training job, whole on every host; with `mode` FastFile it is streamed, not copied to the disk."""
     return {
         "ChannelName": name,
         "DataSource": {
             "S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": uri, "S3DataDistributionType": "FullyReplicated"}
         },
-        "InputMode": "File",
+        "InputMode": mode,
     }
 
 
@@ -213,5 +216,16 @@ def _processing_input(name: str, uri: Any) -> dict[str, Any]:
             "S3DataType": "S3Prefix",
             "S3InputMode": "File",
             "S3DataDistributionType": "FullyReplicated",
+        },
+    }
+
+
+def _processing_output(name: str, uri: Any) -> dict[str, Any]:
+    return {
+        "OutputName": name,
+        "S3Output": {
+            "S3Uri": uri,
+            "LocalPath": f"/opt/ml/processing/output/{name}",
+            "S3UploadMode": "EndOfJob",
         },
     }

@@ -1,8 +1,13 @@
-"""Debug: the Debugger rules on the tensors that training saved."""
+"""Debug: the Debugger rules on the tensors that training saved.
+
+With debugger=managed SageMaker evaluates some of them: the step waits for its verdict on those and runs the others.
+"""
 
 from sagemaker.core.workflow.functions import Join
 from sagemaker.core.workflow.properties import PropertyFile
 
+from pipeline.parameters import MANAGED_RULES
+from pipeline.settings import MANAGED
 from steps.base import RequestStep, Site, processing
 
 REPORT = PropertyFile(name="debug", output_name="debug", path="debug.json")
@@ -10,6 +15,7 @@ REPORT = PropertyFile(name="debug", output_name="debug", path="debug.json")
 
 def step(site: Site, *, train: RequestStep) -> RequestStep:
     job = train.properties
+    managed = site.settings.debugger == MANAGED
     tensors = Join(on="/", values=[job.DebugHookConfig.S3OutputPath, job.TrainingJobName, "debug-output"])
     return processing(
         site,
@@ -19,7 +25,12 @@ def step(site: Site, *, train: RequestStep) -> RequestStep:
         script="debug.py",
         inputs={"tensors": tensors},
         output="debug",
-        arguments={"blocking-rules": site["BlockingRules"]},
+        arguments={
+            "blocking-rules": site["BlockingRules"],
+            "training-job": job.TrainingJobName,
+            **({"managed-rules": ",".join(MANAGED_RULES)} if managed else {}),
+            "tensorboard": site["TensorBoard"],
+        },
         max_seconds=3600,
         property_files=[REPORT],
         volume_gb=30,

@@ -1,4 +1,8 @@
-"""Deploy: the deploy Lambda brings the endpoint and its autoscaling to what the parameters say."""
+"""Deploy: the deploy Lambda brings the endpoint and its autoscaling to what the parameters say.
+
+An update needs neither a canary nor waits by default: they take minutes, and the smoke test is made in any case. For a
+model that people rely on, CanaryPercent=10.
+"""
 
 from sagemaker.mlops.workflow.steps import StepTypeEnum
 
@@ -18,15 +22,22 @@ def step(site: Site, *, register: RequestStep) -> RequestStep:
         "target_invocations_per_instance": site["TargetInvocationsPerInstance"],
         "scale_in_cooldown": site["ScaleInCooldown"],
         "scale_out_cooldown": site["ScaleOutCooldown"],
+        "serverless_memory_mb": site["ServerlessMemoryMB"],
+        "serverless_max_concurrency": site["ServerlessMaxConcurrency"],
+        "canary_percent": site["CanaryPercent"],
+        "canary_wait_seconds": site["CanaryWaitSeconds"],
+        "max_latency_milliseconds": site["MaxLatencyMilliseconds"],
+        "data_capture_percent": site["DataCapturePercent"],
+        "data_capture_s3_uri": f"{site.settings.root}/captured",
     }
     return RequestStep(
         "Deploy",
         StepTypeEnum.LAMBDA,
         event,
         title="Deploy and scale",
-        description="Creates or updates the endpoint and its target-tracking autoscaling; does nothing when all is so.",
+        description="Creates or updates the endpoint, tests it with a photo, and sets up its autoscaling.",
         envelope={
-            "FunctionArn": site.settings.function("deploy"),
+            "FunctionArn": site.settings.alias("deploy"),
             "OutputParameters": [{"OutputName": name, "OutputType": "String"} for name in OUTPUTS],
         },
     )

@@ -1,4 +1,4 @@
-"""Evaluate: the model archive, as it will be served, once over the test photos."""
+"""Evaluate: the model archive, as it will be served, and the champion's, once over the test photos."""
 
 from typing import Any
 
@@ -9,14 +9,18 @@ from steps.base import RequestStep, Site, processing
 REPORT = PropertyFile(name="evaluation", output_name="evaluation", path="evaluation.json")
 
 
-def step(site: Site, *, train: RequestStep, prepared: Any) -> RequestStep:
+def step(site: Site, *, train: RequestStep, champion: Any, prepared: Any) -> RequestStep:
     return processing(
         site,
         "Evaluate",
         title="Evaluate the model",
-        description="Top-1, top-5, per class, confusion, calibration and latency on the test split.",
+        description="Accuracy, confusion, calibration, robustness and latency on the test split; against the champion.",
         script="evaluate.py",
-        inputs={"model": train.properties.ModelArtifacts.S3ModelArtifacts, "prepared": prepared},
+        inputs={
+            "model": train.properties.ModelArtifacts.S3ModelArtifacts,
+            "champion": champion,
+            "prepared": prepared,
+        },
         output="evaluation",
         arguments={},
         property_files=[REPORT],

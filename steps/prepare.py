@@ -1,18 +1,26 @@
-"""Prepare: every photo decoded once, upright, RGB, short side 256; broken ones set aside with the reason."""
+"""Prepare: every photo checked once, upright, RGB, no larger than needed; broken ones set aside with the reason.
+
+What it finds out about a photo is kept in the cache, by the photo's sha256: when a data set grows, only the new ones
+are decoded. Its prefix is the same in every execution, so that the step itself is cached as before.
+"""
 
 from steps.base import RequestStep, Site, processing
 
 
 def step(site: Site) -> RequestStep:
+    cache = site.settings.prepare_cache_uri
     return processing(
         site,
         "Prepare",
         title="Prepare the photos",
-        description="Checks and resizes every photo once; writes shards, manifest.json and quarantine.csv.",
+        description="Checks every photo, makes large ones smaller; writes shards, manifest.json and quarantine.csv.",
         script="prepare.py",
-        inputs={"raw": site["InputDataUri"]},
+        inputs={"raw": site["InputDataUri"], "cache": cache},
         output="prepared",
+        lasting={"new-cache": cache},
         arguments={
+            "cache": "/opt/ml/processing/input/cache",
+            "new-cache": "/opt/ml/processing/output/new-cache",
             "max-broken-fraction": site["MaxBrokenFraction"],
             "max-duplicates": site["MaxDuplicates"],
             "max-pixels": site["MaxImagePixels"],

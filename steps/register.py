@@ -7,6 +7,9 @@ from sagemaker.mlops.workflow.steps import StepTypeEnum
 
 from steps.base import RequestStep, Site
 
+# For the adapter of AWS's Ray Serve image: by this path its /ping asks the loaded model, not Ray's proxy.
+RAYSERVE_BACKEND_URL = "http://127.0.0.1:8000/replica"
+
 
 def step(site: Site, *, train: RequestStep, evaluation: Any) -> RequestStep:
     request = {
@@ -18,6 +21,7 @@ def step(site: Site, *, train: RequestStep, evaluation: Any) -> RequestStep:
                 {
                     "Image": site.settings.serving_image,
                     "ModelDataUrl": train.properties.ModelArtifacts.S3ModelArtifacts,
+                    "Environment": {"RAYSERVE_BACKEND_URL": RAYSERVE_BACKEND_URL},
                 }
             ],
             "SupportedContentTypes": ["image/jpeg", "image/png", "application/x-image"],

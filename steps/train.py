@@ -2,25 +2,67 @@
 
 from typing import Any
 
+from sagemaker.core.workflow.functions import Join
 from sagemaker.mlops.workflow.steps import StepTypeEnum
 
+from pipeline.parameters import MANAGED_RULES
+from pipeline.settings import MANAGED, OFF
 from steps.base import RequestStep, Site, as_text, channel, script_mode, stopping_condition
 from steps.tune import METRICS
 
-# What the Debugger rules need, and no more: losses at every step; gradients and ReLU inputs in the first ten steps,
-# which tell how the weights were initialised, then rarely. ReLU inputs in training only.
-SPARSE = {"train.save_interval": "50", "train.save_steps": "0,1,2,3,4,5,6,7,8,9"}
+# What the default Debugger rules need, and no more. Losses, labels and predictions at every step. Gradients and ReLU
+# inputs in full in the first three steps, which tell how the weights were initialised (a head's gradients are
+# megabytes); with the weights as reductions in the first ten, then at intervals. ReLU inputs in full again after 50,
+# 100, 200, … steps: dead units show in nothing less.
+NEVER_IN_EVALUATION = {"eval.start_step": "1000000000"}
+REDUCTIONS = {
+    "reductions": "min,max,mean,variance,l2_norm,abs_mean",
+    "train.save_interval": "50",
+    "train.save_steps": "0,1,2,3,4,5,6,7,8,9",
+    **NEVER_IN_EVALUATION,
+}
+DOUBLING = "0,1,2," + ",".join(str(50 * 2**power) for power in range(15))
 COLLECTIONS = [
     {"CollectionName": "losses", "CollectionParameters": {"train.save_interval": "1", "eval.save_interval": "1"}},
-    {"CollectionName": "gradients", "CollectionParameters": SPARSE},
     {
-        "CollectionName": "relu_input",
-        "CollectionParameters": {**SPARSE, "include_regex": ".*relu_input", "eval.start_step": "1000000000"},
+        "CollectionName": "outcomes",
+        "CollectionParameters": {"include_regex": "^(training|validation)_", "save_interval": "1"},
+    },
+    {"CollectionName": "weights", "CollectionParameters": REDUCTIONS},
+    {"CollectionName": "gradients", "CollectionParameters": REDUCTIONS},
+    {
+        "CollectionName": "first_gradients",
+        "CollectionParameters": {
+            "include_regex": "^gradient/",
+            "train.save_interval": "1",
+            "train.end_step": "3",
+            **NEVER_IN_EVALUATION,
+        },
+    },
+    {"CollectionName": "relu_input", "CollectionParameters": {"include_regex": ".*relu_input", **REDUCTIONS}},
+    {
+        "CollectionName": "some_relu_inputs",
+        "CollectionParameters": {
+            "include_regex": ".*relu_input",
+            "train.save_interval": "1000000000",
+            "train.save_steps": DOUBLING,
+            **NEVER_IN_EVALUATION,
+        },
     },
 ]
 
+DESCRIPTIONS = {
+    "open": "Trains with the best hyperparameters; saves Debugger tensors and a complete model archive.",
+    "managed": "Trains with the best hyperparameters under SageMaker's Debugger rules; writes a whole model archive.",
+    "off": "Trains with the best hyperparameters; writes a complete model archive. No Debugger: debugger=off.",
+}
 
-def step(site: Site, *, features: Any, prepared: Any, best: dict[str, Any]) -> RequestStep:
+
+CHECKPOINTS = "/opt/ml/checkpoints"
+
+
+def step(site: Site, *, features: Any, prepared: Any, best: dict[str, Any], trial: Any) -> RequestStep:
+    """`best`, `trial`: hyperparameters and name of the best trial."""
     request = {
         "HyperParameters": {
             **script_mode(site, "train.py"),
@@ -30,6 +72,7 @@ def step(site: Site, *, features: Any, prepared: Any, best: dict[str, Any]) -> R
             "seed": as_text(site["Seed"]),
             "backbone": site["Backbone"],
             "trainable-stages": as_text(site["TrainableStages"]),
+            "checkpoints": CHECKPOINTS,
             **best,
         },
         "AlgorithmSpecification": {
@@ -40,7 +83,7 @@ def step(site: Site, *, features: Any, prepared: Any, best: dict[str, Any]) -> R
         "RoleArn": site.settings.role("job"),
         "InputDataConfig": [
             channel("features", features),
-            channel("prepared", prepared),
+            channel("prepared", prepared, mode="FastFile"),
             channel("weights", site["PretrainedWeightsUri"]),
         ],
         "OutputDataConfig": {"S3OutputPath": f"{site.settings.root}/models"},
@@ -50,18 +93,39 @@ def step(site: Site, *, features: Any, prepared: Any, best: dict[str, Any]) -> R
             "VolumeSizeInGB": 100,
         },
         **stopping_condition(site, 24 * 3600),
-        # The path is a cache key: it must not name the execution. SageMaker adds the job's name to it.
-        "DebugHookConfig": {
-            "S3OutputPath": f"{site.settings.root}/tensors",
-            "CollectionConfigurations": COLLECTIONS,
+        # For spot instances, and for a retry. A cache key, so it must not name the execution; named after the trial, it
+        # is found again by the execution that retries or reuses that tuning, and by no other.
+        "CheckpointConfig": {
+            "S3Uri": Join(on="/", values=[f"{site.settings.root}/checkpoints", trial]),
+            "LocalPath": CHECKPOINTS,
         },
+        **_debugger(site),
     }
     return RequestStep(
         "Train",
         StepTypeEnum.TRAINING,
         request,
         title="Train the model",
-        description="Trains with the best hyperparameters; saves Debugger tensors and a complete model archive.",
+        description=DESCRIPTIONS[site.settings.debugger],
         answers=["DescribeTrainingJobResponse"],
         cache=True,
     )
+
+
+def _debugger(site: Site) -> dict[str, Any]:
+    """The members with which training saves tensors, and SageMaker evaluates rules on them."""
+    if site.settings.debugger == OFF:
+        return {}
+    # The path is a cache key: it must not name the execution. SageMaker adds the job's name to it.
+    hook = {"S3OutputPath": f"{site.settings.root}/tensors", "CollectionConfigurations": COLLECTIONS}
+    if site.settings.debugger != MANAGED:
+        return {"DebugHookConfig": hook}
+    rules = [
+        {
+            "RuleConfigurationName": name,
+            "RuleEvaluatorImage": site.settings.rule_image,
+            "RuleParameters": {"rule_to_invoke": name},
+        }
+        for name in MANAGED_RULES
+    ]
+    return {"DebugHookConfig": hook, "DebugRuleConfigurations": rules}

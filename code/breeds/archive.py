@@ -1,15 +1,19 @@
 """The raw data set as a list of files that can be read one by one: a folder, a zip or a tar, never unpacked to disk."""
 
+import errno
 import functools
 import gzip
 import os
+import struct
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+from typing import BinaryIO
 
+from breeds import zips
 from breeds.container import InputError
 from breeds.images import Rejected
 from breeds.manifest import Quarantined
@@ -21,44 +25,51 @@ MAX_RATIO = 200  # photos hardly compress; only a bomb expands like this
 RATIO_MATTERS_ABOVE = 2**28
 
 
-@dataclass(frozen=True, kw_only=True)
-class Source:
-    """The files of a data set. `sizes`: bytes by relative path, `/`-separated; it can be sent to other processes."""
+MEMBER = struct.Struct("<QQQIH")  # size, offset, packed size, CRC-32, method: a third of what a tuple of them takes
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads a data set's files, given what its listing says of each; small enough to send along with every task."""
 
     kind: str
     location: Path
-    sizes: dict[str, int]
-    offsets: dict[str, int]
-    directories: frozenset[str]
-    left_out: tuple[Quarantined, ...]
 
-    def read(self, path: str) -> bytes:
+    def read(self, path: str, member: bytes) -> bytes:
         """One file's bytes. Raises Rejected where it is too large or its bytes are damaged."""
-        if self.sizes[path] > MAX_FILE_BYTES:
-            raise Rejected(f"too large: {self.sizes[path] / 2**20:.0f} MiB, the limit is {MAX_FILE_BYTES // 2**20}")
+        size, offset, packed, crc, method = MEMBER.unpack(member)
+        if size > MAX_FILE_BYTES:
+            raise Rejected(f"too large: {size / 2**20:.0f} MiB, the limit is {MAX_FILE_BYTES // 2**20}")
         try:
-            return self._read(path)
+            if self.kind == "folder":
+                return (self.location / path).read_bytes()
+            file = opened_once(self.location, os.getpid())
+            if self.kind == "zip":
+                return zips.unpack(file, offset, packed, size, method, crc)
+            file.seek(offset)
+            return file.read(size)
         except (OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
             raise Rejected(f"unreadable: {error}") from error
 
-    def _read(self, path: str) -> bytes:
-        if self.kind == "zip":
-            return _open_zip(self.location, os.getpid()).read(path)
-        if self.kind == "tar":
-            file = _open_file(self.location, os.getpid())
-            file.seek(self.offsets[path])
-            return file.read(self.sizes[path])
-        return (self.location / path).read_bytes()
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """The files of a data set. `members`: MEMBER by relative path, `/`-separated."""
+
+    reader: Reader
+    members: dict[str, bytes]
+    directories: frozenset[str]
+    left_out: tuple[Quarantined, ...]
+
+
+def size(member: bytes) -> int:
+    """Bytes of a file, unpacked."""
+    return MEMBER.unpack(member)[0]
 
 
 @functools.cache
-def _open_zip(path: Path, pid: int) -> zipfile.ZipFile:
-    """One handle per process: a forked worker would otherwise move its parent's file position."""
-    return zipfile.ZipFile(path)
-
-
-@functools.cache
-def _open_file(path: Path, pid: int):
+def opened_once(path: Path, pid: int) -> BinaryIO:
+    """A file that stays open for this process (`pid`: its own)."""
     return path.open("rb")
 
 
@@ -88,9 +99,10 @@ def open_source(location: Path, scratch: Path) -> Source:
 
 def is_ignored(path: str) -> bool:
     """Files that operating systems leave behind; they are no part of the data set."""
-    parts = PurePosixPath(path).parts
-    return any(part.startswith(".") or part == "__MACOSX" for part in parts) or (
-        bool(parts) and parts[-1].lower() in ("thumbs.db", "desktop.ini")
+    parts = path.rstrip("/").split("/")
+    return any(part.startswith(".") and part != "." or part == "__MACOSX" for part in parts) or parts[-1].lower() in (
+        "thumbs.db",
+        "desktop.ini",
     )
 
 
@@ -106,6 +118,11 @@ def _open_archive(path: Path, scratch: Path) -> Source:
             path = _expand(path, scratch)
         return _open_tar_source(path)
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, NotImplementedError) as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            raise InputError(
+                f"The disk is full: {path.name} does not fit on it expanded.",
+                "Raise the job's VolumeSizeInGB, or give a zip or an uncompressed tar, which are read in place.",
+            ) from error
         raise InputError(
             f"The archive {path.name} cannot be read ({error}).",
             "It may be cut off or not an archive: upload it again.",
@@ -113,37 +130,37 @@ def _open_archive(path: Path, scratch: Path) -> Source:
 
 
 def _open_zip_source(path: Path) -> Source:
-    with zipfile.ZipFile(path) as archive:
-        members = archive.infolist()
-    _check_names(path, (member.filename for member in members))
-    _check_total(path, sum(member.file_size for member in members))
-    if any(member.flag_bits & 0x1 for member in members):
-        raise InputError(f"The archive {path.name} is encrypted.", "Make it again without a password.")
     listing = _Listing()
-    for member in members:
-        if member.is_dir():
-            listing.add_directory(member.filename)
-        elif (member.external_attr >> 16) & 0o170000 == 0o120000:
-            listing.leave_out(member.filename, "link: only files are read")
+    expanded = 0
+    for member in zips.members(path):
+        _check_names(path, [member.name])
+        expanded += member.size
+        if member.is_encrypted:
+            raise InputError(f"The archive {path.name} is encrypted.", "Make it again without a password.")
+        if member.name.endswith("/"):
+            listing.add_directory(member.name)
+        elif member.mode & 0o170000 == 0o120000:
+            listing.leave_out(member.name, "link: only files are read")
         else:
-            listing.add_file(member.filename, member.file_size)
+            listing.add_file(member.name, member.size, member.offset, member.packed, member.crc, member.method)
+    _check_total(path, expanded)
     return listing.source("zip", path)
 
 
 def _open_tar_source(path: Path) -> Source:
+    listing = _Listing()
     with tarfile.open(path, "r:") as archive:
-        members = archive.getmembers()
+        for member in archive:
+            archive.members.clear()  # it would keep a kilobyte of each
+            _check_names(path, [member.name])
+            if member.isdir():
+                listing.add_directory(member.name)
+            elif member.isreg() and not member.issparse():
+                listing.add_file(member.name, member.size, member.offset_data)
+            else:
+                listing.leave_out(member.name, "link or device: only files are read")
         end = archive.offset
     _check_ends_properly(path, end)
-    _check_names(path, (member.name for member in members))
-    listing = _Listing()
-    for member in members:
-        if member.isdir():
-            listing.add_directory(member.name)
-        elif member.isreg() and not member.issparse():
-            listing.add_file(member.name, member.size, member.offset_data)
-        else:
-            listing.leave_out(member.name, "link or device: only files are read")
     return listing.source("tar", path)
 
 
@@ -177,18 +194,17 @@ class _Listing:
     """Collects an archive's members."""
 
     def __init__(self) -> None:
-        self.sizes: dict[str, int] = {}
-        self.offsets: dict[str, int] = {}
+        self.members: dict[str, bytes] = {}
         self.directories: set[str] = set()
         self.left_out: list[Quarantined] = []
 
-    def add_file(self, path: str, size: int, offset: int = 0) -> None:
+    def add_file(self, path: str, size: int, offset: int = 0, packed: int = 0, crc: int = 0, method: int = 0) -> None:
         if is_ignored(path):
             return
-        if path in self.sizes:
+        if path in self.members:
             self.leave_out(path, "in the archive twice: the first one is used")
             return
-        self.sizes[path], self.offsets[path] = size, offset
+        self.members[path] = MEMBER.pack(size, offset, packed, crc, method)
 
     def add_directory(self, path: str) -> None:
         if not is_ignored(path):
@@ -200,10 +216,8 @@ class _Listing:
 
     def source(self, kind: str, location: Path) -> Source:
         return Source(
-            kind=kind,
-            location=location,
-            sizes=self.sizes,
-            offsets=self.offsets,
+            reader=Reader(kind, location),
+            members=self.members,
             directories=frozenset(self.directories),
             left_out=tuple(self.left_out),
         )

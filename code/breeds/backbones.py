@@ -5,6 +5,7 @@ import hashlib
 import json
 import pickle
 import zipfile
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -103,35 +104,32 @@ def weights_fingerprint(weights: Path) -> str:
 
 
 def stages(name: str) -> list[str]:
-    """Names of the backbone's stages from image to features; the last four can be trained."""
+    """Names of the backbone's stages from image to features."""
     return [stage for stage, _ in _lookup(name).stages]
 
 
 def split_stages(network: nn.Module, name: str, trainable: int) -> tuple[nn.Module, nn.Module]:
     """(frozen, trainable) halves that share the network's modules; trainable(frozen(x)) equals network(x).
 
-    `trainable` counts stages from the end, 0 to 4; pooling belongs to the second half. Raises InputError outside that.
+    `trainable` counts stages from the end, 0 to 5 (all), else InputError is raised; pooling belongs to the second half.
+    The halves' modules are named as in the network, with `_` for `.`.
     """
     all_stages = _lookup(name).stages
-    if not 0 <= trainable < len(all_stages):
+    if not 0 <= trainable <= len(all_stages):
         raise InputError(
-            f"TrainableStages={trainable} is not possible: {name} has {len(all_stages) - 1} trainable stages.",
-            f"Use a number from 0 (head only) to {len(all_stages) - 1}.",
+            f"TrainableStages={trainable} is not possible: {name} has {len(all_stages)} stages.",
+            f"Use a number from 0 (head only) to {len(all_stages)} (all of it).",
         )
     cut = len(all_stages) - trainable
     halves = [
-        [network.get_submodule(path) for _, paths in part for path in paths]
+        nn.Sequential(
+            OrderedDict((path.replace(".", "_"), network.get_submodule(path)) for _, paths in part for path in paths)
+        )
         for part in (all_stages[:cut], all_stages[cut:])
     ]
-    return nn.Sequential(*halves[0]), nn.Sequential(*halves[1], nn.AdaptiveAvgPool2d(1), nn.Flatten(1))
-
-
-def unfreeze_last(network: nn.Module, name: str, trainable: int) -> list[nn.Parameter]:
-    """Freeze the network but for its last `trainable` stages, and return the parameters that stay trainable."""
-    frozen, open_stages = split_stages(network, name, trainable)
-    frozen.requires_grad_(False)
-    open_stages.requires_grad_(True)
-    return list(open_stages.parameters())
+    halves[1].add_module("pool", nn.AdaptiveAvgPool2d(1))
+    halves[1].add_module("flatten", nn.Flatten(1))
+    return halves[0], halves[1]
 
 
 def for_inference(network: nn.Module) -> nn.Module:

@@ -18,7 +18,12 @@ ANNOUNCE_SECONDS = 2.0
 
 
 class InputError(ValueError):
-    """The job cannot go on because of what it was given; says what is wrong and what to do about it."""
+    """The job cannot go on because of what it was given; says what is wrong and what to do about it.
+
+    A consequence of what another process of the job reports does not replace that reason.
+    """
+
+    is_consequence = False
 
     def __init__(self, headline: str, advice: str = "") -> None:
         self.headline = headline
@@ -92,7 +97,7 @@ def run(main: Callable[[], object]) -> NoReturn:
         main()
     except InputError as error:
         print(f"\nerror: {error.headline}\n{error.advice}".rstrip(), file=sys.stderr, flush=True)
-        _report_failure(str(error))
+        _report_failure(str(error), unless_known=error.is_consequence)
         sys.exit(1)
     except Exception as error:
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
@@ -104,7 +109,7 @@ def run(main: Callable[[], object]) -> NoReturn:
     sys.exit(0)
 
 
-def _report_failure(message: str) -> None:
+def _report_failure(message: str, unless_known: bool = False) -> None:
     """Processing jobs are read from output/message, training jobs from output/failure."""
     output = base_dir() / "output"
     is_training = (base_dir() / "input" / "config").is_dir() or "SM_HOSTS" in os.environ
@@ -115,7 +120,9 @@ def _report_failure(message: str) -> None:
         message = f"{message[:half]} ... {message[-half:]}"
     try:
         output.mkdir(parents=True, exist_ok=True)
-        (output / ("failure" if is_training else "message")).write_text(message)
+        path = output / ("failure" if is_training else "message")
+        if not (unless_known and path.exists()):
+            path.write_text(message)
     except OSError as error:
         print(f"the failure reason could not be written to {output}: {error}", file=sys.stderr)
 

@@ -59,7 +59,7 @@ def choose_embedder(network: nn.Module, sample: np.ndarray) -> Embedder:
         print(f"precision: fp32 on {device} (no native bf16)", flush=True)
         return exact
     fast = Embedder(network, torch.bfloat16, device)
-    agreement = _mean_cosine(exact(sample), fast(sample))
+    agreement = mean_cosine(exact(sample), fast(sample))
     chosen = fast if agreement >= MIN_COSINE else exact
     print(f"precision: {chosen.precision} on {device} (bf16 agrees with fp32 to cosine {agreement:.4f})", flush=True)
     return chosen
@@ -84,7 +84,8 @@ def map_in_threads(function: Callable[[T], R], items: Iterable[T]) -> Iterator[t
             yield item, result.result()
 
 
-def _mean_cosine(exact: np.ndarray, fast: np.ndarray) -> float:
+def mean_cosine(exact: np.ndarray, fast: np.ndarray) -> float:
+    """How well features [n, feature_dim] agree: the mean over images of the cosine between the two."""
     pair = (torch.from_numpy(array).float() for array in (exact, fast))
     return float(functional.cosine_similarity(*pair, dim=1).nan_to_num(0).mean())
 

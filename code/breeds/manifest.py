@@ -86,10 +86,10 @@ def part_names(host: str, hosts: Sequence[str]) -> tuple[str, str]:
 def write_part(directory: Path, part: Manifest, left_out: Iterable[Quarantined]) -> None:
     """Write one host's manifest and quarantine list (docs/formats.md)."""
     manifest_name, quarantine_name = part_names(part.host, part.hosts)
-    fields = asdict(part)
-    document = {"format": FORMAT, **fields, "label_map": part.label_map, "counts": part.counts}
-    document["images"] = {split: [list(record) for record in part.images[split]] for split in SPLITS}
-    (directory / manifest_name).write_text(json.dumps(document))
+    document = {"format": FORMAT, **vars(part), "label_map": part.label_map, "counts": part.counts}
+    document["limits"] = asdict(part.limits)
+    with (directory / manifest_name).open("w") as file:
+        json.dump(document, file)  # piece by piece: as one text it would be in memory twice
     with (directory / quarantine_name).open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(Quarantined._fields)
@@ -201,14 +201,19 @@ def _named(folders: Sequence[str], what: str) -> str:
 
 def _check_duplicates(whole: Manifest) -> None:
     """An image that is in two splits is tested on what it was trained on."""
-    found: dict[str, list[tuple[str, Record]]] = defaultdict(list)
+    seen: set[str] = set()
+    crossing: set[str] = set()
     for split in SPLITS:
-        for record in whole.images[split]:
-            found[record.sha256].append((split, record))
-    across = [places for places in found.values() if len({split for split, _ in places}) > 1]
+        here = {record.sha256 for record in whole.images[split]}
+        crossing |= here & seen
+        seen |= here
+    across: dict[str, list[Record]] = defaultdict(list)
+    for record in (record for split in SPLITS for record in whole.images[split] if record.sha256 in crossing):
+        across[record.sha256].append(record)
     if len(across) > whole.limits.max_duplicates:
         named = "; ".join(
-            " = ".join(whole.paths.get(record.key, record.key) for _, record in places) for places in across[:EXAMPLES]
+            " = ".join(whole.paths.get(record.key, record.key) for record in places)
+            for places in list(across.values())[:EXAMPLES]
         )
         raise InputError(
             f"{len(across)} images are in more than one split; the limit is {whole.limits.max_duplicates}. "

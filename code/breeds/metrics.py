@@ -106,7 +106,7 @@ def report(probabilities: np.ndarray, labels: np.ndarray, classes: list[str]) ->
         num_images=len(labels),
         top1=float((predicted == labels).mean()),
         top5=float((best_five == labels[:, None]).any(axis=1).mean()),
-        ece=float(sum(b["count"] * abs(b["accuracy"] - b["confidence"]) for b in bins) / len(labels)),
+        ece=calibration_error(bins),
         confusion=confusion,
         precision=precision,
         recall=recall,
@@ -119,8 +119,7 @@ def report(probabilities: np.ndarray, labels: np.ndarray, classes: list[str]) ->
 def reliability_bins(confidence: np.ndarray, correct: np.ndarray, num_bins: int = 15) -> list[dict[str, float]]:
     """Equal-width confidence bins (Guo et al. 2017, "On Calibration of Modern Neural Networks"); empty ones left out.
 
-    Each: `low`, `high`, `count`, mean `confidence`, `accuracy`. The expected calibration error is their
-    count-weighted mean |accuracy - confidence|.
+    Each: `low`, `high`, `count`, mean `confidence`, `accuracy`.
     """
     index = np.minimum((confidence * num_bins).astype(int), num_bins - 1)
     bins = []
@@ -137,6 +136,18 @@ def reliability_bins(confidence: np.ndarray, correct: np.ndarray, num_bins: int 
                 }
             )
     return bins
+
+
+def calibration_error(bins: list[dict[str, float]]) -> float:
+    """The expected calibration error: the bins' count-weighted mean |accuracy - confidence|."""
+    gaps = sum(each["count"] * abs(each["accuracy"] - each["confidence"]) for each in bins)
+    return float(gaps / sum(each["count"] for each in bins))
+
+
+def uncalibrated(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+    """What the probabilities [n, c] were before the logits were divided by `temperature`."""
+    powers = probabilities.astype(np.float64) ** temperature
+    return powers / powers.sum(axis=1, keepdims=True)
 
 
 def standard_error(proportion: float, count: int) -> float:

@@ -1,9 +1,9 @@
-"""The evaluation's two pictures, drawn with Pillow: the container has no plotting library."""
+"""The evaluation's pictures, drawn with Pillow: the container has no plotting library."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 INK, GREY, PAPER = (34, 40, 49), (178, 184, 192), (255, 255, 255)
 BLUE, ORANGE = (38, 103, 176), (222, 122, 34)
@@ -60,6 +60,52 @@ def reliability(bins: Sequence[dict[str, float]], ece: float) -> Image.Image:
     caption = f"accuracy by confidence (darker: more images); expected calibration error {ece:.3f}"
     draw.text((8, top + side + 34), caption, INK, font)
     return picture
+
+
+def confused(rows: Sequence[tuple[str, str, Image.Image, Image.Image | None]]) -> Image.Image:
+    """Per row a mistake and, beside it, a photo of the breed it was taken for: (caption, caption, photo, photo)."""
+    side, gap, line, font = 180, 12, 20, ImageFont.load_default(13)
+    picture = Image.new("RGB", (2 * side + 3 * gap, max(1, len(rows)) * (side + line + gap) + gap), PAPER)
+    draw = ImageDraw.Draw(picture)
+    for number, (*captions, mistake, typical) in enumerate(rows):
+        top = gap + number * (side + line + gap)
+        for column, (caption, photo) in enumerate(zip(captions, (mistake, typical), strict=True)):
+            left = gap + column * (side + gap)
+            if photo is None:
+                draw.rectangle((left, top, left + side - 1, top + side - 1), outline=GREY)
+            else:
+                picture.paste(ImageOps.fit(photo, (side, side)), (left, top))
+            draw.text((left, top + side + 3), _shortened(caption, font, side), INK, font)
+    if not rows:
+        draw.text((gap, gap), "no breed was taken for another", INK, font)
+    return picture
+
+
+def curves(panels: Mapping[str, Sequence[tuple[float, float]]]) -> Image.Image:
+    """Accuracy (0 to 1) against the strength of each change, a panel each: name -> sorted (strength, accuracy)."""
+    side, left, top, font = 220, 50, 20, ImageFont.load_default(13)
+    picture = Image.new("RGB", (len(panels) * (left + side) + 30, top + side + 60), PAPER)
+    draw = ImageDraw.Draw(picture)
+    for number, (name, points) in enumerate(panels.items()):
+        x0 = left + number * (left + side)
+        for tick in range(6):
+            y = top + side * (1 - tick / 5)
+            draw.line((x0, y, x0 + side, y), GREY)
+            draw.text((x0 - 6, y), f"{tick / 5:.1f}", INK, font, anchor="rm")
+        low, high = points[0][0], points[-1][0]
+        spots = [(x0 + side * (x - low) / ((high - low) or 1), top + side * (1 - y)) for x, y in points]
+        draw.line(spots, BLUE, 3)
+        for (x, y), (strength, _) in zip(spots, points, strict=True):
+            draw.ellipse((x - 4, y - 4, x + 4, y + 4), BLUE)
+            draw.text((x, top + side + 12), f"{strength:g}", INK, font, anchor="mm")
+        draw.text((x0 + side / 2, top + side + 34), name, INK, font, anchor="mm")
+    return picture
+
+
+def _shortened(text: str, font: ImageFont.FreeTypeFont, pixels: int) -> str:
+    while font.getlength(text) > pixels:
+        text = text[:-2].rstrip("…") + "…"
+    return text
 
 
 def _label_axes(picture: Image.Image, classes: Sequence[str], font, margin: int, cell: int) -> None:

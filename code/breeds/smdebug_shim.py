@@ -1,18 +1,75 @@
-"""Makes smdebug 1.0.34, its last release, importable on today's Pythons: `prepare()` before the first import of it."""
+"""Makes smdebug 1.0.34, its last release, importable and able to write on today's Pythons and in today's AWS images.
 
+`prepare()` comes before the first import of it, and of anything that uses protobuf.
+"""
+
+import importlib
+import importlib.metadata
+import importlib.util
+import os
 import sys
 from types import ModuleType
 
+OPTIONAL = {"pyinstrument": ["Profiler"], "pyinstrument.renderers": ["JSONRenderer"], "requests": ["Request"]}
+
 
 def prepare() -> None:
-    """Stand in for pyinstrument where its C part does not load (Python 3.13).
+    """Remove what stands in the way. Raises ImportError where smdebug is not installed, or was broken already."""
+    spec = importlib.util.find_spec("smdebug")
+    if spec is None or not spec.submodule_search_locations:
+        raise ImportError("smdebug is not installed")
+    _choose_protobuf()
+    _stand_in_for_the_profiler(list(spec.submodule_search_locations))
+    _give_tostring_back()
 
-    smdebug imports it for a profiler that nobody turns on here.
+
+def _choose_protobuf() -> None:
+    """smdebug's generated code is refused by protobuf 4 and later, except in its implementation in Python."""
+    if "google.protobuf" not in sys.modules and int(importlib.metadata.version("protobuf").split(".")[0]) >= 4:
+        os.environ.setdefault("PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION", "python")
+
+
+def _stand_in_for_the_profiler(smdebug: list[str]) -> None:
+    """smdebug imports pandas and pyinstrument for a profiler that nobody turns on here.
+
+    pandas takes longer than all else it imports; pyinstrument's C part does not load on Python 3.13.
     """
-    try:
-        import pyinstrument  # noqa: F401
-    except ImportError:
-        for name, member in (("pyinstrument", "Profiler"), ("pyinstrument.renderers", "JSONRenderer")):
-            stand_in = ModuleType(name)
-            setattr(stand_in, member, None)
-            sys.modules[name] = stand_in
+    if "smdebug.profiler" not in sys.modules:
+        package = _stand_in("smdebug.profiler")
+        package.__path__ = [os.path.join(smdebug[0], "profiler")]
+        _stand_in("smdebug.trials.profiler_trial", "ProfilerTrial")
+    # requests, which smdebug does not declare, is for asking an instance its name.
+    for name, members in OPTIONAL.items():
+        try:
+            importlib.import_module(name)
+        except ImportError:
+            _stand_in(name, *members)
+
+
+def _stand_in(name: str, *members: str) -> ModuleType:
+    """A module whose members can be imported but not used."""
+    sys.modules[name] = module = ModuleType(name)
+    for member in members:
+        setattr(module, member, None)
+    return module
+
+
+def _give_tostring_back() -> None:
+    """numpy 2.3 took `ndarray.tostring` away, which smdebug calls in one place."""
+    import numpy as np
+    from smdebug.core import writer
+    from smdebug.core.tfevent import util
+
+    if hasattr(np.ndarray, "tostring") or hasattr(util, "WithToString"):
+        return
+
+    class WithToString(np.ndarray):
+        tostring = np.ndarray.tobytes
+
+    original = util.make_tensor_proto
+
+    def make_tensor_proto(nparray_data, tag):
+        return original(np.asarray(nparray_data).view(WithToString), tag)
+
+    util.WithToString = WithToString
+    util.make_tensor_proto = writer.make_tensor_proto = make_tensor_proto

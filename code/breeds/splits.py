@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".g
 VALID_SHARE = TEST_SHARE = 0.15
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Placed:
     """A file and where it belongs; `split` is None in plain class folders, until `assign_splits`."""
 
@@ -40,7 +41,7 @@ def find_layout(source: Source) -> Layout:
 
     Raises InputError when there is no class folder at all.
     """
-    paths = sorted(source.sizes)
+    paths = sorted(source.members)
     has_splits = any(_split_position(path) is not None for path in paths)
     placed, left_out, folders = [], list(source.left_out), set()
     for path in paths:
@@ -105,21 +106,26 @@ def _rank(digests: set[str]) -> Iterable[tuple[str, str]]:
         yield digest, "train" if position < train else "valid" if position < train + valid else "test"
 
 
+def _parts(path: str) -> list[str]:
+    """As PurePosixPath has them; but that would keep every file's name in Python's table of names."""
+    return [part for part in path.split("/") if part not in ("", ".")]
+
+
 def _split_position(path: str, names_below: int = 2) -> int | None:
     """Index of the split folder in the path, the last one that has a class folder (and a file) below it."""
-    parts = PurePosixPath(path).parts
+    parts = _parts(path)
     found = [i for i, part in enumerate(parts[: len(parts) - names_below]) if part.lower() in SPLIT_FOLDERS]
     return found[-1] if found else None
 
 
 def _place(path: str, has_splits: bool) -> Placed | None:
-    parts = PurePosixPath(path).parts
+    parts = _parts(path)
     if not has_splits:
-        return Placed(path, parts[-2], None) if len(parts) > 1 else None
+        return Placed(path, sys.intern(parts[-2]), None) if len(parts) > 1 else None
     position = _split_position(path)
     if position is None:
         return None
-    return Placed(path, parts[position + 1], SPLIT_FOLDERS[parts[position].lower()])
+    return Placed(path, sys.intern(parts[position + 1]), SPLIT_FOLDERS[parts[position].lower()])
 
 
 def _empty_class_folders(directories: Iterable[str], placed: Iterable[Placed], has_splits: bool) -> set[str]:

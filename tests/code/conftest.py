@@ -12,26 +12,47 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from breeds import features
+import torch
+from breeds import features, hook
+from breeds.model import Head
 from PIL import Image, ImageDraw
+from torch import nn
 
 CODE = Path(__file__).resolve().parents[2] / "code"
+# As steps/train.py has them; a test compares the two.
+NEVER_IN_EVALUATION = {"eval.start_step": "1000000000"}
+REDUCTIONS = {
+    "reductions": "min,max,mean,variance,l2_norm,abs_mean",
+    "train.save_interval": "50",
+    "train.save_steps": "0,1,2,3,4,5,6,7,8,9",
+    **NEVER_IN_EVALUATION,
+}
+DOUBLING = "0,1,2," + ",".join(str(50 * 2**power) for power in range(15))
 COLLECTIONS = [
+    {"CollectionName": "losses", "CollectionParameters": {"train.save_interval": "1", "eval.save_interval": "1"}},
     {
-        "CollectionName": "losses",
-        "CollectionParameters": {"train.save_interval": "1", "eval.save_interval": "1"},
+        "CollectionName": "outcomes",
+        "CollectionParameters": {"include_regex": "^(training|validation)_", "save_interval": "1"},
     },
+    {"CollectionName": "weights", "CollectionParameters": REDUCTIONS},
+    {"CollectionName": "gradients", "CollectionParameters": REDUCTIONS},
     {
-        "CollectionName": "gradients",
-        "CollectionParameters": {"train.save_interval": "50", "train.save_steps": "0,1,2,3,4,5,6,7,8,9"},
+        "CollectionName": "first_gradients",
+        "CollectionParameters": {
+            "include_regex": "^gradient/",
+            "train.save_interval": "1",
+            "train.end_step": "3",
+            **NEVER_IN_EVALUATION,
+        },
     },
+    {"CollectionName": "relu_input", "CollectionParameters": {"include_regex": ".*relu_input", **REDUCTIONS}},
     {
-        "CollectionName": "relu_input",
+        "CollectionName": "some_relu_inputs",
         "CollectionParameters": {
             "include_regex": ".*relu_input",
-            "train.save_interval": "50",
-            "train.save_steps": "0,1,2,3,4,5,6,7,8,9",
-            "eval.start_step": "1000000000",
+            "train.save_interval": "1000000000",
+            "train.save_steps": DOUBLING,
+            **NEVER_IN_EVALUATION,
         },
     },
 ]
@@ -59,9 +80,38 @@ def script() -> Callable[..., subprocess.CompletedProcess]:
     return run_script
 
 
+@pytest.fixture
+def script_process():
+    """Start an entry point and leave it running; its output is a pipe of text. What still runs at the end is killed."""
+    started = []
+
+    def start(name: str, *arguments: object, env: dict[str, str]) -> subprocess.Popen:
+        command = [sys.executable, str(CODE / f"{name}.py"), *map(str, arguments)]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", **env}
+        started.append(subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
 @pytest.fixture(scope="session")
 def scripts() -> Callable[[str], ModuleType]:
     return load_script
+
+
+def save_part(directory: Path, split: str, host: str, labels: np.ndarray, x: np.ndarray) -> None:
+    """One host's features [views, n, dim], with keys that count the images."""
+    with features.Writer(directory, split, host, x.shape) as writer:
+        writer.add([f"{split}-{i:012x}" for i in range(len(labels))], labels.tolist(), x)
+
+
+@pytest.fixture(scope="session")
+def save_features() -> Callable[..., None]:
+    return save_part
 
 
 def write_features(
@@ -86,8 +136,7 @@ def write_features(
     for split, count in counts.items():
         labels = rng.integers(classes, size=count)
         x = centres[labels] + rng.normal(size=(views if split == "train" else 1, count, dim))
-        keys = [f"{split}-{i:012x}" for i in range(count)]
-        features.save(directory, split, "algo-1", features.Features(x.astype(np.float16), labels, keys))
+        save_part(directory, split, "algo-1", labels, x)
     info = {
         "backbone": backbone,
         "feature_dim": dim,
@@ -96,7 +145,7 @@ def write_features(
         "classes": [f"breed {i}" for i in range(classes)],
         "weights_sha256": weights,
         "precision": "fp32",
-        "resize": 256,
+        "view_size": 256,
         "mean": [0.485, 0.456, 0.406],
         "std": [0.229, 0.224, 0.225],
         "counts": counts,
@@ -108,6 +157,15 @@ def write_features(
 @pytest.fixture(scope="session")
 def make_features() -> Callable[..., Path]:
     return write_features
+
+
+@pytest.fixture
+def one_thread():
+    """PyTorch in this process on one thread: the same sums everywhere, and no waiting for a core that is busy."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture
@@ -138,6 +196,58 @@ def write_hook_configuration(directory: Path, tensors: Path, collections: list[d
 @pytest.fixture(scope="session")
 def hook_configuration() -> Callable[..., Path]:
     return write_hook_configuration
+
+
+@pytest.fixture
+def save_losses(tmp_path, hook_configuration, monkeypatch):
+    """Save a trial with chosen losses: epochs of (training losses, validation losses)."""
+
+    from breeds.rules import open_trial
+
+    def save(epochs):
+        monkeypatch.setenv("SMDEBUG_CONFIG_FILE_PATH", str(hook_configuration(tmp_path, tmp_path / "tensors")))
+        debugger, model, criterion = hook.create(), nn.Linear(1, 1), nn.L1Loss()
+        debugger.register(model, criterion)
+        for train_losses, validation_losses in epochs:
+            for set_mode, values in ((debugger.train, train_losses), (debugger.eval, validation_losses)):
+                set_mode()
+                for value in values:
+                    model(torch.ones(1, 1)).sum().backward()
+                    criterion(torch.tensor([float(value)]), torch.zeros(1))
+        debugger.close()
+        return open_trial(tmp_path / "tensors")
+
+    return save
+
+
+@pytest.fixture
+def save_head_training(tmp_path, hook_configuration, monkeypatch):
+    """Train a head on standard normal features under the hook, after `prepare` had its way with it."""
+
+    from breeds.rules import open_trial
+
+    def save(prepare=lambda head: None, steps=12, learning_rate=1e-3, evaluate=False, collections=None):
+        configuration = hook_configuration(tmp_path, tmp_path / "tensors", collections)
+        monkeypatch.setenv("SMDEBUG_CONFIG_FILE_PATH", str(configuration))
+        torch.manual_seed(0)
+        head, criterion, debugger = Head(32, 64, 4), nn.CrossEntropyLoss(), hook.create()
+        prepare(head)
+        debugger.register(head, criterion)
+        optimizer = torch.optim.AdamW(head.parameters(), lr=learning_rate)
+        features = torch.randn(64, 32)
+        labels = (features[:, 0] > 0).long() + 2 * (features[:, 1] > 0).long()
+        debugger.train()
+        for _ in range(steps):
+            optimizer.zero_grad()
+            criterion(head(features), labels).backward()
+            optimizer.step()
+        if evaluate:
+            debugger.eval()
+            criterion(head(features), labels)
+        debugger.close()
+        return open_trial(tmp_path / "tensors")
+
+    return save
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,12 @@
 """debug.py: from saved tensors to the verdict that the gate reads."""
 
 import json
+import re
+import shutil
 
 import pytest
 from breeds.container import InputError
+from breeds.rule_names import DEFAULT_RULES
 
 
 @pytest.fixture
@@ -31,9 +34,8 @@ def healthy(train, make_features, hook_configuration, tmp_path, monkeypatch):
 def test_a_healthy_training_passes_with_one_entry_per_rule(judge, healthy):
     verdict, printed = judge(healthy)
     assert (verdict["verdict"], verdict["blocking"], verdict["summary"]) == ("NoIssuesFound", 0, "no rule fired")
-    names = ["Overfit", "Overtraining", "VanishingGradient", "PoorWeightInitialization"]
-    assert [rule["RuleConfigurationName"] for rule in verdict["rules"]] == names
-    assert printed.count("NoIssuesFound") == 5
+    assert tuple(rule["RuleConfigurationName"] for rule in verdict["rules"]) == DEFAULT_RULES
+    assert printed.count("NoIssuesFound") == len(DEFAULT_RULES) + 1
 
 
 def test_a_finding_names_tensor_step_value_threshold_and_advice(judge, healthy):
@@ -59,7 +61,7 @@ def test_missing_tensors_are_an_error_that_blocks_and_no_traceback(script, tmp_p
     assert done.returncode == 0
     assert "Traceback" not in done.stdout + done.stderr
     verdict = json.loads((tmp_path / "out" / "debug.json").read_text())
-    assert (verdict["verdict"], verdict["blocking"]) == ("Error", 4)
+    assert (verdict["verdict"], verdict["blocking"]) == ("Error", len(DEFAULT_RULES))
     assert "no Debugger tensors" in verdict["summary"]
 
 
@@ -68,7 +70,7 @@ def test_damaged_tensors_are_an_error_that_blocks(judge, healthy):
         events.write_bytes(b"damaged")
     verdict, _ = judge(healthy)
     assert verdict["verdict"] == "Error"
-    assert verdict["blocking"] == 4
+    assert verdict["blocking"] == len(DEFAULT_RULES)
 
 
 def test_a_missing_smdebug_is_an_error_that_blocks(script, tmp_path):
@@ -78,7 +80,7 @@ def test_a_missing_smdebug_is_an_error_that_blocks(script, tmp_path):
     done = script("debug", "--tensors", tmp_path, "--output", tmp_path / "out", env=env)
     assert done.returncode == 0, done.stderr
     verdict = json.loads((tmp_path / "out" / "debug.json").read_text())
-    assert (verdict["verdict"], verdict["blocking"]) == ("Error", 4)
+    assert (verdict["verdict"], verdict["blocking"]) == ("Error", len(DEFAULT_RULES))
     assert "smdebug cannot be imported" in verdict["summary"]
 
 
@@ -95,3 +97,58 @@ def test_a_missing_smdebug_is_an_error_that_blocks(script, tmp_path):
 def test_a_wrong_argument_is_refused_by_name(judge, tmp_path, arguments, message):
     with pytest.raises(InputError, match=message):
         judge(tmp_path, *arguments)
+    written = json.loads((tmp_path / "out" / "debug.json").read_text())
+    assert written["verdict"] == "Error" and written["blocking"] == 1
+    assert re.search(message, written["summary"])
+
+
+def test_a_directory_named_in_passing_prints_the_table_and_writes_nothing(script, healthy):
+    before = sorted(healthy.rglob("*"))
+    done = script("debug", healthy, "--rules", "NotLearning", "--blocking-rules", "")
+    assert done.returncode == 0, done.stderr
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["rule", "NotLearning", "verdict:"]
+    assert sorted(healthy.rglob("*")) == before
+
+
+def test_a_rule_that_blocks_is_applied_though_not_asked_for(judge, healthy):
+    verdict, _ = judge(healthy, "--rules", "Overfit", "--blocking-rules", "SaturatedActivation")
+    states = {rule["RuleConfigurationName"]: rule["RuleEvaluationStatus"] for rule in verdict["rules"]}
+    assert states == {"Overfit": "NoIssuesFound", "SaturatedActivation": "Error"}
+    assert verdict["blocking"] == 1
+
+
+def test_the_tensors_of_another_job_are_an_error(judge, healthy):
+    verdict, _ = judge(healthy, "--training-job", "job-2")
+    assert (verdict["verdict"], verdict["blocking"]) == ("Error", len(DEFAULT_RULES))
+    assert "not of job-2" in verdict["summary"]
+
+
+def test_two_trainings_in_one_directory_are_an_error(judge, healthy, tmp_path):
+    shutil.copytree(healthy, tmp_path / "both" / "a")
+    shutil.copytree(healthy, tmp_path / "both" / "b")
+    verdict, _ = judge(tmp_path / "both")
+    assert verdict["verdict"] == "Error" and "2 trainings" in verdict["summary"]
+
+
+def test_a_training_that_was_killed_passes_no_rule(judge, script_process, make_features, hook_configuration, tmp_path):
+    data = make_features(tmp_path / "f", num_train=300, dim=64, separation=0.6)
+    env = {"SMDEBUG_CONFIG_FILE_PATH": str(hook_configuration(tmp_path, tmp_path / "tensors"))}
+    arguments = ("--features", data, "--model-dir", tmp_path / "m", "--epochs", 1000, "--patience", 1000)
+    process = script_process("train", *arguments, env=env)
+    while "epoch=3 " not in process.stdout.readline():
+        assert process.poll() is None
+    process.kill()
+    process.wait()
+    verdict, _ = judge(tmp_path / "tensors")
+    states = {rule["RuleEvaluationStatus"] for rule in verdict["rules"]}
+    assert "NoIssuesFound" not in states
+    assert verdict["blocking"] == len(DEFAULT_RULES)
+    assert "did not come to its end" in verdict["summary"]
+
+
+def test_processes_whose_tensors_are_missing_are_an_error_and_not_waited_for(judge, healthy):
+    (collections,) = healthy.glob("collections/*/*.json")
+    meta, *rest = collections.read_text().splitlines(keepends=True)
+    collections.write_text(meta.replace('"num_workers": 1', '"num_workers": 2') + "".join(rest))
+    verdict, _ = judge(healthy)
+    assert verdict["verdict"] == "Error" and "tensors of 2 processes" in verdict["summary"]

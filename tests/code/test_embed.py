@@ -3,6 +3,7 @@
 import io
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import embed
@@ -10,7 +11,7 @@ import numpy as np
 import prepare
 import pytest
 import torch
-from breeds import embedding, features, manifest, shards
+from breeds import embedding, features, graph_embedder, inference, manifest, shards
 from breeds.backbones import build_backbone
 from breeds.container import InputError
 from breeds.images import MEAN, STD, center_view
@@ -71,37 +72,38 @@ def as_host(monkeypatch, tmp_path: Path, current: str, names: list[str]) -> None
 
 def by_key(directory: Path, split: str) -> dict[str, tuple[int, np.ndarray]]:
     found = features.load(directory, split)
-    return {key: (int(found.labels[i]), found.features[:, i]) for i, key in enumerate(found.keys)}
+    joined = np.concatenate(found.parts, axis=1)
+    return {key: (int(found.labels[i]), joined[:, i]) for i, key in enumerate(found.keys)}
 
 
 def test_features_are_float16_with_labels_and_keys_of_the_manifest(prepared, embedded):
     whole = manifest.load(prepared)
     for split, views in (("train", 3), ("valid", 1), ("test", 1)):
         found = features.load(embedded, split)
-        assert found.features.dtype == np.float16 and found.labels.dtype == np.int64
-        assert found.features.shape == (views, len(whole.images[split]), 512)
+        assert found.parts[0].dtype == np.float16 and found.labels.dtype == np.int64
+        assert [part.shape for part in found.parts] == [(views, len(whole.images[split]), 512)]
         assert dict(zip(found.keys, found.labels.tolist(), strict=True)) == whole.labels(split)
-        assert np.isfinite(found.features).all()
+        assert np.isfinite(found.parts[0]).all()
 
 
-def test_the_views_of_one_image_differ_but_the_images_differ_more(embedded):
-    views = features.load(embedded, "train").features.astype(np.float32)
-    between_views = np.abs(views[0] - views[1]).mean()
-    between_images = np.abs(views[0][:, None] - views[0][None]).mean()
+def test_the_crops_of_one_image_differ_but_the_images_differ_more(embedded):
+    views = features.load(embedded, "train").parts[0].astype(np.float32)
+    between_views = np.abs(views[1] - views[2]).mean()
+    between_images = np.abs(views[1][:, None] - views[1][None]).mean()
     assert 0 < between_views < between_images
 
 
 def test_features_json_says_how_the_features_were_made(embedded):
     info = features.load_info(embedded)
-    assert (info["format"], info["backbone"], info["feature_dim"], info["views"]) == (1, "resnet18", 512, 3)
-    assert (info["image_size"], info["resize"], info["weights_sha256"]) == (32, 37, "random:0")
+    assert (info["format"], info["backbone"], info["feature_dim"], info["views"]) == (2, "resnet18", 512, 3)
+    assert (info["image_size"], info["view_size"], info["weights_sha256"]) == (32, 37, "random:0")
     assert info["counts"] == {"train": 12, "valid": 4, "test": 4}
     assert info["classes"] == ["cat", "dog"] and info["precision"] in ("bf16", "fp32")
 
 
-def test_the_first_view_is_the_center_crop_through_the_plain_backbone(prepared, embedded):
+def test_the_first_view_is_the_whole_central_square_through_the_plain_backbone(prepared, embedded):
     key, _, data = next(shards.read_jpegs(prepared, "test"))
-    pixels = torch.tensor(center_view(shards.decode(data), 32)).permute(2, 0, 1)[None] / 255
+    pixels = torch.tensor(center_view(shards.decode(data), 37)).permute(2, 0, 1)[None] / 255
     normalised = (pixels - torch.tensor(MEAN).view(1, 3, 1, 1)) / torch.tensor(STD).view(1, 3, 1, 1)
     with torch.inference_mode():
         expected = build_backbone("resnet18", None, seed=0)[0](normalised)[0]
@@ -139,7 +141,7 @@ def test_a_host_without_shards_writes_an_empty_part(prepared, weights, tmp_path,
         as_host(monkeypatch, tmp_path, host, ["algo-1", "algo-2"])
         run(prepared, weights, tmp_path / "features")
     assert np.load(tmp_path / "features" / "train-algo-2-features.npy").shape == (3, 0, 512)
-    assert features.load(tmp_path / "features", "train").features.shape == (3, 12, 512)
+    assert sum(part.shape[1] for part in features.load(tmp_path / "features", "train").parts) == 12
 
 
 def test_a_missing_host_part_is_noticed_when_features_are_loaded(prepared, weights, tmp_path, monkeypatch):
@@ -205,3 +207,48 @@ def test_a_manifest_without_its_shards_is_refused(prepared, weights, tmp_path):
     shutil.copy(prepared / "manifest.json", tmp_path)
     with pytest.raises(InputError, match="no train shards"):
         run(tmp_path, weights, tmp_path / "features")
+
+
+@pytest.fixture
+def sample() -> np.ndarray:
+    return inference.smooth_noise(48, 6)
+
+
+def test_the_graph_gives_the_features_of_the_network_at_any_size_and_number(weights, sample, capsys):
+    network, _ = build_backbone("resnet18", weights)
+    embedder = embedding.Embedder(network, torch.float32, torch.device("cpu"))
+    graph = graph_embedder.or_faster(embedder, network, sample)
+    assert isinstance(graph, graph_embedder.GraphEmbedder) and graph.precision == "fp32"
+    assert "embedding with OpenVINO (agrees with PyTorch" in capsys.readouterr().out
+    for pixels in (sample[:1], inference.smooth_noise(64, 3)):
+        assert graph(pixels).dtype == np.float16
+        np.testing.assert_allclose(graph(pixels).astype(float), embedder(pixels).astype(float), rtol=0.02, atol=0.02)
+
+
+def test_threads_share_the_graph(weights, sample):
+    graph = graph_embedder.GraphEmbedder(build_backbone("resnet18", weights)[0], "fp32")
+    alone = [graph(image[None])[0] for image in sample]
+    together = [found[0] for _, found in embedding.map_in_threads(lambda image: graph(image[None]), list(sample) * 4)]
+    assert np.allclose(np.stack(together), np.stack(alone * 4), atol=1e-2)
+
+
+def test_without_openvino_or_where_it_disagrees_pytorch_embeds(weights, sample, monkeypatch, capsys):
+    network, _ = build_backbone("resnet18", weights)
+    embedder = embedding.Embedder(network, torch.float32, torch.device("cpu"))
+    monkeypatch.setattr(graph_embedder.GraphEmbedder, "__call__", lambda self, pixels: -embedder(pixels))
+    assert graph_embedder.or_faster(embedder, network, sample) is embedder
+    assert "embedding with PyTorch: OpenVINO's features agree to cosine -1" in capsys.readouterr().out
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    assert graph_embedder.or_faster(embedder, network, sample) is embedder
+    assert "embedding with PyTorch: " in capsys.readouterr().out
+
+
+def test_many_images_are_embedded_by_the_graph_with_the_same_result(prepared, weights, embedded, tmp_path, monkeypatch):
+    monkeypatch.setattr(graph_embedder, "MIN_VIEWS", 1)
+    run(prepared, weights, tmp_path / "features")
+    for split in manifest.SPLITS:
+        by_torch, by_graph = by_key(embedded, split), by_key(tmp_path / "features", split)
+        for key, (label, values) in by_torch.items():
+            assert by_graph[key][0] == label
+            pair = (torch.from_numpy(array.astype(np.float32)) for array in (values, by_graph[key][1]))
+            assert float(torch.cosine_similarity(*pair, dim=1).min()) > 0.99

@@ -6,6 +6,7 @@ import tarfile
 
 import numpy as np
 import pytest
+from breeds import predictions, robustness
 from PIL import Image
 
 
@@ -45,9 +46,63 @@ def test_latency_is_measured_on_single_images(evaluated):
 
 def test_the_pictures_can_be_opened(evaluated):
     output, _, _ = evaluated
-    for name in ("confusion.png", "reliability.png"):
+    for name in ("confusion.png", "reliability.png", "confused.png", "robustness.png"):
         with Image.open(output / name) as picture:
             assert np.asarray(picture).std() > 1
+
+
+def test_the_photo_for_smoke_tests_is_one_that_the_served_model_names_rightly(evaluated, small_model):
+    from breeds import inference
+
+    output, report, _ = evaluated
+    smoke = report["smoke_test"]
+    assert smoke["file"] == "smoke.jpg"
+    jpeg = (output / smoke["file"]).read_bytes()
+    best = inference.load(small_model.model).predict(jpeg)[0]
+    assert best.breed == smoke["breed"]
+    assert best.probability > 0.5
+
+
+def test_the_report_names_the_form_that_was_evaluated(evaluated):
+    assert evaluated[1]["pawline"]["form"].startswith("pytorch-")
+
+
+def test_without_a_photo_named_rightly_there_is_no_smoke_test(scripts, small_model, tmp_path):
+    all_wrong = predictions.Predictions(
+        keys=["a", "b"], labels=np.array([0, 1]), probabilities=np.array([[0.1, 0.9], [0.8, 0.2]]), classes=["x", "y"]
+    )
+    assert scripts("evaluate").write_smoke_test(all_wrong, small_model.prepared, tmp_path) == {}
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_figures_come_with_intervals_that_hold_them(evaluated):
+    ours = evaluated[1]["pawline"]
+    for name in ("top1", "top5", "macro_f1"):
+        low, high = ours["intervals"][name]
+        assert 0 <= low <= ours[name] <= high <= 1
+    low, high = ours["intervals"]["top1"]
+    assert ours["top1"] == 1 or high - low > 0.05  # 21 photos tell little
+
+
+def test_calibration_is_reported_before_and_after_the_temperature(evaluated, small_model):
+    from breeds import inference
+
+    ours = evaluated[1]["pawline"]
+    head = inference.load_classifier(small_model.model, inference.load_info(small_model.model)).head
+    assert ours["temperature"] == pytest.approx(float(head.temperature))
+    assert 0 <= ours["ece"] <= 1
+    assert 0 <= ours["ece_uncalibrated"] <= 1
+
+
+def test_robustness_is_measured_at_each_strength_on_the_same_photos(evaluated):
+    found = evaluated[1]["pawline"]["robustness"]
+    assert found["num_images"] == 21
+    assert found["unchanged"] == evaluated[1]["pawline"]["top1"]
+    for kind, plain in robustness.UNCHANGED.items():
+        values = [point["value"] for point in found[kind]]
+        assert values == sorted({plain, *robustness.CHANGES[kind]})
+        assert {"value": plain, "accuracy": found["unchanged"]} in found[kind]
+        assert all(0 <= point["accuracy"] <= 1 for point in found[kind])
 
 
 def test_the_summary_line_can_be_read_by_a_metric_definition(evaluated):

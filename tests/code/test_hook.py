@@ -1,13 +1,19 @@
 """The Debugger hook: what it saves, and that it never stands in a training's way."""
 
+import ast
 import json
 import re
+import runpy
+from pathlib import Path
 
 import numpy as np
 import pytest
-from breeds import rules
-from breeds.rules.base import training_steps
+import torch
+from breeds import hook, rules
+from breeds.rules.saved import evaluations, full, reductions, state, steps
+from torch import nn
 
+ROOT = Path(__file__).resolve().parents[2]
 FAST = ("--hidden-width", 16, "--batch-size", 8, "--epochs", 5)
 
 
@@ -27,17 +33,145 @@ def losses(text: str) -> list[str]:
     return re.findall(r"(?:train|validation):loss=([0-9.]+)", text)
 
 
-def test_every_loss_and_the_first_ten_gradients_are_saved_in_full_then_each_fiftieth(hooked):
+def test_gradients_are_saved_in_full_in_the_first_three_steps_then_as_reductions(hooked):
     _, tensors = hooked()
     trial = rules.open_trial(tensors)
     steps_per_epoch = 15
     assert len(trial.tensor("CrossEntropyLoss_output_0").steps()) == 5 * (steps_per_epoch + 1)
-    saved = training_steps(trial, "gradient/Head_hidden.weight")
+    name = "gradient/Head_hidden.weight"
+    saved = steps(trial, name)
     assert len(saved) == 11  # steps 0 to 9 and step 50
-    assert saved[0][1].shape == (16, 16)
-    relu_input = training_steps(trial, "relu_input_0")
-    assert relu_input[0][1].shape == (8, 16)
-    assert relu_input[0][1].min() < 0  # before the ReLU, not after
+    assert [full(trial, name, step) is not None for step in saved] == [True] * 3 + [False] * 8
+    assert full(trial, name, 0).shape == (16, 16)
+    for step in saved[:3]:  # where both are there, they agree
+        for reduction, compute in {"mean": np.mean, "variance": np.var, "max": np.max}.items():
+            assert reductions(trial, name, step)[reduction] == pytest.approx(compute(full(trial, name, step)), rel=1e-4)
+    assert reductions(trial, name, saved[-1])["abs_mean"] > 0
+
+
+def test_relu_inputs_are_those_before_the_relu_and_come_in_full_at_doubling_steps(hooked):
+    _, tensors = hooked()
+    trial = rules.open_trial(tensors)
+    in_full = [step for step in steps(trial, "relu_input_0") if full(trial, "relu_input_0", step) is not None]
+    assert [trial.mode_step(step) for step in in_full] == [0, 1, 2, 50]
+    assert full(trial, "relu_input_0", 0).shape == (8, 16)
+    assert full(trial, "relu_input_0", 0).min() < 0
+
+
+def test_each_evaluation_leaves_its_labels_and_predictions(hooked, tmp_path):
+    out, tensors = hooked()
+    found = evaluations(rules.open_trial(tensors))
+    labels = np.load(tmp_path / "f" / "valid-algo-1-labels.npy")
+    assert len(found) == 5
+    assert all(np.array_equal(each.labels, labels) for each in found)
+    printed = [float(text) for text in re.findall(r"validation:accuracy=([0-9.]+)", out)]
+    assert [round(each.accuracy, 4) for each in found] == printed[:5]
+    assert found[0].num_classes == 4
+
+
+def test_the_labels_of_training_are_saved_once(hooked, tmp_path):
+    _, tensors = hooked()
+    trial = rules.open_trial(tensors)
+    (step,) = steps(trial, "training_labels")
+    labels = np.load(tmp_path / "f" / "train-algo-1-labels.npy")
+    assert np.array_equal(np.sort(full(trial, "training_labels", step)), np.sort(labels))
+
+
+def test_the_tensors_name_their_job_and_say_that_it_ended(hooked, monkeypatch):
+    monkeypatch.setenv("TRAINING_JOB_NAME", "job-1")
+    _, tensors = hooked()
+    assert state(rules.open_trial(tensors)) == {"training_job": "job-1", "finished": True}
+
+
+def test_a_training_that_fails_leaves_what_it_saw_and_is_not_finished(
+    script, make_features, hook_configuration, tmp_path
+):
+    env = {"SMDEBUG_CONFIG_FILE_PATH": str(hook_configuration(tmp_path, tmp_path / "tensors"))}
+    data = make_features(tmp_path / "f")
+    values = np.load(data / "train-algo-1-features.npy")
+    values[:, 7] = np.nan
+    np.save(data / "train-algo-1-features.npy", values)
+    done = script("train", "--features", data, "--model-dir", tmp_path / "m", *FAST, env=env)
+    assert done.returncode == 1 and "became nan" in done.stderr
+    trial = rules.open_trial(tmp_path / "tensors")
+    assert not state(trial)["finished"]
+    assert any("CrossEntropyLoss" in finding.tensor for finding in rules.RULES["ExplodingTensor"](trial).findings())
+
+
+def test_what_is_saved_here_is_what_the_train_step_saves():
+    tree = ast.parse((ROOT / "steps" / "train.py").read_text())
+    names = ("NEVER_IN_EVALUATION", "REDUCTIONS", "DOUBLING", "COLLECTIONS")
+    wanted = [node for node in tree.body if isinstance(node, ast.Assign) and node.targets[0].id in names]
+    values: dict = {}
+    exec(compile(ast.Module(wanted, []), "steps/train.py", "exec"), values)
+    own = runpy.run_path(str(ROOT / "tests" / "code" / "conftest.py"))
+    assert values["COLLECTIONS"] == own["COLLECTIONS"]
+
+
+def test_large_gradients_are_thinned_and_their_reductions_are_not(tmp_path, hook_configuration, monkeypatch):
+    monkeypatch.setenv("SMDEBUG_CONFIG_FILE_PATH", str(hook_configuration(tmp_path, tmp_path / "tensors")))
+    model, criterion, debugger = nn.Linear(2000, 2000), nn.CrossEntropyLoss(), hook.create()
+    debugger.register(model, criterion)
+    debugger.train()
+    criterion(model(torch.randn(4, 2000)), torch.tensor([0, 1, 2, 3])).backward()
+    debugger.close()
+    trial = rules.open_trial(tmp_path / "tensors")
+    name = "gradient/Linear_weight"
+    assert full(trial, name, 0).shape == (1_000_000,)
+    saved, whole = reductions(trial, name, 0), model.weight.grad
+    assert saved["l2"] == pytest.approx(whole.norm().item(), rel=1e-4)
+    assert np.abs(full(trial, name, 0)).mean() == pytest.approx(saved["abs_mean"], rel=0.02)
+
+
+@pytest.mark.parametrize("relu", [nn.ReLU, nn.ReLU6])
+def test_a_relu_in_place_inside_sequential_is_watched_before_it_acts(relu, tmp_path, hook_configuration, monkeypatch):
+    monkeypatch.setenv("SMDEBUG_CONFIG_FILE_PATH", str(hook_configuration(tmp_path, tmp_path / "tensors")))
+    model, criterion, debugger = (
+        nn.Sequential(nn.Linear(4, 8), relu(inplace=True)),
+        nn.CrossEntropyLoss(),
+        hook.create(),
+    )
+    debugger.register(model, criterion)
+    debugger.train()
+    criterion(model(torch.randn(16, 4)), torch.zeros(16, dtype=torch.long)).backward()
+    debugger.close()
+    trial = rules.open_trial(tmp_path / "tensors")
+    assert full(trial, "1.relu_input_0", 0).min() < 0
+    assert model[1].inplace  # as it was
+
+
+def test_bfloat16_under_autocast_is_saved(tmp_path, hook_configuration, monkeypatch):
+    monkeypatch.setenv("SMDEBUG_CONFIG_FILE_PATH", str(hook_configuration(tmp_path, tmp_path / "tensors")))
+    model, criterion, debugger = (
+        nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)),
+        nn.CrossEntropyLoss(),
+        hook.create(),
+    )
+    debugger.register(model, criterion)
+    debugger.train()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = criterion(model(torch.randn(16, 4)), torch.zeros(16, dtype=torch.long))
+    loss.backward()
+    debugger.close()
+    trial = rules.open_trial(tmp_path / "tensors")
+    assert full(trial, "1.relu_input_0", 0).dtype == np.float32
+    assert reductions(trial, "1.relu_input_0", 0)["variance"] > 0
+
+
+def test_a_fault_of_an_earlier_training_in_this_process_does_not_switch_off_the_next(
+    tmp_path, hook_configuration, monkeypatch
+):
+    configuration = hook_configuration(tmp_path, tmp_path / "tensors")
+    monkeypatch.setenv("SMDEBUG_CONFIG_FILE_PATH", str(configuration))
+    from smdebug.pytorch.hook import error_handling_agent
+
+    error_handling_agent.disable_smdebug = True
+    model, criterion, debugger = nn.Linear(2, 2), nn.CrossEntropyLoss(), hook.create()
+    debugger.register(model, criterion)
+    debugger.train()
+    criterion(model(torch.randn(4, 2)), torch.zeros(4, dtype=torch.long)).backward()
+    debugger.close()
+    assert rules.open_trial(tmp_path / "tensors").tensor_names()
 
 
 def test_a_hook_changes_no_number_of_the_training(hooked, train, tmp_path, monkeypatch):
@@ -129,7 +263,7 @@ def test_fine_tuning_saves_the_open_stage_alone_and_slices_of_large_activations(
     activations = [name for name in trial.tensor_names() if "relu_input" in name]
     assert not any(re.search(r"layer[123]", name) for name in activations)
     assert any("layer4" in name for name in activations)
-    assert all(np.prod(trial.tensor(name).value(0).shape) <= 262_144 for name in activations)
+    assert all(np.prod(full(trial, name, 0).shape) <= 65_536 for name in activations)
 
 
 def test_the_configuration_used_here_is_valid_for_sagemaker(hook_configuration, tmp_path):

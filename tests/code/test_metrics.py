@@ -57,7 +57,7 @@ def test_a_constant_feature_does_not_divide_by_zero():
     head = Head(3, 4, 2).eval()
     features = torch.randn(10, 3)
     features[:, 1] = 7
-    head.standardise_by(features)
+    head.standardise_by([features])
     assert torch.isfinite(head(features)).all()
     assert float(head.std[1]) == 1
 

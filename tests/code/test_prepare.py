@@ -1,13 +1,16 @@
 """prepare.py: raw archives and folders in, shards, manifest and quarantine list out."""
 
 import csv
+import errno
 import hashlib
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -16,6 +19,7 @@ import prepare
 import pytest
 from breeds import archive, manifest, shards, splits
 from breeds.container import InputError
+from breeds.images import Rejected
 from PIL import Image
 
 ROOT = Path(__file__).parents[2]
@@ -26,6 +30,13 @@ def jpeg(seed: int) -> bytes:
     pixels = np.random.default_rng(seed).integers(0, 255, (6, 8, 3), np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(pixels).resize((80, 60)).save(buffer, "JPEG", quality=90)
+    return buffer.getvalue()
+
+
+def picture(seed: int, size: tuple[int, int], format: str = "JPEG") -> bytes:
+    pixels = np.random.default_rng(seed).integers(0, 255, (6, 8, 3), np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC).save(buffer, format)
     return buffer.getvalue()
 
 
@@ -108,10 +119,19 @@ def test_a_folder_becomes_shards_and_a_manifest_that_agree(raw, tmp_path):
     for split in manifest.SPLITS:
         read = list(shards.read_images(tmp_path / "out", split))
         assert [(key, label) for key, label, _ in read] == [(r.key, r.label) for r in found.images[split]]
-        assert all(min(pixels.shape[:2]) == 256 and pixels.dtype == np.uint8 for _, _, pixels in read)
+        assert all(pixels.shape == (60, 80, 3) and pixels.dtype == np.uint8 for _, _, pixels in read)
     first = found.images["train"][0]
     original = (raw / found.paths[first.key]).read_bytes()
     assert first.sha256 == hashlib.sha256(original).hexdigest()
+
+
+def test_ordinary_photos_stay_as_they_are_and_others_get_a_short_side_of_256(tmp_path):
+    files = split_files() | {"dogImages/train/001.Beagle/big.png": picture(99, (900, 600), "PNG")}
+    found = run(write_folder(tmp_path / "raw", files), tmp_path / "out")
+    stored = {found.paths[key]: data for key, _, data in shards.read_jpegs(tmp_path / "out", "train")}
+    made = stored.pop("dogImages/train/001.Beagle/big.png")
+    assert stored == {path: files[path] for path in stored} and len(stored) == 12
+    assert Image.open(io.BytesIO(made)).size == (384, 256)
 
 
 def test_the_manifest_file_has_the_documented_fields(raw, tmp_path):
@@ -368,6 +388,36 @@ def test_three_hosts_together_give_what_one_host_gives(layout, tmp_path, monkeyp
         assert contents(tmp_path / "three", split) == contents(tmp_path / "one", split)
 
 
+def test_three_instances_of_the_script_give_the_images_and_the_manifest_of_one(tmp_path):
+    files = split_files() | {"dogImages/train/001.Beagle/big.png": picture(99, (900, 600), "PNG")}
+    source = write_zip(tmp_path / "in" / "dogs.zip", files)
+    names = ["algo-1", "algo-2", "algo-3"]
+    run(source, tmp_path / "one")
+    for host in names:
+        base = tmp_path / f"ml-{host}"
+        (base / "config").mkdir(parents=True)
+        (base / "config" / "resourceconfig.json").write_text(json.dumps({"current_host": host, "hosts": names}))
+        script("--input", source, "--output", tmp_path / "three", SAGEMAKER_BASE_DIR=str(base))
+    alone, together = manifest.load(tmp_path / "one"), manifest.load(tmp_path / "three")
+    assert together.hosts == tuple(names) and together.paths == alone.paths and together.counts == alone.counts
+    assert (together.folders, together.source_sha256) == (alone.folders, alone.source_sha256)
+    for split in manifest.SPLITS:
+        assert sorted(together.images[split]) == alone.images[split]
+        assert contents(tmp_path / "three", split) == contents(tmp_path / "one", split)
+
+
+def script(*arguments: object, **environment: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "code/prepare.py", *map(str, arguments)],
+        cwd=ROOT,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 def contents(directory: Path, split: str) -> dict[str, bytes]:
     return {key: data for key, _, data in shards.read_jpegs(directory, split)}
 
@@ -420,3 +470,123 @@ def test_a_refusal_is_one_message_on_stderr_and_in_the_place_sagemaker_reads(tmp
     assert done.returncode == 1
     assert "Traceback" not in done.stderr and "does not exist" in done.stderr
     assert (base / "output" / "message").read_text().startswith(f"The input {tmp_path / 'nowhere'} does not exist.")
+
+
+def run_with_cache(source: Path, tmp_path: Path, output: str, capsys) -> str:
+    """The summary line of a run whose new cache joins the old, as S3 joins them under one prefix."""
+    new = tmp_path / f"new-{output}"
+    run(source, tmp_path / output, "--cache", str(tmp_path / "cache"), "--new-cache", str(new))
+    shutil.copytree(new, tmp_path / "cache", dirs_exist_ok=True)
+    return capsys.readouterr().out.splitlines()[-1]
+
+
+def test_a_data_set_that_grew_by_one_image_decodes_one_image(tmp_path, capsys):
+    files = split_files() | {"dogImages/train/001.Beagle/big.png": picture(99, (900, 600), "PNG")}
+    source = write_folder(tmp_path / "raw", files)
+    assert "21 had to be decoded" in run_with_cache(source, tmp_path, "first", capsys)
+    assert "; 0 had to be decoded" in run_with_cache(source, tmp_path, "again", capsys)
+    assert tree(tmp_path / "first") == tree(tmp_path / "again")
+    write_folder(source, {"dogImages/train/001.Beagle/new.jpg": jpeg(100)})
+    assert "; 1 had to be decoded" in run_with_cache(source, tmp_path, "grown", capsys)
+    assert manifest.load(tmp_path / "grown").counts["train"] == [8, 6]
+    run(source, tmp_path / "without")
+    assert tree(tmp_path / "grown") == tree(tmp_path / "without")
+
+
+def test_the_cache_of_other_settings_is_not_used(tmp_path, capsys, raw):
+    run_with_cache(raw, tmp_path, "first", capsys)
+    run(raw, tmp_path / "other", "--cache", str(tmp_path / "cache"), "--short-side", "40")
+    assert "20 had to be decoded" in capsys.readouterr().out
+
+
+def test_a_damaged_cache_is_named_and_done_without(tmp_path, capsys):
+    files = split_files() | {"dogImages/train/001.Beagle/big.png": picture(99, (900, 600), "PNG")}
+    source = write_folder(tmp_path / "raw", files)
+    run_with_cache(source, tmp_path, "first", capsys)
+    for path in (tmp_path / "cache").rglob("*-*.*"):
+        path.write_bytes(b"damaged beyond repair" * 100)
+    run(source, tmp_path / "again", "--cache", str(tmp_path / "cache"))
+    output = capsys.readouterr().out
+    assert output.count("of the cache is damaged") == 2 and "21 had to be decoded" in output
+    assert tree(tmp_path / "first") == tree(tmp_path / "again")
+
+
+def test_files_set_aside_are_looked_at_again_in_the_next_run(tmp_path, capsys):
+    source = write_folder(tmp_path / "raw", split_files() | {"dogImages/train/001.Beagle/cut.jpg": jpeg(50)[:-300]})
+    for output in ("first", "again"):
+        line = run_with_cache(source, tmp_path, output, capsys)
+    assert "1 of 21 files in quarantine; 1 had to be decoded" in line
+
+
+def test_a_class_with_few_images_is_named(tmp_path, capsys):
+    files = {name: data for name, data in split_files().items() if "train/001" not in name or "/0.jpg" in name}
+    run(write_folder(tmp_path / "raw", files), tmp_path / "out")
+    assert "warning: 1 classes have fewer than 5 images to learn from: 001.Beagle" in capsys.readouterr().out
+
+
+def test_a_plain_class_of_one_image_is_refused_by_name(tmp_path):
+    source = write_folder(tmp_path / "raw", plain_files({"cat": 10, "dog": 1}))
+    assert "The class dog has no usable image in valid" in refusal(source, tmp_path / "out")
+
+
+def test_too_little_disk_is_found_before_the_work(raw, tmp_path, monkeypatch):
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
+    text = refusal(raw, tmp_path / "out")
+    assert "of disk are free" in text and "VolumeSizeInGB" in text
+
+
+def test_a_disk_that_is_too_small_for_an_expanded_tar_is_named(tmp_path, monkeypatch):
+    def full(packed: Path, scratch: Path) -> Path:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(archive, "_expand", full)
+    source = write_tar(tmp_path / "in" / "a.tgz", split_files())
+    assert "The disk is full: a.tgz does not fit" in refusal(source, tmp_path / "out")
+
+
+def test_an_image_of_a_listing_takes_less_than_a_kilobyte_of_memory(tmp_path):
+    def peak(count: int) -> int:
+        path = tmp_path / f"{count}.zip"
+        write_zip(path, {f"train/{i % 2}/{i:06}.jpg": b"x" for i in range(count)})
+        tracemalloc.start()
+        try:
+            splits.find_layout(archive.open_source(path, tmp_path))
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    peak(10)
+    assert (peak(3000) - peak(300)) / 2700 < 500
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2])
+def test_zips_of_every_kind_are_read_as_zipfile_reads_them(method, tmp_path):
+    path = tmp_path / "a.zip"
+    path.write_bytes(b"#!/bin/sh\necho something stands before the archive\n")
+    with zipfile.ZipFile(path, "a", method) as target:
+        target.comment = b"a comment"
+        target.writestr("train/dogs/", b"")
+        target.writestr("train/dogs/größe.jpg", bytes(5000))
+        target.writestr("train/dogs/empty.jpg", b"")
+        with target.open(zipfile.ZipInfo("train/dogs/long.jpg"), "w", force_zip64=True) as member:
+            member.write(jpeg(1))
+    source = archive.open_source(path, tmp_path)
+    with zipfile.ZipFile(path) as expected:
+        names = [info.filename for info in expected.infolist() if not info.is_dir()]
+        assert list(source.members) == names and source.directories == {"train/dogs"}
+        assert [source.reader.read(name, source.members[name]) for name in names] == list(map(expected.read, names))
+
+
+def test_a_zip_of_more_members_than_16_bits_count_is_listed_whole(tmp_path):
+    path = write_zip(tmp_path / "in" / "many.zip", {f"train/a/{i}.jpg": b"" for i in range(66_000)}) / "many.zip"
+    assert len(archive.open_source(path, tmp_path).members) == 66_000
+
+
+def test_a_zip_with_an_unknown_compression_sets_its_files_aside(tmp_path):
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as target:
+        target.writestr("train/a/0.jpg", jpeg(1))
+    source = archive.open_source(path, tmp_path)
+    with pytest.raises(Rejected, match="unreadable: compression method 14: use deflate"):
+        source.reader.read("train/a/0.jpg", source.members["train/a/0.jpg"])

@@ -1,10 +1,13 @@
 """breeds.images: which files become pictures, which are refused and with what reason."""
 
 import io
+import sys
+import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
-from breeds import images
+from breeds import images, jpeg, shards
 from breeds.images import Rejected
 from PIL import Image
 
@@ -116,18 +119,170 @@ def test_a_16_bit_grey_picture_keeps_its_brightness():
         assert value in (127, 128)
 
 
+def prepare(data: bytes) -> bytes:
+    return images.prepare(data, max_pixels=20_000_000, short_side=256)
+
+
 @pytest.mark.parametrize(
-    ("size", "expected"), [((500, 375), (341, 256)), ((100, 200), (256, 512)), ((4000, 3000), (341, 256))]
+    ("size", "options", "expected"),
+    [
+        ((900, 600), {}, (384, 256)),
+        ((4000, 3000), {}, (341, 256)),
+        ((500, 375), {"format": "PNG"}, (341, 256)),
+        ((100, 200), {"format": "PNG"}, (256, 512)),
+    ],
 )
-def test_a_prepared_image_has_a_short_side_of_256_and_full_color_resolution(size, expected):
-    prepared = images.prepare(encode(photo(*size)), max_pixels=20_000_000, short_side=256)
+def test_a_prepared_copy_has_a_short_side_of_256_and_full_color_resolution(size, options, expected):
+    prepared = prepare(encode(photo(*size), **options))
     with Image.open(io.BytesIO(prepared)) as image:
         assert image.size == expected
         assert (image.format, image.mode) == ("JPEG", "RGB")
         assert [(h, v) for _, h, v, _ in image.layer] == [(1, 1)] * 3
 
 
-def test_the_center_view_is_the_middle_of_the_picture():
-    view = images.center_view(photo(640, 256), 224)
-    assert view.shape == (224, 224, 3)
-    assert view[:, :100, 0].mean() > 150 and view[:, -100:, 2].mean() > 150
+@pytest.mark.parametrize("size", [(500, 375), (511, 900), (100, 200)])
+@pytest.mark.parametrize("options", [{"subsampling": 0}, {"subsampling": 1}, {"subsampling": 2}, {"progressive": True}])
+def test_an_ordinary_jpeg_of_less_than_twice_the_size_stays_as_it_is(size, options):
+    data = encode(photo(*size), **options)
+    assert prepare(data) is data
+
+
+def test_a_jpeg_that_says_where_it_was_taken_or_is_very_large_is_made_anew():
+    exif = Image.Exif()
+    exif[0x8825] = {2: (48.0, 8.0, 0.0)}
+    located = encode(photo(), exif=exif.tobytes())
+    heavy = encode(photo(500, 500), quality=100, subsampling=0)
+    assert b"Exif" in located and b"Exif" not in prepare(located)
+    assert len(prepare(heavy)) < images.MAX_KEPT_BYTES < len(heavy)
+
+
+def test_without_simplejpeg_every_image_is_made_anew(monkeypatch):
+    monkeypatch.setitem(sys.modules, "simplejpeg", None)
+    with Image.open(io.BytesIO(prepare(encode(photo(500, 375))))) as image:
+        assert image.size == (341, 256)
+
+
+def test_a_copy_is_the_same_to_the_byte_with_and_without_simplejpeg(monkeypatch):
+    large = encode(photo(1600, 1200))
+    copy = prepare(large)
+    monkeypatch.setitem(sys.modules, "simplejpeg", None)
+    assert prepare(large) == copy
+
+
+def damaged() -> list[bytes]:
+    """A JPEG cut at, or with one byte changed at, many places."""
+    data, chance = encode(photo(400, 300)), np.random.default_rng(0)
+    cut = [data[:position] for position in chance.integers(1, len(data), 30)]
+    return cut + [
+        data[:position] + bytes([value]) + data[position + 1 :]
+        for position, value in zip(chance.integers(2, len(data), 120), chance.integers(0, 256, 120), strict=True)
+    ]
+
+
+def test_a_damaged_jpeg_gets_the_verdict_that_pillow_gives(monkeypatch):
+    def verdict(data: bytes) -> str:
+        try:
+            prepare(data)
+        except Rejected as reason:
+            return str(reason)
+        return "good"
+
+    files = damaged()
+    fast = [verdict(data) for data in files]
+    monkeypatch.setitem(sys.modules, "simplejpeg", None)
+    assert fast == [verdict(data) for data in files]
+    assert 30 <= sum(reason != "good" for reason in fast) < len(fast)
+
+
+def test_a_jpeg_that_stays_decodes_whole_for_its_readers():
+    for data in damaged():
+        try:
+            stays = prepare(data) is data
+        except Rejected:
+            continue
+        assert not stays or jpeg.decode(data, 1) is not None
+
+
+def test_the_center_view_is_the_whole_central_square():
+    picture = photo(640, 256)
+    view = images.center_view(picture, 256)
+    assert np.array_equal(view, np.asarray(picture)[:, 192:448])
+    assert images.view_size(224) == 256
+
+
+def test_a_model_from_before_still_sees_the_crop_it_was_trained_on():
+    picture = photo(640, 256)
+    crop = images.center_view(picture, 224, resize=256)
+    assert np.array_equal(crop, np.asarray(picture)[16:240, 208:432])
+    stored = encode(picture)
+    assert np.array_equal(
+        images.view(stored, 224, 256, max_pixels=LIMIT), images.view(stored, 256, max_pixels=LIMIT)[16:240, 16:240]
+    )
+
+
+ROTATED = Image.Exif()
+ROTATED[0x0112] = 6
+
+FILES = {
+    "wide": encode(photo(500, 375)),
+    "tall": encode(photo(301, 640)),
+    "short side as wanted": encode(photo(256, 300)),
+    "smaller than the view": encode(photo(90, 70)),
+    "no chroma subsampling": encode(photo(), subsampling=0),
+    "progressive": encode(photo(), progressive=True),
+    "grey": encode(photo().convert("L")),
+    "camera-sized": encode(photo(1600, 1200)),
+    "to be turned": encode(photo(), exif=ROTATED.tobytes()),
+    "CMYK": encode(photo().convert("CMYK")),
+    "PNG": encode(photo(), "PNG"),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_view_of_a_file_is_the_one_that_embedding_cuts(name):
+    expected = images.center_view(images.decode(FILES[name], max_pixels=10**7, shrink_to=256), 256)
+    view = images.view(FILES[name], 256, max_pixels=10**7)
+    assert view.shape == (256, 256, 3)
+    assert view.dtype == np.uint8
+    assert np.abs(view.astype(int) - expected).max() <= 1
+
+
+@pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:2", "4:2:0"])
+def test_a_reader_sees_pillows_pixels_to_within_one_whatever_the_chroma(subsampling):
+    data = encode(photo(500, 333), subsampling=subsampling)
+    assert_pillows_pixels(data)
+
+
+def test_a_reader_sees_pillows_pixels_of_real_photos():
+    archive = Path(__file__).parents[3] / "shared/data/dogImages.zip"
+    if not archive.exists():
+        pytest.skip("the real photos are not here")
+    with zipfile.ZipFile(archive) as zipped:
+        for name in [name for name in zipped.namelist() if name.endswith(".jpg")][::200]:
+            assert_pillows_pixels(prepare(zipped.read(name)))
+
+
+def test_a_reader_gets_at_most_the_size_it_asks_for():
+    assert shards.pixels(encode(photo(500, 375))).shape == (256, 341, 3)
+    assert shards.pixels(encode(photo(100, 80))).shape == (80, 100, 3)
+    assert shards.decode(encode(photo(500, 375).convert("L"))).mode == "RGB"
+
+
+def assert_pillows_pixels(data: bytes) -> None:
+    expected = np.asarray(images.resize_short_side(images.decode(data, max_pixels=LIMIT, shrink_to=256), 256))
+    found = images.picture(data, 256, max_pixels=LIMIT)
+    assert found.shape == expected.shape
+    assert np.abs(found.astype(int) - expected).max() <= 1
+
+
+def test_without_its_libraries_the_view_is_pillows(monkeypatch):
+    expected = images.center_view(images.decode(FILES["wide"], max_pixels=LIMIT), 256)
+    monkeypatch.setitem(sys.modules, "simplejpeg", None)
+    assert np.array_equal(images.view(FILES["wide"], 256, max_pixels=LIMIT), expected)
+
+
+def test_a_truncated_jpeg_has_no_view_and_too_many_pixels_are_told_apart():
+    with pytest.raises(Rejected, match="truncated"):
+        images.view(FILES["wide"][:5000], 256, max_pixels=LIMIT)
+    with pytest.raises(images.TooLarge):
+        images.view(FILES["wide"], 256, max_pixels=1000)

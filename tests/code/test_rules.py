@@ -1,69 +1,29 @@
-"""The Debugger rules, on tensors that the real hook saved from real trainings."""
+"""SageMaker's first four rules, on tensors that the real hook saved from real trainings."""
 
 import numpy as np
 import pytest
 import torch
 from breeds import hook, rules
 from breeds.container import InputError
-from breeds.model import Head
+from breeds.rule_names import DEFAULT_RULES, RULE_NAMES
 from breeds.rules import RULES, NoUsableData
 from torch import nn
 
 
 def statuses(directory, **parameters) -> dict[str, int]:
     trial = rules.open_trial(directory)
-    return {name: len(rule(trial, **parameters.get(name, {})).findings()) for name, rule in RULES.items()}
+    return {name: len(RULES[name](trial, **parameters.get(name, {})).findings()) for name in DEFAULT_RULES}
 
 
-@pytest.fixture
-def save_losses(tmp_path, hook_configuration, monkeypatch):
-    """Save a trial with chosen losses: epochs of (training losses, validation losses)."""
-
-    def save(epochs):
-        monkeypatch.setenv("SMDEBUG_CONFIG_FILE_PATH", str(hook_configuration(tmp_path, tmp_path / "tensors")))
-        debugger, model, criterion = hook.create(), nn.Linear(1, 1), nn.L1Loss()
-        debugger.register(model, criterion)
-        for train_losses, validation_losses in epochs:
-            for set_mode, values in ((debugger.train, train_losses), (debugger.eval, validation_losses)):
-                set_mode()
-                for value in values:
-                    model(torch.ones(1, 1)).sum().backward()
-                    criterion(torch.tensor([float(value)]), torch.zeros(1))
-        debugger.close()
-        return rules.open_trial(tmp_path / "tensors")
-
-    return save
-
-
-@pytest.fixture
-def save_head_training(tmp_path, hook_configuration, monkeypatch):
-    """Train a head on standard normal features under the hook, after `prepare` had its way with it."""
-
-    def save(prepare=lambda head: None, steps=12, learning_rate=1e-3):
-        monkeypatch.setenv("SMDEBUG_CONFIG_FILE_PATH", str(hook_configuration(tmp_path, tmp_path / "tensors")))
-        torch.manual_seed(0)
-        head, criterion, debugger = Head(32, 64, 4), nn.CrossEntropyLoss(), hook.create()
-        prepare(head)
-        debugger.register(head, criterion)
-        optimizer = torch.optim.AdamW(head.parameters(), lr=learning_rate)
-        features = torch.randn(64, 32)
-        labels = (features[:, 0] > 0).long() + 2 * (features[:, 1] > 0).long()
-        debugger.train()
-        for _ in range(steps):
-            optimizer.zero_grad()
-            criterion(head(features), labels).backward()
-            optimizer.step()
-        debugger.close()
-        return rules.open_trial(tmp_path / "tensors")
-
-    return save
+def test_the_names_known_without_smdebug_are_those_of_the_rules():
+    assert tuple(RULES) == RULE_NAMES
 
 
 def test_a_healthy_training_fires_no_rule(train, make_features, hook_configuration, tmp_path, monkeypatch):
     monkeypatch.setenv("SMDEBUG_CONFIG_FILE_PATH", str(hook_configuration(tmp_path, tmp_path / "tensors")))
     data = make_features(tmp_path / "f", num_train=600, num_valid=200, dim=64, separation=0.6, views=4)
     train("--features", data, "--model-dir", tmp_path / "m", "--hidden-width", 128)
-    assert statuses(tmp_path / "tensors") == dict.fromkeys(RULES, 0)
+    assert statuses(tmp_path / "tensors") == dict.fromkeys(DEFAULT_RULES, 0)
 
 
 def test_random_labels_fire_overfit(train, make_features, hook_configuration, tmp_path, monkeypatch):
@@ -152,15 +112,57 @@ def test_overtraining_fires_when_the_training_loss_stands_still_for_five_epochs(
     assert RULES["Overtraining"](trial, delta=0.001).findings() == []
 
 
+def loss_findings(trial) -> list:
+    return [f for f in RULES["PoorWeightInitialization"](trial).findings() if "loss" in f.text]
+
+
 def test_a_loss_that_does_not_fall_at_first_fires_poor_weight_initialization(save_losses):
-    flat = save_losses([((2, 2, 2.1, 2, 2, 2, 2), (2,))])
-    texts = [f.text for f in RULES["PoorWeightInitialization"](flat).findings() if "above the first" in f.text]
-    assert len(texts) == 2
+    (finding,) = loss_findings(save_losses([((2, 2, 2.1, 2, 2, 2, 2, 2.2, 2, 2), (2,))]))
+    assert "not below the first 5 steps'" in finding.text
+    assert (finding.step, finding.value) == (9, pytest.approx(2.04))
 
 
 def test_a_loss_that_falls_fast_and_bounces_is_no_poor_initialization(save_losses):
-    bouncing = save_losses([((4, 1, 1.5, 1.6, 1.4, 1.5, 1.3, 1.2), (1,))])
-    assert not [f for f in RULES["PoorWeightInitialization"](bouncing).findings() if "above the first" in f.text]
+    assert not loss_findings(save_losses([((4, 1, 1.5, 1.6, 1.4, 1.5, 1.3, 1.2, 1.3, 1.2), (1,))]))
+
+
+def test_a_huge_initialisation_fires_although_its_loss_falls_fast(save_head_training):
+    def enlarge(head):
+        for parameter in head.parameters():
+            parameter.data *= 30
+
+    findings = loss_findings(save_head_training(enlarge, learning_rate=1e-2, evaluate=True))
+    assert any("that of guessing" in finding.text for finding in findings)
+
+
+def test_a_training_that_goes_on_from_learned_weights_is_not_judged_as_initial(save_head_training):
+    def learn(head):
+        head.output.weight.data *= 0
+        head.output.bias.data *= 0
+        head.hidden.weight.data = torch.eye(64, 32) * 4
+        head.output.weight.data[0, :2] = torch.tensor([-9.0, -9.0])
+        head.output.weight.data[1, :2] = torch.tensor([9.0, -9.0])
+        head.output.weight.data[2, :2] = torch.tensor([-9.0, 9.0])
+        head.output.weight.data[3, :2] = torch.tensor([9.0, 9.0])
+
+    trial = save_head_training(learn, learning_rate=1e-9, evaluate=True)
+    assert RULES["PoorWeightInitialization"](trial).findings() == []
+
+
+def test_of_reductions_only_gradients_that_must_be_narrow_fire(save_head_training):
+    collections = [
+        {"CollectionName": "losses", "CollectionParameters": {"save_interval": "1"}},
+        {"CollectionName": "gradients", "CollectionParameters": {"save_interval": "1", "reductions": "min,max"}},
+    ]
+
+    def shrink(head):
+        for parameter in head.parameters():
+            parameter.data *= 1e-5
+
+    narrow = save_head_training(shrink, collections=collections)
+    assert any("gradient/Head_hidden" in f.tensor for f in RULES["PoorWeightInitialization"](narrow).findings())
+    with pytest.raises(NoUsableData):
+        RULES["DeadRelu"](narrow).findings()
 
 
 def test_a_rule_is_an_smdebug_rule_that_is_true_at_its_findings(save_losses):

@@ -44,6 +44,13 @@ def test_hosts_and_trials_multiply_and_the_endpoint_costs_by_the_month():
     assert more["endpoint_month"]["upper"] == pytest.approx(4 * 0.23 * 730)
 
 
+def test_a_serverless_endpoint_costs_nothing_by_the_month(found):
+    serverless = cost.for_pipeline(settings.from_environment({}), {"EndpointInstanceType": "serverless"})
+    assert serverless["endpoint_month"] == {"instance_type": "serverless", "expected": 0, "upper": 0}
+    assert serverless["expected"] == found["expected"]
+    cost.show_estimate(serverless)
+
+
 def test_fine_tuning_and_more_images_are_expected_to_cost_more(found):
     tuned = cost.for_pipeline(settings.from_environment({}), {"TrainableStages": 2})
     larger = cost.for_pipeline(settings.from_environment({}), {}, images=83_510)

@@ -38,11 +38,30 @@ def test_two_processes_without_credentials_or_network_print_the_same_bytes():
 
 def test_the_steps_run_in_the_promised_order(document):
     assert [step["Name"] for step in document["Steps"]] == [
-        "Prepare", "Embed", "Tune", "Train", "Debug", "Evaluate", "Gate",
+        "Prepare", "Embed", "Tune", "Train", "Debug", "Champion", "Evaluate", "Gate",
     ]  # fmt: skip
     gate = document["Steps"][-1]["Arguments"]
     assert [step["Name"] for step in gate["IfSteps"]] == ["Register", "Deploy"]
     assert [step["Type"] for step in gate["ElseSteps"]] == ["Fail"]
+
+
+def test_the_champion_is_looked_up_with_the_candidate_and_evaluated_beside_it(document):
+    champion, evaluate = (next(s for s in document["Steps"] if s["Name"] == n) for n in ("Champion", "Evaluate"))
+    trained = {"Get": "Steps.Train.ModelArtifacts.S3ModelArtifacts"}
+    assert champion["Arguments"] == {
+        "action": "champion", "model_package_group": "pawline", "candidate": trained,
+    }  # fmt: skip
+    inputs = {i["InputName"]: i["S3Input"]["S3Uri"] for i in evaluate["Arguments"]["ProcessingInputs"]}
+    assert inputs["champion"] == {"Get": "Steps.Champion.OutputParameters['model_data']"}
+    assert inputs["model"] == trained
+
+
+def test_the_gate_asks_that_the_champion_is_not_better_and_says_what_was_compared(document):
+    gate = document["Steps"][-1]["Arguments"]
+    asked = {c["LeftValue"]["Std:JsonGet"]["Path"]: (c["Type"], c["RightValue"]) for c in gate["Conditions"]}
+    assert asked["pawline.champion.worse"] == ("LessThanOrEqualTo", 0)
+    message = gate["ElseSteps"][0]["Arguments"]["ErrorMessage"]["Std:Join"]["Values"]
+    assert "pawline.champion.summary" in [v["Std:JsonGet"]["Path"] for v in message if "Std:JsonGet" in v]
 
 
 def all_steps(document: dict) -> list[dict]:
@@ -61,6 +80,17 @@ def test_every_job_step_is_cached_and_retried(document):
     assert all(step["RetryPolicies"] for step in jobs)
 
 
+def test_prepare_reads_and_writes_its_cache_under_one_prefix_that_no_execution_changes(document):
+    prepare = next(step for step in document["Steps"] if step["Name"] == "Prepare")["Arguments"]
+    read = {entry["InputName"]: entry["S3Input"] for entry in prepare["ProcessingInputs"]}["cache"]
+    outputs = {entry["OutputName"]: entry["S3Output"] for entry in prepare["ProcessingOutputConfig"]["Outputs"]}
+    written = outputs["new-cache"]
+    assert read["S3Uri"] == written["S3Uri"] and isinstance(read["S3Uri"], str)
+    words = prepare["AppSpecification"]["ContainerArguments"]
+    assert words[words.index("--cache") + 1] == read["LocalPath"]
+    assert words[words.index("--new-cache") + 1] == written["LocalPath"]
+
+
 def test_every_parameter_has_a_default_because_schedules_need_it(document):
     assert [entry["Name"] for entry in document["Parameters"]] == [parameter.name for parameter in PARAMETERS]
     assert all("DefaultValue" in entry for entry in document["Parameters"])
@@ -77,12 +107,24 @@ def test_numbers_reach_text_fields_as_text(document):
 def test_cache_keys_do_not_name_the_execution(document):
     keys = {
         "Processing": ("AppSpecification", "Environment", "ProcessingInputs"),
-        "Training": ("AlgorithmSpecification", "DebugHookConfig", "HyperParameters", "InputDataConfig"),
+        "Training": (
+            "AlgorithmSpecification",
+            "CheckpointConfig",
+            "DebugHookConfig",
+            "HyperParameters",
+            "InputDataConfig",
+        ),
         "Tuning": ("HyperParameterTuningJobConfig",),
     }
     for step in document["Steps"]:
         for key in keys.get(step["Type"], ()):
             assert "Execution." not in json.dumps(step["Arguments"].get(key, "")), f"{step['Name']}.{key}"
+
+
+def test_training_keeps_checkpoints_where_its_script_looks_for_them(document):
+    train = next(step for step in document["Steps"] if step["Name"] == "Train")["Arguments"]
+    assert train["CheckpointConfig"]["LocalPath"] == train["HyperParameters"]["checkpoints"] == "/opt/ml/checkpoints"
+    assert "Steps.Tune.BestTrainingJob.TrainingJobName" in json.dumps(train["CheckpointConfig"]["S3Uri"])
 
 
 def test_processing_and_training_use_the_same_bundle(document):

@@ -79,6 +79,11 @@ def test_a_granted_quota_is_seen(cloud: Cloud):
     assert [finding.state for finding in found if "ml.g5.xlarge" in finding.seen] == ["pass"]
 
 
+def test_a_serverless_endpoint_needs_no_quota_of_instances(cloud: Cloud):
+    found = of(examine(cloud, EndpointInstanceType="serverless"), "quota")
+    assert len(found) == 2 and not any("endpoint" in finding.seen for finding in found)
+
+
 def test_an_instance_type_that_sagemaker_does_not_have_fails(cloud: Cloud):
     found = of(examine(cloud, TrainingInstanceType="ml.m99.huge"), "quota")
     assert any(finding.state == "fail" and "ml.m99.huge" in finding.seen for finding in found)

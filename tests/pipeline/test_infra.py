@@ -3,10 +3,15 @@
 import json
 import sqlite3
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 
 from embedded import lifecycle
 from pipeline import destroy, functions, infra, infra_console
@@ -89,7 +94,10 @@ def test_an_account_is_set_up_once_and_then_only_looked_at(cloud):
     assert infra.ensure(cloud) == "current"
     assert time.monotonic() - began < 0.3 < 2 * first
     predict = cloud.client("lambda").get_function(FunctionName="pawline-predict")
-    assert predict["Configuration"]["Environment"]["Variables"] == {"ENDPOINT_NAME": "pawline"}
+    assert predict["Configuration"]["Environment"]["Variables"] == {
+        "ENDPOINT_NAME": "pawline",
+        "CONFIDENCE_FLOOR": "0.3",
+    }
     assert predict["Configuration"]["Role"] == cloud.settings.role("predict")
     assert predict["Concurrency"] == {"ReservedConcurrentExecutions": 3}
     assert cloud.client("iam").get_role(RoleName="pawline-job")["Role"]["Arn"] == cloud.settings.role("job")
@@ -115,6 +123,27 @@ def test_a_given_parameter_changes_what_it_is_for_and_stays(cloud):
     assert deploy(cloud) == "unchanged"
     limit = cloud.client("lambda").get_function_concurrency(FunctionName="pawline-predict")
     assert limit["ReservedConcurrentExecutions"] == 5
+
+
+def test_predict_can_be_kept_warm_and_given_an_address_for_signed_requests(cloud):
+    deploy(cloud, PredictProvisionedConcurrency="1", PredictFunctionUrl="iam")
+    functions_client = cloud.client("lambda")
+    alias = {"FunctionName": "pawline-predict", "Qualifier": "live"}
+    assert functions_client.get_provisioned_concurrency_config(**alias)["Status"] == "READY"
+    url = functions_client.get_function_url_config(**alias)
+    outputs = cloud.client("cloudformation").describe_stacks(StackName="pawline")["Stacks"][0]["Outputs"]
+    assert ("PredictUrl", url["FunctionUrl"]) in [(each["OutputKey"], each["OutputValue"]) for each in outputs]
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        urllib.request.urlopen(url["FunctionUrl"], data=b"{}")
+    request = AWSRequest("POST", url["FunctionUrl"], data=b"{}", headers={"Content-Type": "application/json"})
+    SigV4Auth(Credentials("testing", "testing"), "lambda", "us-east-1").add_auth(request)
+    signed = urllib.request.Request(url["FunctionUrl"], b"{}", dict(request.headers))
+    with pytest.raises(urllib.error.HTTPError, match="400") as refused:
+        urllib.request.urlopen(signed)
+    assert json.loads(refused.value.read())["error"]["code"] == "InvalidRequest"
+    assert deploy(cloud, PredictProvisionedConcurrency="0", PredictFunctionUrl="off") == "updated"
+    with pytest.raises(functions_client.exceptions.ResourceNotFoundException):
+        functions_client.get_function_url_config(**alias)
 
 
 def test_new_code_is_published_behind_the_alias(cloud, monkeypatch, tmp_path):

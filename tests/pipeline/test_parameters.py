@@ -26,13 +26,25 @@ def test_values_are_typed():
         ({"Backbone": "vgg16"}, "resnet50 | resnet18 | mobilenet_v2"),
         ({"InputDataUri": "/tmp/dogs"}, "does not start with s3://"),
         ({"EndpointMinInstances": "5"}, "more than EndpointMaxInstances 3"),
+        ({"EndpointInstanceType": "m5.large"}, "does not start with ml.. Allowed: ml.… | serverless"),
+        ({"ServerlessMemoryMB": "3000"}, "steps of 1024"),
+        ({"EndpointInstanceType": "serverless", "DataCapturePercent": "10"}, "cannot capture data"),
+        ({"CanaryPercent": "60"}, "Allowed: 0 to 50"),
         ({"BlockingRules": "Overfit,Underfit"}, "'Underfit', which is no rule"),
+        ({"TuningStrategy": "Hyperband", "TuningEarlyStopping": "Auto"}, "Leave it Off: Hyperband ends trials itself"),
     ],
 )
 def test_a_wrong_value_is_refused_with_a_way_out(given, message):
     with pytest.raises(ParameterError) as refused:
         parameters.check(given)
     assert message in str(refused.value)
+
+
+def test_the_endpoint_may_be_serverless():
+    given = {"EndpointInstanceType": "serverless", "ServerlessMemoryMB": "2048"}
+    assert parameters.check(given) == {"EndpointInstanceType": "serverless", "ServerlessMemoryMB": 2048}
+    with pytest.raises(ParameterError, match="start with ml"):
+        parameters.check({"TrainingInstanceType": "serverless"})
 
 
 def test_a_word_without_an_equals_sign_is_no_parameter():

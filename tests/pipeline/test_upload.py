@@ -71,8 +71,18 @@ def test_a_folder_is_uploaded_file_by_file_and_completed_after_an_interruption(s
 def test_the_bundle_is_there_as_files_and_as_an_archive(s3, account):
     prefix = upload.upload_code(s3, account)
     found = {key.removeprefix(prefix.removeprefix(f"s3://{BUCKET}/")) for key in keys(s3, prefix)}
-    assert {"sourcedir.tar.gz", "src/train.py", "src/breeds/manifest.py", "src/requirements.txt"} <= found
+    assert {"sourcedir.tar.gz", "src/train.py", "src/breeds/manifest.py", "src/endpoint/requirements.txt"} <= found
     assert not [key for key in found if "__pycache__" in key]
+
+
+def test_the_cache_of_prepare_holds_an_object_before_the_first_run_and_loses_nothing_later(s3, account):
+    upload.upload_code(s3, account)
+    (readme,) = keys(s3, account.prepare_cache_uri)
+    assert readme.endswith("/cache/prepare/README.txt")
+    found_out = readme.replace("README.txt", "1-256px-100000000/whole-0123456789abcdef.txt")
+    s3.put_object(Bucket=BUCKET, Key=found_out, Body=b"")
+    upload.upload_code(s3, account)
+    assert set(keys(s3, account.prepare_cache_uri)) == {readme, found_out}
 
 
 def test_a_bundle_of_the_same_files_is_the_same_to_the_byte():

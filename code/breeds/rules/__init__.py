@@ -1,13 +1,51 @@
-"""The Debugger rules, by the names SageMaker gives them."""
+"""The Debugger rules, by the names SageMaker gives them, and two that it never had: NotLearning and LabelLeak."""
 
-from breeds.rules.base import Finding, NoUsableData, TensorRule, open_trial
-from breeds.rules.overfit import Overfit
-from breeds.rules.overtraining import Overtraining
-from breeds.rules.poor_weight_initialization import PoorWeightInitialization
-from breeds.rules.vanishing_gradient import VanishingGradient
+import os
+
+from breeds import smdebug_shim
+
+# smdebug reads both while it is imported: its log is chatter, and its pause waits for a training that has long ended.
+os.environ.setdefault("SMDEBUG_LOG_LEVEL", "warning")
+os.environ.setdefault("SMDEBUG_TRAINING_END_DELAY_REFRESH", "0")
+smdebug_shim.prepare()
+
+from breeds.rules.all_zero import AllZero  # noqa: E402
+from breeds.rules.base import Finding, NoUsableData, TensorRule  # noqa: E402
+from breeds.rules.class_imbalance import ClassImbalance  # noqa: E402
+from breeds.rules.dead_relu import DeadRelu  # noqa: E402
+from breeds.rules.exploding_tensor import ExplodingTensor  # noqa: E402
+from breeds.rules.label_leak import LabelLeak  # noqa: E402
+from breeds.rules.loss_not_decreasing import LossNotDecreasing  # noqa: E402
+from breeds.rules.not_learning import NotLearning  # noqa: E402
+from breeds.rules.overfit import Overfit  # noqa: E402
+from breeds.rules.overtraining import Overtraining  # noqa: E402
+from breeds.rules.poor_weight_initialization import PoorWeightInitialization  # noqa: E402
+from breeds.rules.saturated_activation import SaturatedActivation  # noqa: E402
+from breeds.rules.saved import open_trial  # noqa: E402
+from breeds.rules.tensor_variance import TensorVariance  # noqa: E402
+from breeds.rules.unchanged_tensor import UnchangedTensor  # noqa: E402
+from breeds.rules.vanishing_gradient import VanishingGradient  # noqa: E402
+from breeds.rules.weight_update_ratio import WeightUpdateRatio  # noqa: E402
 
 RULES: dict[str, type[TensorRule]] = {
-    rule.__name__: rule for rule in (Overfit, Overtraining, VanishingGradient, PoorWeightInitialization)
+    rule.__name__: rule
+    for rule in (
+        Overfit,
+        Overtraining,
+        VanishingGradient,
+        PoorWeightInitialization,
+        ExplodingTensor,
+        LossNotDecreasing,
+        DeadRelu,
+        ClassImbalance,
+        UnchangedTensor,
+        AllZero,
+        NotLearning,
+        LabelLeak,
+        SaturatedActivation,
+        WeightUpdateRatio,
+        TensorVariance,
+    )
 }
 
 __all__ = ["RULES", "Finding", "NoUsableData", "TensorRule", "open_trial"]

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from breeds.rules.base import Finding, NoUsableData, Phase, TensorRule, loss_phases
+from breeds.rules.base import Finding, NoUsableData, TensorRule
+from breeds.rules.saved import Phase, loss_phases
 
 ADVICE = "Lower epochs or patience: the epochs after the best one cost time and can only overfit."
 

@@ -2,9 +2,8 @@
 
 from collections.abc import Iterator
 
-import numpy as np
-
-from breeds.rules.base import Finding, TensorRule, gradient_names, training_steps
+from breeds.rules.base import Finding, TensorRule
+from breeds.rules.saved import gradient_names, statistic, steps
 
 ADVICE = "Raise the learning rate, check the initial weights, or look for units that are dead (always 0 after ReLU)."
 
@@ -12,8 +11,8 @@ ADVICE = "Raise the learning rate, check the initial weights, or look for units 
 class VanishingGradient(TensorRule):
     """mean |gradient| < threshold for any trained parameter at any saved training step.
 
-    Frozen parameters have no gradient and are not saved. A bias directly before batch norm has a gradient of 0 by
-    construction; the backbones here have none.
+    Needs `gradients`, in full or as the reduction abs_mean. Frozen parameters have no gradient and are not saved. A
+    bias directly before batch norm has a gradient of 0 by construction; the backbones here have none.
     """
 
     defaults = {"threshold": 1e-7}
@@ -24,9 +23,9 @@ class VanishingGradient(TensorRule):
         yield from sorted(found, key=lambda finding: finding.step)
 
     def _vanished(self, name: str) -> Iterator[Finding]:
-        for step, gradient in training_steps(self.base_trial, name):
-            mean = float(np.abs(gradient).mean())
-            if not mean >= self.parameters["threshold"]:
+        for step in steps(self.base_trial, name):
+            mean = statistic(self.base_trial, name, step, "mean", absolute=True)
+            if mean is not None and not mean >= self.parameters["threshold"]:
                 yield Finding(
                     tensor=name,
                     step=step,

@@ -1,0 +1,122 @@
+"""Charts of numbers over steps, and histograms: what debug.html shows."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from breeds.drawing import GREY, INK, PALE, Drawing
+
+COLOURS = ("#2667b0", "#de7a22", "#3a8a4d", "#9a4fb0", "#b8860b", "#1a9aa0", "#c2476b", "#6b6f76")
+RED = "#c62828"
+Series = Sequence[tuple[float, float]]  # (x, y), sorted by x
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mark:
+    """A place on the x axis that a word is said about; the strong ones are red."""
+
+    x: float
+    text: str
+    strong: bool
+
+
+def lines(
+    series: Mapping[str, Series], *, x_title: str, marks: Sequence[Mark] = (), logarithmic: bool = False
+) -> Drawing:
+    """A line each, with dots where there are few; `logarithmic`: powers of ten on the y axis, values <= 0 left out."""
+    legend, left, top, width, height = 20 * len(series), 64, 24, 620, 260
+    drawing = Drawing(left + width + 24, top + height + 56 + legend)
+    shown = {name: _shown(points, logarithmic) for name, points in series.items()}
+    everything = [point for points in shown.values() for point in points]
+    if not everything:
+        drawing.text(left, top + height / 2, "nothing was saved that could be drawn", colour=GREY)
+        return drawing
+    xs = [x for x, _ in everything] + [mark.x for mark in marks]
+    ys = [y for _, y in everything]
+    (x0, x1), ticks = (min(xs), max(max(xs), min(xs) + 1)), _ticks(min(ys), max(ys), logarithmic)
+    y0, y1 = min(ticks[0], *ys), max(ticks[-1], *ys)
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        return left + width * (x - x0) / (x1 - x0), top + height * (1 - (y - y0) / ((y1 - y0) or 1))
+
+    for tick in ticks:
+        (_, y), label = place(x0, tick), f"{10**tick:.0e}" if logarithmic else f"{tick:g}"
+        drawing.line([(left, y), (left + width, y)], PALE, 1)
+        drawing.text(left - 8, y, label, "end", 11)
+    for tick in _ticks(x0, x1, False):
+        if x0 <= tick <= x1:
+            drawing.text(place(tick, y0)[0], top + height + 12, f"{tick:g}", "middle", 11)
+    drawing.line([(left, top), (left, top + height), (left + width, top + height)], INK, 1)
+    drawing.text(left + width / 2, top + height + 32, x_title, "middle")
+    _draw_marks(drawing, marks, [place(mark.x, y0)[0] for mark in marks], top, height)
+    for number, (name, points) in enumerate(shown.items()):
+        colour, spots = COLOURS[number % len(COLOURS)], [place(*point) for point in points]
+        drawing.line(spots, colour)
+        for (x, y), (step, _), (_, value) in zip(spots, points, _kept(series[name], logarithmic), strict=True):
+            if len(spots) <= 60:
+                drawing.dot(x, y, 2.5, colour, f"{name}, step {step:g}: {value:.4g}")
+        y = top + height + 56 + 20 * number
+        drawing.line([(left, y), (left + 24, y)], colour, 2.5)
+        drawing.text(left + 32, y, name, size=12)
+    return drawing
+
+
+def _draw_marks(drawing: Drawing, marks: Sequence[Mark], places: Sequence[float], top: float, height: float) -> None:
+    for number, (mark, x) in enumerate(zip(marks, places, strict=True)):
+        colour = RED if mark.strong else "#8a6d00"
+        drawing.line([(x, top), (x, top + height)], colour, 1, dashed=True)
+        right = x < 500
+        drawing.text(
+            x + (4 if right else -4), top + 8 + 14 * (number % 6), mark.text, "start" if right else "end", 11, colour
+        )
+
+
+def histograms(values: Mapping[str, np.ndarray]) -> Drawing:
+    """A panel for each: how its finite values are spread, with mean and standard deviation."""
+    columns, width, height = 3, 220, 170
+    rows = max(1, math.ceil(len(values) / columns))
+    drawing = Drawing(columns * width + 20, rows * height + 10)
+    if not values:
+        drawing.text(20, 20, "no ReLU input and no gradient was saved in full at the first step", colour=GREY)
+    for number, (name, array) in enumerate(values.items()):
+        drawing.paste(_histogram(name, array), 10 + number % columns * width, 5 + number // columns * height)
+    return drawing
+
+
+def _histogram(name: str, array: np.ndarray) -> Drawing:
+    drawing, left, top, width, height = Drawing(220, 170), 8, 40, 196, 96
+    finite = array[np.isfinite(array)].astype(np.float64)
+    drawing.text(left, 10, name if len(name) <= 32 else f"…{name[-31:]}", size=11)
+    if not finite.size:
+        drawing.text(left, top, "no finite value", size=11, colour=RED)
+        return drawing
+    drawing.text(left, 26, f"mean {finite.mean():.3g}, std {finite.std():.3g}", size=10, colour="#5a6270")
+    counts, edges = np.histogram(finite, bins=32)
+    for index, count in enumerate(counts):
+        tall = height * count / counts.max()
+        drawing.box(left + width * index / 32, top + height - tall, width / 32 - 0.6, tall, COLOURS[0])
+    drawing.line([(left, top + height), (left + width, top + height)], INK, 1)
+    drawing.text(left, top + height + 12, f"{edges[0]:.3g}", size=10)
+    drawing.text(left + width, top + height + 12, f"{edges[-1]:.3g}", "end", 10)
+    return drawing
+
+
+def _kept(points: Series, logarithmic: bool) -> list[tuple[float, float]]:
+    return [(x, y) for x, y in points if math.isfinite(y) and (y > 0 or not logarithmic)]
+
+
+def _shown(points: Series, logarithmic: bool) -> list[tuple[float, float]]:
+    return [(x, math.log10(y) if logarithmic else y) for x, y in _kept(points, logarithmic)]
+
+
+def _ticks(low: float, high: float, logarithmic: bool) -> list[float]:
+    """About five round numbers that cover low to high; whole ones for powers of ten."""
+    if logarithmic:
+        first, last = math.floor(low), max(math.ceil(high), math.floor(low) + 1)
+        return [float(tick) for tick in range(first, last + 1, max(1, (last - first) // 6))]
+    span = (high - low) or abs(high) or 1.0
+    power = 10 ** math.floor(math.log10(span / 5))
+    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor * 5 >= span)
+    return [round(n * step, 12) for n in range(math.floor(low / step), math.ceil(high / step) + 1)]

@@ -1,0 +1,166 @@
+"""What a person sees of the rules' verdict: debug.html, self-contained, and its pictures as PNGs."""
+
+import re
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from smdebug.trials import LocalTrial
+
+from breeds import charts, tensorboard
+from breeds.charts import Mark
+from breeds.drawing import Drawing
+from breeds.rules import NoUsableData, open_trial, saved
+
+MAX_LAYERS = 8  # lines in one chart that can be told apart
+MAX_HISTOGRAMS = 9
+STEP = re.compile(r"\bat step (\d+)")
+
+
+def write(tensors: Path, output: Path, verdict: dict[str, Any], with_tensorboard: bool = False) -> None:
+    """Write debug.html, losses.png, gradients.png, activations.png, and tensorboard/ where asked, into `output`.
+
+    `verdict` is the content of debug.json. Without tensors the page says so, and has the table alone.
+    """
+    try:
+        trial = open_trial(tensors)
+    except NoUsableData as error:
+        (output / "debug.html").write_text(page(verdict, [], str(error)))
+        return
+    figures = [
+        (
+            "losses",
+            "Loss of training and validation; dashed where a rule fired first.",
+            losses(trial, verdict),
+        ),
+        ("gradients", "Mean |gradient| of each trained tensor at the training steps it was saved.", gradients(trial)),
+        ("activations", "How values are spread at the first step: inputs of ReLUs, and gradients.", activations(trial)),
+    ]
+    for name, _, drawing in figures:
+        drawing.image().save(output / f"{name}.png", optimize=True)
+    (output / "debug.html").write_text(page(verdict, figures))
+    if with_tensorboard:
+        tensorboard.write(trial, output / "tensorboard")
+
+
+def losses(trial: LocalTrial, verdict: dict[str, Any]) -> Drawing:
+    """Each step's training loss, each evaluation's mean, and where rules fired."""
+    series: dict[str, list[tuple[float, float]]] = {}
+    names = saved.names(trial, collections="losses")
+    for name, phases in (saved.loss_phases(trial) if names else {}).items():
+        which = f" {name}" if len(names) > 1 else ""
+        series[f"training loss{which}"] = [
+            (step, value)
+            for step in saved.steps(trial, name)
+            if (value := saved.statistic(trial, name, step, "mean")) is not None
+        ]
+        series[f"mean validation loss{which}"] = [(p.last_step, p.mean_loss) for p in phases if not p.training]
+    drawn = {name: points for name, points in series.items() if points}
+    return charts.lines(drawn, x_title="step (training and evaluation counted together)", marks=marks(verdict))
+
+
+def marks(verdict: dict[str, Any]) -> list[Mark]:
+    """Where each rule fired first. SageMaker's own rules tell the step in their StatusDetails."""
+    found = []
+    for rule in verdict["rules"]:
+        if rule["RuleEvaluationStatus"] == "IssuesFound":
+            name = rule["RuleConfigurationName"]
+            told = [int(step) for step in STEP.findall(rule["StatusDetails"])]
+            steps = sorted({finding["step"] for finding in rule["findings"]} or set(told))
+            found += [Mark(x=step, text=name, strong=rule["blocks"]) for step in steps[:1]]
+    return found
+
+
+def gradients(trial: LocalTrial) -> Drawing:
+    """Mean |gradient| over time; of many layers the ones with the smallest and the largest."""
+    series = {name: sizes(trial, name) for name in saved.names(trial, regex="gradient/")}
+    known = {name.removeprefix("gradient/"): points for name, points in series.items() if points}
+    ordered = sorted(known, key=lambda name: float(np.median([value for _, value in known[name]])))
+    chosen = ordered if len(ordered) <= MAX_LAYERS else ordered[: MAX_LAYERS // 2] + ordered[-MAX_LAYERS // 2 :]
+    return charts.lines({name: known[name] for name in chosen}, x_title="step", logarithmic=True)
+
+
+def sizes(trial: LocalTrial, name: str) -> list[tuple[int, float]]:
+    """(global step, mean |value|) at the training steps a tensor was saved at, in full or as that reduction."""
+    found = [(step, saved.statistic(trial, name, step, "mean", absolute=True)) for step in saved.steps(trial, name)]
+    return [(step, size) for step, size in found if size is not None]
+
+
+def activations(trial: LocalTrial) -> Drawing:
+    """Histograms at initialisation: inputs of ReLUs, and gradients where there is room."""
+    names = saved.names(trial, regex=r".*(relu|ReLU)\d*_input") + saved.names(trial, regex="gradient/")
+    first = {name: value.ravel() for name in names if (value := _first(trial, name)) is not None}
+    return charts.histograms(dict(list(first.items())[:MAX_HISTOGRAMS]))
+
+
+def _first(trial: LocalTrial, name: str) -> np.ndarray | None:
+    """A tensor at the first training step it was saved in full."""
+    steps = saved.steps(trial, name)
+    return saved.full(trial, name, steps[0]) if steps else None
+
+
+def page(verdict: dict[str, Any], figures: Sequence[tuple[str, str, Drawing]], missing: str = "") -> str:
+    """The page; every text of a tensor or a job in it is escaped."""
+    rows = "\n".join(_row(rule) for rule in verdict["rules"])
+    pictures = "\n".join(
+        f"<figure id='{name}'>{drawing.svg()}<figcaption>{escape(caption)}</figcaption></figure>"
+        for name, caption, drawing in figures
+    )
+    note = f"<p class='Error'>No curves: {escape(missing)}</p>" if missing else ""
+    passes = "the rules let this model pass" if not verdict["blocking"] else "the gate refuses this model"
+    return PAGE.format(
+        verdict=escape(verdict["verdict"]),
+        blocking=verdict["blocking"],
+        passes=passes,
+        rows=rows,
+        pictures=pictures + note,
+        style=STYLE,
+    )
+
+
+def _row(rule: dict[str, Any]) -> str:
+    state, blocks = rule["RuleEvaluationStatus"], rule["blocks"]
+    finding = rule["findings"][0] if rule["findings"] else {}
+    cells = [
+        rule["RuleConfigurationName"],
+        state,
+        "yes" if blocks else "no",
+        f"{finding['tensor']}, step {finding['step']}" if finding else "",
+        _number(finding.get("value", "")),
+        _number(finding.get("threshold", "")),
+        rule["StatusDetails"],
+    ]
+    inside = "".join(f"<td>{escape(str(cell))}</td>" for cell in cells)
+    weight = "blocks" if blocks and state != "NoIssuesFound" else ""
+    return f"<tr class='{escape(state)} {weight}'>{inside}</tr>"
+
+
+def _number(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float | int) else str(value)
+
+
+STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; color: #222831; max-width: 1060px; margin: 2rem auto; padding: 0 1rem }
+table { border-collapse: collapse; width: 100%; font-size: 14px }
+th, td { text-align: left; vertical-align: top; padding: 6px 10px; border-bottom: 1px solid #dfe3e8 }
+th { color: #5a6270; font-weight: 600 }
+td:nth-child(1) { font-weight: 600 }
+tr.NoIssuesFound td:nth-child(2) { color: #2e7d32 }
+tr.IssuesFound td:nth-child(2), tr.Error td:nth-child(2), tr.Stopped td:nth-child(2), .Error { color: #8a6d00 }
+tr.blocks td:nth-child(2) { color: #c62828; font-weight: 700 }
+figure { margin: 2rem 0 } figcaption { color: #5a6270 } svg { max-width: 100%; height: auto }
+"""
+
+PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>Debugger: {verdict}</title><style>{style}</style></head><body>
+<h1>Debugger: {verdict}</h1>
+<p>{blocking} blocking: {passes}.</p>
+<table><thead><tr><th>rule</th><th>status</th><th>blocks</th><th>where first</th><th>value</th><th>threshold</th>
+<th>what it says, and what helps</th></tr></thead><tbody>
+{rows}
+</tbody></table>
+{pictures}
+</body></html>
+"""

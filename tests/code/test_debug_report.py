@@ -1,0 +1,171 @@
+"""What a person sees: debug.html, its pictures, and TensorBoard's files, made of tensors that the real hook saved."""
+
+import json
+import struct
+import sys
+from html.parser import HTMLParser
+
+import pytest
+from breeds import charts
+from breeds.drawing import Drawing
+from PIL import Image
+
+
+@pytest.fixture(scope="module")
+def tensors(script, make_features, hook_configuration, tmp_path_factory):
+    root = tmp_path_factory.mktemp("trial")
+    data = make_features(root / "f", num_train=120, dim=32, separation=0.6)
+    env = {"SMDEBUG_CONFIG_FILE_PATH": str(hook_configuration(root, root / "tensors"))}
+    done = script("train", "--features", data, "--model-dir", root / "m", "--hidden-width", 64, "--epochs", 3, env=env)
+    assert done.returncode == 0, done.stderr
+    return root / "tensors"
+
+
+@pytest.fixture(scope="module")
+def written(script, tensors, tmp_path_factory):
+    """The Debug step's output where VanishingGradient fires and blocks."""
+    output = tmp_path_factory.mktemp("out")
+    done = script(
+        *("debug", "--tensors", tensors, "--output", output, "--tensorboard", "on"),
+        *("--rule-parameters", "VanishingGradient.threshold=1000", "--blocking-rules", "VanishingGradient"),
+    )
+    assert done.returncode == 0, done.stderr
+    return output
+
+
+class Page(HTMLParser):
+    """Tags that are open, all cells of the table by row, and whatever the page would load."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.open, self.rows, self.loads, self.rows_of = [], [], [], {}
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.loads += [value for name, value in attrs if name in ("src", "href")]
+        self.open += [] if tag in ("meta", "br") else [tag]
+        if tag == "tr":
+            self.rows.append([])
+
+    def handle_startendtag(self, tag, attrs):
+        pass
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "td" in self.open:
+            self.rows[-1].append(data)
+
+
+def test_the_page_has_the_verdict_of_every_rule_and_needs_nothing_else(written):
+    text = (written / "debug.html").read_text()
+    page, verdict = Page(text), json.loads((written / "debug.json").read_text())
+    assert page.open == [] and page.loads == []
+    rows = {row[0]: row for row in page.rows if row}
+    assert set(rows) == {rule["RuleConfigurationName"] for rule in verdict["rules"]}
+    rule = next(r for r in verdict["rules"] if r["RuleConfigurationName"] == "VanishingGradient")
+    first = rule["findings"][0]
+    name, state, blocks, where, value, threshold, says = rows["VanishingGradient"]
+    assert (state, blocks, threshold) == ("IssuesFound", "yes", "1000")
+    assert where == f"{first['tensor']}, step {first['step']}" and float(value) == pytest.approx(
+        first["value"], rel=1e-3
+    )
+    assert "what" not in says and first["advice"] in says
+    assert text.count("<svg") == 3
+
+
+def test_the_curves_name_losses_layers_and_the_rule_that_fired(written):
+    text = (written / "debug.html").read_text()
+    for words in ("training loss", "mean validation loss", "Head_hidden.weight", "relu_input_0"):
+        assert words in text
+    losses = text[text.index("id='losses'") : text.index("id='gradients'")]
+    assert ">VanishingGradient</text>" in losses and charts.RED in losses
+
+
+def test_the_pictures_are_pngs_of_the_same_charts(written):
+    for name in ("losses", "gradients", "activations"):
+        with Image.open(written / f"{name}.png") as picture:
+            picture.load()
+            assert picture.format == "PNG" and len(picture.getcolors(1 << 24)) > 10
+
+
+def test_without_tensors_the_page_says_so(script, tmp_path):
+    script("debug", "--tensors", tmp_path / "absent", "--output", tmp_path / "out")
+    text = (tmp_path / "out" / "debug.html").read_text()
+    assert "No curves:" in text and "no Debugger tensors" in text and "<svg" not in text
+
+
+def test_texts_of_tensors_and_jobs_cannot_become_part_of_the_page(tensors, tmp_path):
+    from breeds import debug_report
+
+    evil = "<script>alert(1)</script>"
+    finding = {"tensor": evil, "step": 1, "value": evil, "threshold": 1, "advice": evil}
+    rule = {"RuleConfigurationName": evil, "RuleEvaluationStatus": "IssuesFound", "StatusDetails": evil, "blocks": True}
+    verdict = {"verdict": evil, "blocking": 1, "summary": evil, "rules": [{**rule, "findings": [finding]}]}
+    debug_report.write(tensors, tmp_path, verdict)
+    assert "<script" not in (tmp_path / "debug.html").read_text()
+
+
+def test_the_step_of_a_managed_rule_is_read_from_its_details():
+    from breeds import debug_report
+
+    details = (
+        "RuleEvaluationConditionMet: Evaluation of the rule Overfit at step 42 resulted in the condition being met"
+    )
+    rule = {"RuleConfigurationName": "Overfit", "RuleEvaluationStatus": "IssuesFound", "StatusDetails": details}
+    marks = debug_report.marks({"rules": [{**rule, "blocks": False, "findings": []}]})
+    assert [(mark.x, mark.text, mark.strong) for mark in marks] == [(42, "Overfit", False)]
+
+
+def test_a_failure_while_drawing_leaves_the_verdict(scripts, monkeypatch, tensors, tmp_path, capsys):
+    from breeds import debug_report
+
+    def broken(*_):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(debug_report, "page", broken)
+    monkeypatch.setattr(sys, "argv", ["debug.py", "--tensors", str(tensors), "--output", str(tmp_path)])
+    scripts("debug").main()
+    assert json.loads((tmp_path / "debug.json").read_text())["verdict"]
+    assert "debug.html was not written: OSError: no space left" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("values", [[], [float("nan")], [0.0], [float("inf"), -1.0], [1e-30, 1e30], [3.0, 3.0]])
+@pytest.mark.parametrize("logarithmic", [False, True])
+def test_any_numbers_can_be_drawn(values, logarithmic):
+    drawing = charts.lines({"loss": list(enumerate(values))}, x_title="step", logarithmic=logarithmic)
+    assert (
+        isinstance(drawing, Drawing)
+        and ">nan<" not in drawing.svg()
+        and "nan," not in drawing.svg()
+        and drawing.image().size[0] > 100
+    )
+
+
+def records(path) -> list[bytes]:
+    """The records of an event file. Layout: length uint64, its checksum, data, its checksum (TFRecord)."""
+    data, found, at = path.read_bytes(), [], 0
+    while at < len(data):
+        (length,) = struct.unpack_from("<Q", data, at)
+        found.append(data[at + 12 : at + 12 + length])
+        at += 12 + length + 4
+    return found
+
+
+def test_tensorboard_gets_losses_of_both_phases_and_histograms(written, tensors):
+    from breeds.rules import open_trial
+    from smdebug import modes
+    from smdebug.core.tfevent.proto.event_pb2 import Event
+
+    trial = open_trial(tensors)
+    (loss,) = trial.tensor_names(collection="losses")
+    for run, mode in (("training", modes.TRAIN), ("validation", modes.EVAL)):
+        (path,) = (written / "tensorboard" / run).glob("*tfevents*")
+        events = [Event.FromString(record) for record in records(path)]
+        values = [value for event in events for value in event.summary.value]
+        losses = [value.simple_value for value in values if value.tag.endswith(loss.split("/")[-1])]
+        expected = [float(trial.tensor(loss).value(step, mode=mode)) for step in trial.tensor(loss).steps(mode=mode)]
+        assert losses == pytest.approx(expected)
+        if run == "training":
+            assert any(value.HasField("histo") and "gradient/" in value.tag for value in values)

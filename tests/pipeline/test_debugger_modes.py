@@ -1,0 +1,114 @@
+"""Two ways to run the Debugger rules, and without them: what each changes in the definition."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+from pipeline import definition, lint, settings
+from pipeline.errors import UserError
+from pipeline.parameters import BY_NAME, DEFAULT_RULES, MANAGED_RULES, RULES
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def document(**environment: str) -> dict:
+    return json.loads(definition.definition(settings.from_environment(environment)))
+
+
+def steps(found: dict) -> dict[str, dict]:
+    return {step["Name"]: step for step in found["Steps"]}
+
+
+@pytest.fixture(scope="module")
+def managed() -> dict:
+    return document(PAWLINE_DEBUGGER="managed", AWS_REGION="eu-west-1")
+
+
+@pytest.fixture(scope="module")
+def off() -> dict:
+    return document(PAWLINE_DEBUGGER="off")
+
+
+def test_open_is_the_default_and_asks_sagemaker_for_no_rules():
+    found = document()
+    assert found == document(PAWLINE_DEBUGGER="open")
+    assert "DebugRuleConfigurations" not in steps(found)["Train"]["Arguments"]
+    assert "--managed-rules" not in json.dumps(steps(found)["Debug"])
+
+
+def test_managed_rules_are_evaluated_by_the_image_of_the_region(managed):
+    rules = steps(managed)["Train"]["Arguments"]["DebugRuleConfigurations"]
+    assert [rule["RuleConfigurationName"] for rule in rules] == list(MANAGED_RULES)
+    assert all(rule["RuleParameters"] == {"rule_to_invoke": rule["RuleConfigurationName"]} for rule in rules)
+    image = "929884845733.dkr.ecr.eu-west-1.amazonaws.com/sagemaker-debugger-rules:latest"
+    assert {rule["RuleEvaluatorImage"] for rule in rules} == {image}
+
+
+def test_the_debug_step_is_told_whose_verdict_on_which_rules_to_wait_for(managed):
+    words = steps(managed)["Debug"]["Arguments"]["AppSpecification"]["ContainerArguments"]
+    assert words[words.index("--managed-rules") + 1] == ",".join(MANAGED_RULES)
+    assert "Steps.Train.TrainingJobName" in json.dumps(words[words.index("--training-job") + 1])
+
+
+def test_the_gate_is_the_same_for_both_ways(managed):
+    assert steps(managed)["Gate"] == steps(document(AWS_REGION="eu-west-1"))["Gate"]
+
+
+def test_off_saves_no_tensors_and_has_neither_step_nor_condition(off):
+    assert "DebugHookConfig" not in steps(off)["Train"]["Arguments"]
+    assert "Debug" not in steps(off)
+    assert "debug" not in json.dumps(steps(off)["Gate"]["Arguments"]).lower()
+    assert (
+        len(steps(off)["Gate"]["Arguments"]["Conditions"])
+        == len(steps(document())["Gate"]["Arguments"]["Conditions"]) - 1
+    )
+    assert "debugger=off" in steps(off)["Gate"]["Description"] and "debugger=off" in steps(off)["Train"]["Description"]
+    assert not {"BlockingRules", "TensorBoard"} & {entry["Name"] for entry in off["Parameters"]}
+
+
+@pytest.mark.parametrize("mode", settings.DEBUGGER_CHOICES)
+def test_every_mode_is_a_definition_without_a_finding(mode):
+    assert lint.lint(definition.definition(settings.from_environment({"PAWLINE_DEBUGGER": mode}))) == []
+
+
+def test_the_rule_images_are_those_that_the_sdk_knows(monkeypatch):
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    from sagemaker.core.debugger import get_rule_container_image_uri
+
+    for region in settings.RULE_ACCOUNTS:
+        mine = settings.from_environment({"PAWLINE_DEBUGGER": "managed", "AWS_REGION": region}).rule_image
+        assert mine == get_rule_container_image_uri("sagemaker-debugger-rules", region)
+
+
+def test_an_image_of_ones_own_can_be_named():
+    given = {"PAWLINE_DEBUGGER": "managed", "PAWLINE_RULE_IMAGE": "mine:1", "AWS_REGION": "eu-south-2"}
+    assert settings.from_environment(given).rule_image == "mine:1"
+
+
+@pytest.mark.parametrize(
+    ("environment", "words"),
+    [
+        ({"PAWLINE_DEBUGGER": "maybe"}, "PAWLINE_DEBUGGER cannot be 'maybe'. Choose open, managed, off."),
+        ({"PAWLINE_DEBUGGER": "managed", "AWS_REGION": "eu-south-2"}, "has no rule evaluator in eu-south-2"),
+    ],
+)
+def test_a_choice_that_cannot_be_is_refused_with_the_way_out(environment, words):
+    with pytest.raises(UserError) as refused:
+        settings.from_environment(environment)
+    assert words in f"{refused.value.headline} {refused.value.way_out}"
+
+
+def test_the_rules_have_the_names_that_code_knows():
+    spec = importlib.util.spec_from_file_location("rule_names", ROOT / "code" / "breeds" / "rule_names.py")
+    names = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(names)
+    assert (DEFAULT_RULES, RULES) == (names.DEFAULT_RULES, names.RULE_NAMES)
+    assert set(MANAGED_RULES) <= set(RULES)
+
+
+def test_every_rule_may_block_within_one_argument_of_a_container():
+    """CreateProcessingJob: a word of ContainerArguments has at most 256 characters."""
+    assert len(",".join(RULES)) <= 256
+    assert BY_NAME["BlockingRules"].default == ",".join(DEFAULT_RULES)
