@@ -5,8 +5,8 @@ PAWLINE := $(BIN)/python -m pipeline
 ON := $(if $(AWS),--aws)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-all check lint-pipeline upsert-pipeline start status retry predict stop clean lock bench \
-	doctor cost schedule unschedule idle ec2-train deploy-infra destroy
+.PHONY: help setup run test test-all test-ray test-awsimage check lint-pipeline upsert-pipeline start status retry predict stop clean lock bench bench-full \
+	load-test debug doctor cost schedule unschedule idle ec2-train deploy-infra destroy
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -27,10 +27,33 @@ run: setup ## the main job, on the embedded SageMaker: make run [DATA= WEIGHTS= 
 	@$(PAWLINE) run $${DATA:+--data "$$DATA"} $${WEIGHTS:+--weights "$$WEIGHTS"} $${BACKBONE:+--backbone "$$BACKBONE"} $(ON) $$ARGS $$PARAMS
 
 test: setup ## the tests
-	@$(BIN)/python -m pytest -q -m "not slow" $$ARGS
+	@$(BIN)/python -m pytest -q -m "not slow and not ray and not awsimage" $$ARGS
 
 test-all: setup ## the tests, the long ones too
-	@$(BIN)/python -m pytest -q $$ARGS
+	@$(BIN)/python -m pytest -q -m "not ray and not awsimage" $$ARGS
+
+# Ray, and the torch of AWS's serving image: 7 GB that only this test needs.
+.venv/ray/installed: tests/code/ray/requirements.lock | setup
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv/ray
+	@case "$$(uname -s)" in Linux) cat $< ;; *) grep -vE '^(nvidia-|cuda-|triton)' $< ;; esac > .venv/ray/requirements.txt
+	@$(BIN)/uv pip install --quiet --compile-bytecode --python .venv/ray/bin/python --no-deps -r .venv/ray/requirements.txt
+	@touch $@
+
+test-ray: setup .venv/ray/installed ## the model archive through Ray Serve, as AWS's image serves it
+	@$(BIN)/python -m pytest -q -s -m ray tests/code/test_serve_ray.py $$ARGS
+
+# numpy 2.4 and protobuf 6, as AWS's training images have them; torch, which is too large to have twice, is that of .venv.
+.venv/awsimage/installed: tests/code/awsimage/requirements.lock | setup
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv/awsimage
+	@$(BIN)/uv pip install --quiet --compile-bytecode --python .venv/awsimage/bin/python --no-deps -r $<
+	@cd $$(echo .venv/awsimage/lib/python*/site-packages) && for part in ../../../../lib/python*/site-packages/torch* \
+		../../../../lib/python*/site-packages/functorch ../../../../lib/python*/site-packages/nvidia* \
+		../../../../lib/python*/site-packages/cuda* ../../../../lib/python*/site-packages/triton*; do \
+		test ! -e "$$part" || ln -sfn "$$part" .; done
+	@touch $@
+
+test-awsimage: setup .venv/awsimage/installed ## the Debugger hook and the rules with the numpy and protobuf of AWS's training images
+	@$(BIN)/python -m pytest -q -s -m awsimage tests/code/test_awsimage.py $$ARGS
 
 # checkov's own dependencies do not agree with ours, so it has a place of its own.
 .venv/checkov/installed: infra/checkov.lock | setup
@@ -67,6 +90,14 @@ retry: setup ## go on with the newest execution from its failed step [AWS=1]
 predict: setup ## make predict FILE=dog.jpg, or URL=https://… [AWS=1]
 	@$(PAWLINE) predict $${FILE:+--file "$$FILE"} $${URL:+--url "$$URL"} $(ON) $$ARGS
 
+debug: setup ## what the Debugger rules said of the newest execution; opens the report [EXECUTION= AWS=1]
+	@$(PAWLINE) debug --open $(ON) $$ARGS $$EXECUTION
+
+# SECONDS is bash's own variable: the shell would not see ours.
+load-test: setup ## requests/s and latency: make load-test [TARGET=endpoint|function ENDPOINT= PHOTO= LEVELS="1 2 4 8" SECONDS=10 SCALING=1 AWS=1]
+	@$(PAWLINE) load-test $${TARGET:+--target "$$TARGET"} $${ENDPOINT:+--endpoint "$$ENDPOINT"} $${PHOTO:+--photo "$$PHOTO"} \
+		$${LEVELS:+--levels "$$LEVELS"} $(if $(SECONDS),--seconds '$(SECONDS)') $(if $(SCALING),--scaling) $(ON) $$ARGS
+
 doctor: setup ## whether the account can run the pipeline: pass, warn, fail, fix [PARAMS= AWS=1]
 	@$(PAWLINE) doctor $(ON) $$ARGS $$PARAMS
 
@@ -91,8 +122,17 @@ deploy-infra: setup ## bucket, roles, functions, rules in your AWS account [PARA
 destroy: setup ## delete everything this project made, listed first [AWS=1 KEEP_DATA=1 ARGS=--yes]
 	@$(PAWLINE) destroy $(if $(KEEP_DATA),--keep-data) $(ON) $$ARGS
 
-bench: setup ## the figures of the README
-	@$(BIN)/python -m benchmarks
+# kfp wants another protobuf than ours; the orchestrators that benchmarks/engine.py compares have a place of their own.
+.venv/bench/installed: benchmarks/engine.lock | setup
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv/bench
+	@$(BIN)/uv pip install --quiet --compile-bytecode --python .venv/bench/bin/python --no-deps -r $<
+	@touch $@
+
+bench: setup .venv/bench/installed ## the figures of the README and docs/performance.md, on subsets: about ten minutes [ARGS="engine memory"]
+	@$(BIN)/python -m benchmarks $$ARGS
+
+bench-full: setup .venv/bench/installed ## the same on all photos and all sizes: hours [ARGS="accuracy sizes"]
+	@$(BIN)/python -m benchmarks --full $$ARGS
 
 stop: ## stop the embedded SageMaker of this folder
 	@test ! -x $(BIN)/python || $(PAWLINE) stop --server
@@ -102,3 +142,7 @@ clean: stop ## remove the embedded SageMaker's state (.embedded)
 
 lock: setup ## write requirements.lock anew from pyproject.toml
 	$(BIN)/uv pip compile --quiet --no-header --no-annotate --extra dev pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --quiet --no-header --no-annotate tests/code/ray/requirements.in -o tests/code/ray/requirements.lock
+	$(BIN)/uv pip compile --quiet --no-header --no-annotate benchmarks/engine.in -o benchmarks/engine.lock
+	$(BIN)/uv pip compile --quiet --no-header --no-annotate --override tests/code/awsimage/overrides.txt \
+		tests/code/awsimage/requirements.in -o tests/code/awsimage/requirements.lock

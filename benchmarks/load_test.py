@@ -71,7 +71,11 @@ def main() -> None:
             function = load_test(state_dir, "--levels", "1 3", "--target", "function")
         finally:
             stop(state_dir)
-    print_table("A served classifier under load", [*rows(endpoint), *rows(function)])
+    series = {
+        report["target"]: [[level[name] for name in ("users", "p50_ms", "p99_ms")] for level in report["levels"]]
+        for report in (endpoint, function)
+    }
+    print_table("A served classifier under load", [*rows(endpoint), *rows(function)], series=series)
     print(f"\n{endpoint['why']} TargetInvocationsPerInstance={endpoint['target_invocations_per_instance']}")
 
 

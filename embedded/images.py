@@ -10,7 +10,7 @@ from embedded.context import Context
 from embedded.errors import ValidationException
 
 OWN_FILE = Path(__file__).with_name("images.toml")
-USES = ("processing", "training", "serving")
+USES = ("processing", "training", "serving", "rules")
 
 
 @dataclass(frozen=True)
@@ -22,10 +22,11 @@ class Image:
     toolkit: bool = False
     train: tuple[str, ...] = ()
     serve: tuple[str, ...] = ()
+    evaluate: tuple[str, ...] = ()
 
 
 def find(context: Context, uri: str, use: str) -> Image:
-    """The entry for an image used for "processing", "training" or "serving".
+    """The entry for an image used for "processing", "training", "serving" or "rules".
 
     Raises ValidationException that names the image and shows the lines to add when there is none.
     """
@@ -37,7 +38,12 @@ def find(context: Context, uri: str, use: str) -> Image:
         f"The embedded SageMaker does not know how to run the image {uri} for {use}. "
         f"If this machine's Python can stand in for it, add to {context.state_dir / 'images.toml'}:\n"
         f'[[image]]\npattern = "{name}"\nruns = ["{use}"]'
-        + {"processing": "", "training": "\ntoolkit = true", "serving": '\nserve = ["python3", "…"]'}[use]
+        + {
+            "processing": "",
+            "training": "\ntoolkit = true",
+            "serving": '\nserve = ["python3", "…"]',
+            "rules": '\nevaluate = ["python3", "./…"]',
+        }[use]
     )
 
 
@@ -71,7 +77,7 @@ def _read(path: Path) -> dict:
 
 
 def _image(entry: dict, path: Path) -> Image:
-    known = {"pattern", "runs", "toolkit", "train", "serve"}
+    known = {"pattern", "runs", "toolkit", "train", "serve", "evaluate"}
     unknown = set(entry) - known
     runs = tuple(entry.get("runs", ()))
     if unknown or not entry.get("pattern") or not runs or set(runs) - set(USES):
@@ -87,4 +93,10 @@ def _image(entry: dict, path: Path) -> Image:
         entry.get("toolkit", False),
         tuple(entry.get("train", ())),
         tuple(entry.get("serve", ())),
+        tuple(_beside(path, word) for word in entry.get("evaluate", ())),
     )
+
+
+def _beside(path: Path, word: str) -> str:
+    """A word that begins with ./ or ../ is a program beside the file that names it."""
+    return str((path.parent / word).resolve()) if word.startswith(("./", "../")) else word

@@ -162,6 +162,31 @@ def logs(
 
 
 @app.command()
+def debug(
+    execution: Execution = None,
+    opened: Annotated[bool, typer.Option("--open", help="Fetch the report too, and open it in the browser.")] = False,
+    aws: AwsOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """What the Debugger rules said of an execution's training."""
+    from pipeline import console
+    from pipeline import debug as debugger
+    from pipeline import execution as executions
+
+    cloud = connect(aws)
+    arn = executions.resolve(cloud, execution)
+    said = debugger.verdict(cloud, arn)
+    page = debugger.report(cloud, arn) if opened else None
+    if as_json:
+        tell({"execution_arn": arn, **said, **({"report": str(page)} if page else {})}, as_json)
+    else:
+        console.stdout().print(debugger.table(said))
+        tell({}, as_json, f"{said['verdict']}, {said['blocking']} blocking." + (f"\n{page}" if page else ""))
+    if page and not as_json:
+        debugger.show(page)
+
+
+@app.command()
 def stop(
     execution: Execution = None,
     server: Annotated[bool, typer.Option("--server", help="Stop the embedded server itself.")] = False,

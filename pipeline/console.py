@@ -29,6 +29,14 @@ if not console.is_terminal:
 logging.getLogger("botocore").setLevel(logging.WARNING)  # the SDK turns INFO on for everybody
 
 
+def stdout() -> Console:
+    """For what a command was asked for, rather than for what goes on beside it; wide where nobody looks."""
+    made = Console(highlight=False)
+    if not made.is_terminal:
+        made.width = 200
+    return made
+
+
 def say(text: str) -> None:
     """Print a line as long as it is: addresses and commands stay in one piece."""
     console.print(text, soft_wrap=True)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from pipeline.cloud import Cloud
-from pipeline.settings import Settings
+from pipeline.settings import MANAGED, Settings
 
 
 @dataclass(frozen=True)
@@ -70,11 +70,18 @@ def of_the_roles(settings: Settings) -> dict[str, list[Need]]:
             Need(("iam:PassRole",), settings.role("job"), passed),
             Need(("lambda:InvokeFunction",), settings.function("deploy")),
         ],
-        "job": [Need(("s3:GetObject", "s3:PutObject"), f"{objects}/runs/doctor")],
+        "job": [
+            Need(("s3:GetObject", "s3:PutObject"), f"{objects}/runs/doctor"),
+            *_of_managed_rules(settings),
+        ],
         "model": [Need(("s3:GetObject",), f"{objects}/models/doctor")],
         "deploy": [
             Need(_of("sagemaker", "CreateEndpoint", "UpdateEndpoint", "DescribeEndpoint", "InvokeEndpoint"), endpoint),
             Need(_of("sagemaker", "AddTags", "ListTags"), endpoint),
+            Need(
+                _of("sagemaker", "ListModelPackages", "DescribeModelPackage"),
+                f"{sagemaker}:model-package/{settings.model_package_group}/1",
+            ),
             Need(_of("cloudwatch", "PutMetricAlarm", "DescribeAlarms"), f"{alarms}-latency"),
             Need(("iam:PassRole",), settings.role("model"), passed),
         ],
@@ -84,6 +91,12 @@ def of_the_roles(settings: Settings) -> dict[str, list[Need]]:
             Need(("sqs:SendMessage",), queue),
         ],
     }
+
+
+def _of_managed_rules(settings: Settings) -> list[Need]:
+    """The Debug step waits for SageMaker's verdict."""
+    job = f"arn:aws:sagemaker:{settings.region}:{settings.account}:training-job/pipelines-doctor"
+    return [Need(("sagemaker:DescribeTrainingJob",), job)] if settings.debugger == MANAGED else []
 
 
 def _of(service: str, *operations: str) -> tuple[str, ...]:

@@ -113,7 +113,7 @@ _READERS = {
     "model-package": _Reader(("ModelPackageStatus", "ModelApprovalStatus", "ApprovalDescription"), _model_package),
     "endpoint": _Reader(("EndpointStatus", "PendingDeploymentSummary"), _endpoint),
     "training-job": _Reader(
-        ("TrainingJobStatus", "SecondaryStatus"),
+        ("TrainingJobStatus", "SecondaryStatus", "DebugRuleEvaluationStatuses"),
         _job("DescribeTrainingJob", "SageMaker Training Job State Change", "TrainingJobArn"),
     ),
     "processing-job": _Reader(

@@ -116,8 +116,6 @@ def _write_configuration(job: dict, hosts: list[str], trees: list[Path]) -> None
 def _spec(
     context: Context, job: dict, host: str, tree: Path, inputs: list[str], started: int, last_lines: deque[str]
 ) -> ProcessSpec:
-    application = job["AppSpecification"]
-    images.find(context, application["ImageUri"], "processing")
     stream = f"{job['ProcessingJobName']}/{host}-{started}"
     write = service_calls.log_writer(context, LOG_GROUP, stream)
     service_calls.note_metrics(context, LOG_GROUP, write)
@@ -127,7 +125,7 @@ def _spec(
         write(line)
 
     return ProcessSpec(
-        argv=application["ContainerEntrypoint"] + application.get("ContainerArguments", []),
+        argv=_command(context, job["AppSpecification"]),
         env=process.base_environment(context, tree.parent)
         | {"PROCESSING_JOB_NAME": job["ProcessingJobName"]}
         | job.get("Environment", {}),
@@ -136,6 +134,14 @@ def _spec(
         on_line=on_line,
         warm=True,
     )
+
+
+def _command(context: Context, application: dict) -> list[str]:
+    """The entry point of the request; a Debugger rule's job has none, and runs what its image does."""
+    if "ContainerEntrypoint" not in application:
+        return list(images.find(context, application["ImageUri"], "rules").evaluate)
+    images.find(context, application["ImageUri"], "processing")
+    return application["ContainerEntrypoint"] + application.get("ContainerArguments", [])
 
 
 def _result(

@@ -12,6 +12,8 @@ from embedded.jobs.ranges import LOGARITHMIC, REVERSE_LOGARITHMIC, Categorical, 
 
 MEDIAN_STARTUP_TRIALS = 4  # trials that early stopping needs to have seen before it judges one
 HYPERBAND_REDUCTION = 3
+# Static hyperparameters that tell how many epochs a trial may take. Source: API reference, HyperbandStrategyConfig
+EPOCHS = ("epochs", "numepochs", "n-epochs", "n_epochs", "num_epochs")
 
 
 @dataclass
@@ -25,9 +27,10 @@ class Trial:
 
 
 class Search:
-    """Thread-safe. `config`: HyperParameterTuningJobConfig; `jobs`: how many trials there will be, as far as known."""
+    """Thread-safe. `config`: HyperParameterTuningJobConfig; `jobs`: how many trials there will be, as far as known;
+    `epochs`: Hyperband's MaxResource."""
 
-    def __init__(self, name: str, config: dict, ranges: list[Range], jobs: int):
+    def __init__(self, name: str, config: dict, ranges: list[Range], jobs: int, epochs: int | None = None):
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -44,7 +47,7 @@ class Search:
                 study_name=name,
                 direction="maximize" if maximize else "minimize",
                 sampler=_sampler(optuna, self._strategy, config.get("RandomSeed"), jobs),
-                pruner=_pruner(optuna, config),
+                pruner=_pruner(optuna, config, epochs),
             )
         if self._strategy == "Grid":
             for point in grid(ranges):
@@ -96,12 +99,24 @@ def _sampler(optuna: Any, strategy: str, seed: int | None, jobs: int) -> Any:
     return optuna.samplers.TPESampler(seed=seed, constant_liar=True, n_startup_trials=startup)
 
 
-def _pruner(optuna: Any, config: dict) -> Any:
+def max_resource(config: dict, static: dict) -> int | None:
+    """Epochs that Hyperband lets a trial take at most: what the request says, else the static hyperparameter that does.
+
+    None where neither tells.
+    """
+    given = config.get("StrategyConfig", {}).get("HyperbandStrategyConfig", {})
+    if "MaxResource" in given:
+        return given["MaxResource"]
+    named = next((static[name] for name in EPOCHS if name in static), "").strip('"')
+    return int(named) or None if named.isdigit() else None
+
+
+def _pruner(optuna: Any, config: dict, epochs: int | None) -> Any:
     if config["Strategy"] == "Hyperband":
         given = config.get("StrategyConfig", {}).get("HyperbandStrategyConfig", {})
         return optuna.pruners.HyperbandPruner(
             min_resource=given.get("MinResource", 1),
-            max_resource=given.get("MaxResource", "auto"),
+            max_resource=epochs,
             reduction_factor=HYPERBAND_REDUCTION,
         )
     if config.get("TrainingJobEarlyStoppingType", "Off") == "Auto":

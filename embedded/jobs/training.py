@@ -14,7 +14,7 @@ from embedded import images, objects
 from embedded.context import Context
 from embedded.errors import AwsError
 from embedded.iam import service_calls
-from embedded.jobs import cluster, data, process, toolkit
+from embedded.jobs import cluster, data, process, rules, toolkit
 from embedded.jobs.checkpoints import Checkpoints
 from embedded.jobs.cluster import Control, JobFailed
 from embedded.jobs.metrics import Collector, definitions
@@ -96,7 +96,9 @@ def _finish(context: Context, name: str, control: Control, result: dict) -> dict
     if control.reason == cluster.SHUT_DOWN:
         result = failed(CUT_OFF)
     cluster.unregister(context, KIND, name)
-    return context.store.change(KIND, name, lambda body: finished(body, result))
+    final = context.store.change(KIND, name, lambda body: finished(body, result))
+    rules.start(context, final)
+    return final
 
 
 class _Run:

@@ -10,7 +10,7 @@ from functools import partial
 from embedded.context import Context
 from embedded.jobs import cluster, data, ranges, training
 from embedded.jobs.cluster import Control
-from embedded.jobs.search import Search, Trial
+from embedded.jobs.search import Search, Trial, max_resource
 
 KIND = "tuning-job"
 OBJECTIVE_PARAMETER = "_tuning_objective_metric"  # tells SageMaker's own algorithms what to print
@@ -124,7 +124,8 @@ class _Run:
         self.max_jobs = points or 10**6
         self.parallel = min(limits["MaxParallelTrainingJobs"], self.max_jobs)
         self.deadline = time.monotonic() + limits.get("MaxRuntimeInSeconds", 10**9)
-        self.search = Search(name, self.config, searched, points or 100)
+        epochs = max_resource(self.config, self.definition.get("StaticHyperParameters", {}))
+        self.search = Search(name, self.config, searched, points or 100, epochs)
         self.threads = max(1, (os.cpu_count() or 1) // self.parallel)
         self.started = 0
         self.enough = False

@@ -6,7 +6,7 @@ from functools import partial
 from embedded import images
 from embedded.context import Context
 from embedded.errors import ResourceInUse, ResourceNotFound, ValidationException
-from embedded.jobs import cluster, listing, metrics, process, training
+from embedded.jobs import cluster, listing, metrics, process, rules, training
 from embedded.jobs.training import KIND
 from embedded.services import on_start, operation
 from embedded.store import AlreadyExists
@@ -51,23 +51,14 @@ def insert(context: Context, request: dict, extra: dict | None = None) -> dict:
     }
     body["StoppingCondition"].setdefault("MaxRuntimeInSeconds", 86400)
     if body.get("DebugRuleConfigurations"):
-        body["DebugRuleEvaluationStatuses"] = [_rule_status(rule) for rule in body["DebugRuleConfigurations"]]
+        body["DebugRuleEvaluationStatuses"] = rules.statuses(context, body)
     training.enter(body, "Starting")
     try:
         context.store.insert(KIND, name, body)
     except AlreadyExists:
         raise ResourceInUse(f"Job name must be unique within an AWS account and region: {name} is taken.") from None
+    rules.create(context, body)
     return body
-
-
-def _rule_status(rule: dict) -> dict:
-    """Managed rules are containers of AWS: they are not run here, and a gate that reads them must not pass."""
-    return {
-        "RuleConfigurationName": rule["RuleConfigurationName"],
-        "RuleEvaluationStatus": "Error",
-        "StatusDetails": "InternalServerError: The embedded SageMaker does not run managed Debugger rules.",
-        "LastModifiedTime": time.time(),
-    }
 
 
 def check(context: Context, request: dict) -> None:
@@ -88,6 +79,7 @@ def check(context: Context, request: dict) -> None:
             "sagemaker_program and sagemaker_submit_directory, or a ContainerEntrypoint."
         )
     metrics.definitions(algorithm.get("MetricDefinitions", []))
+    rules.check(context, request)
     if "ResourceConfig" not in request or "StoppingCondition" not in request:
         missing = "ResourceConfig" if "ResourceConfig" not in request else "StoppingCondition"
         raise ValidationException(f"{missing} is required.")
@@ -157,3 +149,4 @@ def pick_up(context: Context) -> None:
             context.store.change(
                 KIND, body["TrainingJobName"], partial(training.finished, result=training.failed(training.CUT_OFF))
             )
+        rules.cut_off(context, body)

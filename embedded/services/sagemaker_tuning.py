@@ -5,6 +5,7 @@ import time
 from embedded.context import Context
 from embedded.errors import ResourceInUse, ResourceNotFound, ValidationException
 from embedded.jobs import cluster, listing, process, ranges, training, tuning
+from embedded.jobs.search import EPOCHS, max_resource
 from embedded.jobs.tuning import KIND
 from embedded.services import on_start, operation, sagemaker_training
 from embedded.store import AlreadyExists
@@ -68,6 +69,7 @@ def _check(context: Context, request: dict) -> None:
             f"The objective metric {metric} is not among the MetricDefinitions: {', '.join(defined) or 'none'}."
         )
     _check_limits(config, searched)
+    _check_hyperband(config, definition.get("StaticHyperParameters", {}))
     both = sorted({item.name for item in searched} & set(definition.get("StaticHyperParameters", {})))
     if both:
         raise ValidationException(f"{', '.join(both)} is both a static hyperparameter and a range.")
@@ -88,12 +90,21 @@ def _check_limits(config: dict, searched: list[ranges.Range]) -> None:
             )
     elif jobs is None and "MaxRuntimeInSeconds" not in limits:
         raise ValidationException("ResourceLimits needs MaxNumberOfTrainingJobs or MaxRuntimeInSeconds.")
-    if strategy == "Hyperband":
-        if config.get("TrainingJobEarlyStoppingType", "Off") != "Off":
-            raise ValidationException("Hyperband stops trials itself: TrainingJobEarlyStoppingType must be Off.")
-        resources = config.get("StrategyConfig", {}).get("HyperbandStrategyConfig", {})
-        if resources.get("MinResource", 1) > resources.get("MaxResource", float("inf")):
-            raise ValidationException("HyperbandStrategyConfig: MinResource is greater than MaxResource.")
+
+
+def _check_hyperband(config: dict, static: dict) -> None:
+    if config["Strategy"] != "Hyperband":
+        return
+    if config.get("TrainingJobEarlyStoppingType", "Off") != "Off":
+        raise ValidationException("Hyperband stops trials itself: TrainingJobEarlyStoppingType must be Off.")
+    most = max_resource(config, static)
+    if most is None:
+        raise ValidationException(
+            "HyperbandStrategyConfig needs a MaxResource, the epochs of the longest trial: no static hyperparameter "
+            f"({', '.join(EPOCHS)}) tells it."
+        )
+    if config.get("StrategyConfig", {}).get("HyperbandStrategyConfig", {}).get("MinResource", 1) > most:
+        raise ValidationException(f"HyperbandStrategyConfig: MinResource is greater than MaxResource, {most}.")
 
 
 @operation("sagemaker", "DescribeHyperParameterTuningJob")

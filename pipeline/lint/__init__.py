@@ -46,6 +46,7 @@ RULES: tuple[Rule, ...] = (
     training.tuning_ranges,
     training.tuning_limits,
     training.spot_has_its_waiting_time,
+    training.debugger_rules,
     training.several_hosts_have_a_launcher,
     images.images_exist,
     images.images_get_patches,

@@ -167,6 +167,26 @@ def spot_has_its_waiting_time(definition: Definition) -> Iterator[Finding]:
             yield job.finding(field, message, "It counts the waiting and the running: raise it.")
 
 
+def debugger_rules(definition: Definition) -> Iterator[Finding]:
+    """Rules have tensors to look at, names of their own, and (in AWS's evaluator) a rule to invoke."""
+    for job in jobs(definition):
+        configured = list(objects(job.request.get("DebugRuleConfigurations")))
+        if configured and "DebugHookConfig" not in job.request:
+            fix = "Add it: an S3OutputPath and the collections that the rules need."
+            yield job.finding("DebugHookConfig", "is missing, so the rules have no tensors to evaluate.", fix)
+        names: set[str] = set()
+        for index, rule in configured:
+            field, name = f"DebugRuleConfigurations[{index}]", str(rule.get("RuleConfigurationName"))
+            if name in names:
+                message = f"Two rules are called {shown(name)}."
+                yield job.finding(f"{field}.RuleConfigurationName", message, "Rename one of them.")
+            names.add(name)
+            built_in = "sagemaker-debugger-rules" in str(rule.get("RuleEvaluatorImage"))
+            if built_in and "rule_to_invoke" not in as_object(rule.get("RuleParameters")):
+                fix = 'Add "rule_to_invoke": the name of a built-in rule, for instance Overfit.'
+                yield job.finding(f"{field}.RuleParameters", "does not say which rule AWS's image shall run.", fix)
+
+
 def several_hosts_have_a_launcher(definition: Definition) -> Iterator[Finding]:
     """In script mode each host runs the script alone, on all of the data, unless something joins them."""
     for job in jobs(definition):

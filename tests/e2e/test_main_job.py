@@ -29,7 +29,7 @@ def test_drawn_pictures_become_a_served_classifier(first_run):
     }  # fmt: skip
     assert first_run["status"] == "Succeeded"
     steps = by_name(first_run)
-    assert set(steps) == {*JOB_STEPS, "Gate", "Register", "Deploy"}
+    assert set(steps) == {*JOB_STEPS, "Champion", "Gate", "Register", "Deploy"}
     assert {step["status"] for step in steps.values()} == {"Succeeded"}
     assert first_run["metrics"]["test:top1"] >= 0.90
     assert first_run["metrics"]["test:top5"] >= first_run["metrics"]["test:top1"]
@@ -105,6 +105,18 @@ def test_logs_show_what_a_step_printed(first_run, state_dir):
     done = pawline(state_dir, "logs", "Train")
     assert done.returncode == 0
     assert "validation:accuracy=" in done.stdout
+
+
+def test_a_model_that_is_worse_than_the_champion_is_refused_with_both_numbers(first_run, state_dir, client):
+    group = {"ModelPackageGroupName": "pawline"}
+    before = client("sagemaker").list_model_packages(**group)["ModelPackageSummaryList"]
+    done = pawline(state_dir, "run", "--json", "AccuracyThreshold=0", "Epochs=1", "MaxTuningJobs=1")
+    report = last_json(done)
+    assert (done.returncode, report["status"]) == (1, "Failed")
+    mine, theirs = report["metrics"]["test:top1"], first_run["metrics"]["test:top1"]
+    assert f"candidate {mine:.4f} against champion {theirs:.4f}" in done.stderr
+    assert ": worse;" in done.stderr
+    assert client("sagemaker").list_model_packages(**group)["ModelPackageSummaryList"] == before
 
 
 def test_the_gate_refuses_with_the_numbers_and_registers_nothing(first_run, state_dir, client):

@@ -1,5 +1,7 @@
 """Which way an image runs, and what is said of one that nobody knows."""
 
+from pathlib import Path
+
 import pytest
 
 from embedded import images
@@ -17,6 +19,7 @@ ECR = "763104351884.dkr.ecr.us-east-1.amazonaws.com"
         (f"{ECR}/pytorch:2.13-cpu-amzn2023-sagemaker", "processing"),
         (f"{ECR}/ray:serve-ml-sagemaker-cpu-v1.4", "serving"),
         (f"{ECR}/pytorch-inference:2.6.0-cpu-py312", "serving"),
+        ("503895931360.dkr.ecr.us-east-1.amazonaws.com/sagemaker-debugger-rules:latest", "rules"),
         ("python:3.12-slim", "processing"),
     ],
 )
@@ -38,6 +41,11 @@ def test_a_file_named_by_the_environment_comes_before_all_others(context: Contex
     own.write_text('[[image]]\npattern = "pytorch:*"\nruns = ["training"]\ntrain = ["python3", "/opt/ml/mine.py"]\n')
     monkeypatch.setenv("EMBEDDED_IMAGES", str(own))
     assert images.find(context, "pytorch:2", "training").train == ("python3", "/opt/ml/mine.py")
+
+
+def test_an_evaluator_of_debugger_rules_is_a_program_that_is_there(context: Context):
+    python, program = images.find(context, f"{ECR}/sagemaker-debugger-rules:latest", "rules").evaluate
+    assert python == "python3" and Path(program).is_absolute() and Path(program).is_file()
 
 
 @pytest.mark.parametrize(

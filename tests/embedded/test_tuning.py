@@ -26,6 +26,7 @@ for epoch in range(given.epochs):
     time.sleep(given.pause)
 print("threads", os.environ.get("OMP_NUM_THREADS"))
 """
+HYPERBAND_FROM_5 = {"StrategyConfig": {"HyperbandStrategyConfig": {"MinResource": 5}}}
 VALUE = {"ContinuousParameterRanges": [{"Name": "value", "MinValue": "0", "MaxValue": "1"}]}
 
 
@@ -81,7 +82,7 @@ def tune(context: Context):
 
 @pytest.mark.parametrize("strategy", ["Bayesian", "Random", "Hyperband"])
 def test_a_strategy_comes_near_the_optimum_of_a_parabola(tune, strategy):
-    job = tune(strategy, strategy, jobs=14)
+    job = tune(strategy, strategy, jobs=14, static={"epochs": "3"})
     assert job["HyperParameterTuningJobStatus"] == "Completed"
     assert abs(float(job["BestTrainingJob"]["TunedHyperParameters"]["value"]) - 0.3) < 0.15
     assert sum(job["TrainingJobStatusCounters"].values()) == 14
@@ -154,6 +155,19 @@ def test_early_stopping_gives_up_hopeless_trials(tune):
     assert job["BestTrainingJob"]["TunedHyperParameters"] == {"value": "0.3"}
 
 
+@pytest.mark.parametrize("told_by", ["static", "config"])
+def test_hyperband_gives_up_trials_at_its_rungs_and_keeps_the_good_ones(tune, told_by):
+    """Nine epochs at most, three at least: of trials that go on, the worse part ends after the third or later."""
+    resources = {"MinResource": 3, **({"MaxResource": 9} if told_by == "config" else {})}
+    config = {"StrategyConfig": {"HyperbandStrategyConfig": resources}}
+    static = {"pause": "0.03", "epochs": "9"}
+    job = tune("rungs", "Hyperband", jobs=12, parallel=1, config=config, static=static)
+    assert job["HyperParameterTuningJobStatus"] == "Completed"
+    counters = job["TrainingJobStatusCounters"]
+    assert counters["Stopped"] >= 2 and counters["Completed"] >= 2
+    assert abs(float(job["BestTrainingJob"]["TunedHyperParameters"]["value"]) - 0.3) < 0.2
+
+
 def test_one_failed_trial_does_not_fail_the_job(tune):
     script = (
         "import sys; value = sys.argv[sys.argv.index('--value') + 1]; value == 'a' and sys.exit('no'); print('loss=1;')"
@@ -200,6 +214,16 @@ def test_stop_ends_the_trials_and_starts_no_more(tune, context):
         ({"strategy": "Grid"}, "Grid search takes only CategoricalParameterRanges"),
         ({"metric": "other"}, "objective metric loss is not among the MetricDefinitions: other"),
         ({"jobs": None}, "MaxNumberOfTrainingJobs or MaxRuntimeInSeconds"),
+        ({"strategy": "Hyperband"}, "needs a MaxResource"),
+        ({"strategy": "Hyperband", "static": {"epochs": "0"}}, "needs a MaxResource"),
+        (
+            {"strategy": "Hyperband", "static": {"epochs": "4"}, "config": HYPERBAND_FROM_5},
+            "MinResource is greater than MaxResource, 4",
+        ),
+        (
+            {"strategy": "Hyperband", "static": {"epochs": "4"}, "config": {"TrainingJobEarlyStoppingType": "Auto"}},
+            "TrainingJobEarlyStoppingType must be Off",
+        ),
         ({"static": {"value": "1"}}, "value is both a static hyperparameter and a range"),
         ({"WarmStartConfig": {"ParentHyperParameterTuningJobs": [], "WarmStartType": "TransferLearning"}}, "WarmStart"),
     ],

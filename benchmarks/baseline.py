@@ -1,0 +1,121 @@
+"""The whole way to a tuned, trained, evaluated model (10 trials x 5 epochs): the starting document's, and ours.
+
+    python -m benchmarks.baseline [--images 400 | --full | --quick]
+
+ResNet-50 with random weights in all arms, which changes no time; benchmarks/accuracy.py compares what is learned.
+Ours is the real pipeline on the embedded SageMaker, nothing cached: every step from Prepare to Evaluate. The document's
+way is B0 and B1 of benchmarks/seed_training.py, timed on some batches between our runs and scaled to the same images,
+trials and epochs, because measuring it would take hours.
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+from statistics import median
+
+from benchmarks import seed_training
+from benchmarks.machine import Row, print_table, spread
+from benchmarks.main_job import run, stop
+from benchmarks.photos import write_data_set
+from benchmarks.seed_training import B0, B1, Photos, Rate, Training
+
+TRIALS, EPOCHS = 10, 5
+STEPS = ("Prepare", "Embed", "Tune", "Train", "Debug", "Evaluate")
+# What grows with the number of images; Train mostly makes and measures the forms that are served, whatever the number.
+GROWING = ("Prepare", "Embed", "Tune", "Evaluate")
+ALL_IMAGES, DOCUMENT_IMAGES = 3127, 8351
+WANTED = {1: 100, 4: 25}
+
+
+def ours(data: Path, views: int, trials: int, size: int) -> dict[str, float]:
+    """Seconds of each step of one whole run."""
+    words = [f"AugmentedViews={views}", f"Epochs={EPOCHS}", f"MaxTuningJobs={trials}", f"ImageSize={size}"]
+    with tempfile.TemporaryDirectory() as state:
+        try:
+            _, report = run(
+                state,
+                *("--data", str(data), "--weights", "random", "--backbone", "resnet50"),
+                *words,
+                "AccuracyThreshold=0",
+            )
+        finally:
+            stop(state)
+    seconds = {step["name"]: step["seconds"] for step in report["steps"]}
+    assert report["metrics"], f"there was no evaluation: {report}"
+    return {name: seconds[name] for name in STEPS if name in seconds}
+
+
+def scaled(seconds: dict[str, float], times: float) -> float:
+    """Seconds for `times` the images: what grows, grown in proportion."""
+    return sum(each * (times if name in GROWING else 1) for name, each in seconds.items())
+
+
+def document(training: Training, images: int) -> tuple[Rate, Rate]:
+    """One sample of what a train and an evaluation image cost."""
+    train = training.train(images)
+    return train, training.evaluate("train", images)[1]
+
+
+def joined(rates: list[Rate]) -> Rate:
+    return Rate(sum(rate.images for rate in rates), [each for rate in rates for each in rate.seconds])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--images", type=int, default=400)
+    parser.add_argument("--sample", type=int, default=64, help="images of the document's way between our runs")
+    parser.add_argument("--full", action="store_true", help="all 3,127 photos")
+    parser.add_argument("--quick", action="store_true", help="whether it runs: small pictures, one trial")
+    given = parser.parse_args()
+    images, sample, trials = (60, 4, 1) if given.quick else (given.images, given.sample, TRIALS)
+    images = ALL_IMAGES if given.full else images
+    with tempfile.TemporaryDirectory() as folder:
+        data = write_data_set(Path(folder) / "dogs.zip", images)
+        document_way = {"B1": Training(data, "resnet50", B1), "B0": Training(data, "resnet50", B0)}
+        samples: dict[str, list[tuple[Rate, Rate]]] = {name: [] for name in document_way}
+        runs: dict[int, dict[str, float]] = {}
+        for views in WANTED:
+            for name, training in document_way.items():
+                samples[name].append(document(training, sample))
+            runs[views] = ours(data, views, trials, 64 if given.quick else 224)
+        for name, training in document_way.items():
+            samples[name].append(document(training, sample))
+        counts = {split: len(Photos(data, split, seed_training.TRAIN)) for split in ("train", "valid", "test")}
+    show(images, counts, samples, runs, trials)
+
+
+def show(
+    images: int,
+    counts: dict[str, int],
+    samples: dict[str, list[tuple[Rate, Rate]]],
+    runs: dict[int, dict[str, float]],
+    trials: int,
+) -> None:
+    rows: list[Row] = []
+    whole: dict[str, float] = {}
+    figures: dict[str, float] = {"images": images}
+    for name, found in samples.items():
+        train, evaluate = (joined(list(part)) for part in zip(*found, strict=True))
+        whole[name] = seed_training.whole_way(counts, train, evaluate, trials=trials, epochs=EPOCHS)
+        rates = [1 / part.per_image for part, _ in found]
+        text = f"{whole[name] / 60:.0f} min, from {spread(rates, 'train images/s', 1)}"
+        rows.append((f"{name}, scaled to {images:,} images", text, "—"))
+        figures[f"{name.lower()}_images_per_second"] = median(rates)
+    for views, seconds in runs.items():
+        took = sum(seconds.values())
+        ratio = whole["B1"] / took
+        steps = ", ".join(f"{name} {each:.1f}" for name, each in seconds.items())
+        wanted = f"{WANTED[views]}x"
+        rows.append((f"ours, {views} view{'s' * (views > 1)}", f"{took:.1f} s, {ratio:.0f}x B1 ({steps})", wanted))
+        figures |= {f"seconds_{views}": took, f"ratio_{views}": ratio}
+        for larger in (ALL_IMAGES, DOCUMENT_IMAGES):
+            if larger > images:
+                grown = whole["B1"] * larger / images / scaled(seconds, larger / images)
+                figures[f"ratio_{views}_{larger}"] = grown
+                rows.append((f"the same, scaled to {larger:,} images", f"{grown:.0f}x B1", wanted))
+    work = f"ResNet-50 (random weights), {trials} trials x {EPOCHS} epochs"
+    print_table(f"The whole way to a tuned, trained, evaluated model: {work}", rows, figures=figures)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,137 @@
+"""What was to be reached, by which figure of which script, and why it was missed where it was."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+Figures = Mapping[str, Mapping[str, float]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Goal:
+    """`figure` of `script` is to be at least, or at most, a value; `show` formats it."""
+
+    what: str
+    against: str
+    script: str
+    figure: str
+    least: float | None = None
+    most: float | None = None
+    show: str = "{:.1f}x"
+    missed: str = ""
+
+    @property
+    def wanted(self) -> str:
+        bound, word = (self.least, "at least") if self.least is not None else (self.most, "at most")
+        return f"{word} {self.show.format(bound)}"
+
+    def value(self, figures: Figures) -> float | None:
+        """The figure, or None where it was not measured."""
+        return figures.get(self.script, {}).get(self.figure)
+
+    def met(self, value: float) -> bool:
+        return value >= self.least if self.least is not None else value <= (self.most or 0.0)
+
+
+SECONDS, POINTS, PERCENT = "{:.0f} s", "{:+.1%}", "{:+.0%}"
+WHOLE_WAY = "the whole way to a tuned, trained, evaluated model (10 trials x 5 epochs), ResNet-50, "
+PHOTOS = "test top-1 on the 3,127 photos with the trained MobileNetV2"
+
+GOALS = (
+    Goal(
+        what="prepare, images/s on all cores",
+        against="Pillow, decode and resize on one core",
+        script="prepare",
+        figure="ratio",
+        least=4,
+    ),
+    Goal(what=WHOLE_WAY + "1 view", against="B1, scaled", script="baseline", figure="ratio_1", least=100),
+    Goal(what=WHOLE_WAY + "4 views", against="B1, scaled", script="baseline", figure="ratio_4", least=25),
+    Goal(
+        what=PHOTOS + ", 5 epochs",
+        against="B1, 5 epochs",
+        script="accuracy",
+        figure="gain",
+        least=0.02,
+        show=POINTS,
+    ),
+    Goal(what=PHOTOS, against="—", script="accuracy", figure="ours", least=0.94, show="{:.3f}"),
+    Goal(
+        what="trials per minute on cached features, 8 epochs, starting each included",
+        against="—",
+        script="tuning",
+        figure="trials_per_minute",
+        least=60,
+        show="{:.0f}",
+    ),
+    Goal(
+        what="the whole real-photo run, 4 views, 10 trials, nothing cached",
+        against="—",
+        script="main_job",
+        figure="photos_seconds",
+        most=120,
+        show=SECONDS,
+    ),
+    Goal(
+        what="DDP, 2 processes x 1 thread, last stage",
+        against="1 x 1",
+        script="ddp",
+        figure="last_stage_ratio",
+        least=1.7,
+        show="{:.2f}x",
+    ),
+    Goal(
+        what="DDP, 2 processes x 1 thread, ResNet-18",
+        against="1 x 1",
+        script="ddp",
+        figure="resnet18_ratio",
+        least=1.8,
+        show="{:.2f}x",
+    ),
+    Goal(
+        what="peak memory of prepare",
+        against="data size 10x",
+        script="memory",
+        figure="prepare_growth",
+        most=0.10,
+        show=PERCENT,
+    ),
+    Goal(
+        what="peak memory of embed",
+        against="data size 10x",
+        script="memory",
+        figure="embed_growth",
+        most=0.10,
+        show=PERCENT,
+    ),
+    Goal(
+        what="serving ResNet-50, one photo, p50 through HTTP, int8",
+        against="the seed's path",
+        script="serving",
+        figure="resnet50_int8_ratio",
+        least=5,
+    ),
+    Goal(
+        what="serving ResNet-50, one photo, p50 through HTTP, bf16",
+        against="the seed's path",
+        script="serving",
+        figure="resnet50_bf16_ratio",
+        least=2.8,
+    ),
+    Goal(
+        what="serving overhead over the bare engine call, int8",
+        against="—",
+        script="serving",
+        figure="resnet50_int8_overhead_ms",
+        most=2,
+        show="{:.2f} ms",
+    ),
+    Goal(
+        what="serving overhead over the bare engine call, bf16",
+        against="—",
+        script="serving",
+        figure="resnet50_bf16_overhead_ms",
+        most=2,
+        show="{:.2f} ms",
+    ),
+    Goal(what="no-op step on the embedded engine", against="kfp.local", script="engine", figure="kfp_ratio", least=5),
+)

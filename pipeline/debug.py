@@ -1,0 +1,101 @@
+"""What the Debugger rules said of an execution's training: the verdict as a table, and the report in a browser."""
+
+import json
+import sys
+import webbrowser
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import ClientError
+from rich.table import Table
+
+from pipeline import execution
+from pipeline.cloud import Cloud, state_dir
+from pipeline.errors import UserError
+from pipeline.execution import Step
+from pipeline.settings import OFF
+
+STYLES = {"NoIssuesFound": "green", "IssuesFound": "bold red", "Error": "bold red", "Stopped": "bold red"}
+FILES = ("debug.html", "losses.png", "gradients.png", "activations.png")
+NO_FILE = ("NoSuchKey", "404", "NoSuchBucket")
+
+
+def verdict(cloud: Cloud, arn: str) -> dict[str, Any]:
+    """debug.json of an execution (docs/formats.md). Raises UserError where there is none, saying why."""
+    body = _get(cloud, _step(cloud, arn), "debug.json")
+    if body is None:
+        raise UserError(
+            "The verdict of this execution is not in the bucket any more: debug.json was deleted, or has expired.",
+            "Make it again: python -m pipeline start (what is cached is not computed anew).",
+        )
+    return json.loads(body)
+
+
+def report(cloud: Cloud, arn: str) -> Path:
+    """Fetch debug.html and its pictures; where the page lies. Raises UserError where there is none."""
+    step = _step(cloud, arn)
+    folder = state_dir() / "reports" / arn.rpartition("/")[2]
+    found = {name: body for name in FILES if (body := _get(cloud, step, name)) is not None}
+    if FILES[0] not in found:
+        raise UserError(
+            "The Debug step of this execution left no debug.html.", "Why: python -m pipeline logs Debug EXECUTION."
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, body in found.items():
+        (folder / name).write_bytes(body)
+    return folder / FILES[0]
+
+
+def show(page: Path) -> None:
+    """Open a page in the browser, if somebody sits at a terminal."""
+    if sys.stdout.isatty():
+        webbrowser.open(page.as_uri())
+
+
+def table(said: dict[str, Any]) -> Table:
+    """A row per rule: status, and where it fired first, with value and threshold."""
+    shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for title in ("rule", "status", "blocks", "says"):
+        shown.add_column(title, header_style="dim", overflow="fold", no_wrap=title != "says")
+    for rule in said["rules"]:
+        state = rule["RuleEvaluationStatus"]
+        details = rule["StatusDetails"].replace("[", "\\[")
+        blocks = {True: "yes", False: "no", None: ""}[rule.get("blocks")]
+        shown.add_row(rule["RuleConfigurationName"], f"[{STYLES.get(state, 'white')}]{state}[/]", blocks, details)
+    return shown
+
+
+def _step(cloud: Cloud, arn: str) -> Step:
+    """The Debug step of an execution that has ended well. Raises UserError."""
+    execution.describe(cloud, arn)
+    found = {step.name: step for step in execution.steps(cloud, arn)}
+    step = found.get("Debug")
+    name = arn.rpartition("/")[2]
+    if step is None:
+        off = cloud.settings.debugger == OFF
+        raise UserError(
+            f"Execution {name} has no Debug step{'' if off else ' that began'}.",
+            "PAWLINE_DEBUGGER is off: upsert the pipeline with open or managed."
+            if off
+            else f"It got as far as {list(found)[-1] if found else 'its start'}, or its debugger was off: "
+            f"python -m pipeline status {name}.",
+        )
+    if step.status != "Succeeded":
+        why = f": {step.reason}" if step.reason else ""
+        way_out = "Wait for it" if step.status in ("Starting", "Executing") else "See its log"
+        command = "status --follow" if step.status in ("Starting", "Executing") else "logs Debug"
+        raise UserError(
+            f"The Debug step of execution {name} is {step.status}{why}.", f"{way_out}: python -m pipeline {command}."
+        )
+    return step
+
+
+def _get(cloud: Cloud, step: Step, name: str) -> bytes | None:
+    """A file of the Debug step's output; None where there is none."""
+    bucket, prefix = execution.output_location(cloud, step)
+    try:
+        return cloud.client("s3").get_object(Bucket=bucket, Key=f"{prefix}/{name}")["Body"].read()
+    except ClientError as error:
+        if error.response["Error"]["Code"] in NO_FILE:
+            return None
+        raise
