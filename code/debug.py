@@ -1,45 +1,90 @@
-"""Judge a finished training by the Debugger rules: saved tensors in, debug.json (docs/formats.md) out.
+"""Judge a training by the Debugger rules: saved tensors in, debug.json (docs/formats.md) out.
 
-    python code/debug.py --tensors DIR --output DIR [--blocking-rules Overfit,Overtraining]
+    python code/debug.py TENSORS [--output DIR] [--rules Overfit,NotLearning] [--blocking-rules Overfit,Overtraining]
                          [--rule-parameters Overfit.ratio_threshold=0.3,Overtraining.delta=0.02]
+                         [--training-job NAME [--managed-rules Overfit,Overtraining]] [--tensorboard on]
 
 Where a rule cannot be evaluated its status is Error, never NoIssuesFound: the gate fails closed.
 """
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from breeds import container
+from breeds import container, extras, managed_rules
 from breeds.container import InputError
+from breeds.rule_names import DEFAULT_RULES, RULE_NAMES
 
-RULE_NAMES = ("Overfit", "Overtraining", "VanishingGradient", "PoorWeightInitialization")
 MAX_FINDINGS = 20
+PASS = "NoIssuesFound"
+TENSORS = Path("/opt/ml/processing/input/tensors")
+OUTPUT = Path("/opt/ml/processing/output/debug")
 
 
 def main() -> None:
+    arguments = parse_arguments()
+    if arguments.managed_rules and not arguments.training_job:
+        raise InputError("--managed-rules needs --training-job.", "Give the name of the job that SageMaker judged.")
+    try:
+        managed = parse_rule_names(arguments.managed_rules)
+        blocking = parse_rule_names(arguments.blocking_rules)
+        parameters = parse_parameters(arguments.rule_parameters)
+        wanted = {*parse_rule_names(arguments.rules), *managed, *blocking, *parameters}
+        names = [name for name in RULE_NAMES if name in wanted]
+        verdict = judge(arguments.directory, blocking, parameters, managed, arguments.training_job, names)
+    except InputError as error:
+        write(arguments.output, refused(str(error)))
+        raise
+    write(arguments.output, verdict)
+    if arguments.output is not None:
+        draw(arguments.directory, arguments.output, verdict, with_tensorboard=arguments.tensorboard == "on")
+    print(table(verdict), flush=True)
+
+
+def parse_arguments() -> Any:
     parser = container.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--tensors", type=Path, default=Path("/opt/ml/processing/input/tensors"))
-    parser.add_argument("--output", type=Path, default=Path("/opt/ml/processing/output/debug"))
-    parser.add_argument("--blocking-rules", default=",".join(RULE_NAMES), help="rules that keep a model from passing")
+    parser.add_argument("directory", type=Path, nargs="?", metavar="TENSORS", help="what a training's hook saved")
+    parser.add_argument("--tensors", type=Path, default=TENSORS, help="the same")
+    parser.add_argument("--output", type=Path, help="where debug.json and its report go")
+    parser.add_argument("--rules", default=",".join(DEFAULT_RULES), help="rules to apply, besides the blocking ones")
+    parser.add_argument(
+        "--blocking-rules", default=",".join(DEFAULT_RULES), help="rules that keep a model from passing"
+    )
     parser.add_argument("--rule-parameters", default="", help="Rule.parameter=value,…, or the same as a JSON object")
+    parser.add_argument("--training-job", default="", help="whose tensors these must be")
+    parser.add_argument("--managed-rules", default="", help="rules that SageMaker evaluates on the training job")
+    parser.add_argument("--tensorboard", choices=("on", "off"), default="off", help="write event files for it too")
     arguments = parser.parse_args()
-    blocking = parse_rule_names(arguments.blocking_rules)
-    parameters = parse_parameters(arguments.rule_parameters)
-    verdict = judge(arguments.tensors, blocking, parameters)
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    (arguments.output / "debug.json").write_text(json.dumps(verdict, indent=1))
-    print(table(verdict, blocking), flush=True)
+    # A person who names a directory wants the table; a job's output is a file.
+    if arguments.directory is None:
+        arguments.directory, arguments.output = arguments.tensors, arguments.output or OUTPUT
+    return arguments
+
+
+def write(output: Path | None, verdict: dict[str, Any]) -> None:
+    if output is not None:
+        output.mkdir(parents=True, exist_ok=True)
+        (output / "debug.json").write_text(json.dumps(verdict, indent=1))
+
+
+def draw(tensors: Path, output: Path, verdict: dict[str, Any], *, with_tensorboard: bool) -> None:
+    """The report beside debug.json. The verdict stands whether or not it can be drawn."""
+    try:
+        from breeds import debug_report
+
+        debug_report.write(tensors, output, verdict, with_tensorboard)
+    except Exception as error:
+        print(f"debug.html was not written: {type(error).__name__}: {error}", flush=True)
 
 
 def parse_rule_names(text: str) -> list[str]:
     names = [name.strip() for name in text.split(",") if name.strip()]
     for name in names:
         if name not in RULE_NAMES:
-            raise InputError(f"Blocking rule {name!r} is not known.", f"Known are {', '.join(RULE_NAMES)}.")
+            raise InputError(f"Rule {name!r} is not known.", f"Known are {', '.join(RULE_NAMES)}.")
     return names
 
 
@@ -61,42 +106,80 @@ def parse_parameters(text: str) -> dict[str, dict[str, Any]]:
             if not equals or not dot:
                 raise InputError(f"Rule parameter {item!r} cannot be read.", "Write Rule.parameter=value.")
             by_rule.setdefault(rule, {})[name] = value.strip()
-    for rule in by_rule:
-        if rule not in RULE_NAMES:
-            raise InputError(f"Rule {rule!r} is not known.", f"Known are {', '.join(RULE_NAMES)}.")
+    parse_rule_names(",".join(by_rule))
     return by_rule
 
 
-def judge(tensors: Path, blocking: list[str], parameters: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """The content of debug.json. Raises InputError for a bad rule parameter, and nothing else."""
+def judge(
+    tensors: Path,
+    blocking: list[str],
+    parameters: dict[str, dict[str, Any]],
+    managed: Sequence[str] = (),
+    training_job: str = "",
+    names: Sequence[str] = DEFAULT_RULES,
+) -> dict[str, Any]:
+    """The content of debug.json. Raises InputError for a bad rule parameter, and nothing else.
+
+    SageMaker's verdict is waited for on `managed` rules; the others of `names` are evaluated here.
+    """
+    own = evaluate_here(tensors, [name for name in names if name not in managed], parameters, training_job)
+    answers = managed_rules.wait(training_job, managed) if managed else {}
+    asked = {name: status(name, *answer) for name, answer in answers.items()}
+    by_name = {rule["RuleConfigurationName"]: rule for rule in own} | asked
+    return verdict_of([by_name[name] for name in names if name in by_name], blocking)
+
+
+def evaluate_here(
+    tensors: Path, names: list[str], parameters: dict[str, dict[str, Any]], training_job: str
+) -> list[dict[str, Any]]:
+    def all_errors(reason: str) -> list[dict[str, Any]]:
+        return [status(name, "Error", reason) for name in names]
+
     try:
+        if missing := extras.ensure(extras.DEBUGGING, with_dependencies=False):
+            raise ImportError(missing)
         from breeds import rules
         from breeds.rules.base import checked_parameters
-    except ImportError as error:
-        return verdict_of(
-            [status(name, "Error", f"smdebug cannot be imported: {error}") for name in RULE_NAMES], blocking
-        )
+    except Exception as error:  # a protobuf that does not go with smdebug raises TypeError
+        return all_errors(f"smdebug cannot be imported: {error}")
     for name, values in parameters.items():
         checked_parameters(rules.RULES[name], values)
     try:
         trial = rules.open_trial(tensors)
+        unfinished = why_incomplete(trial, training_job)
     except Exception as error:
-        return verdict_of([status(name, "Error", describe(error)) for name in RULE_NAMES], blocking)
-    evaluated = [
-        evaluate(name, lambda name=name: rules.RULES[name](trial, **parameters.get(name, {})).findings())
-        for name in RULE_NAMES
+        return all_errors(describe(error))
+    return [
+        evaluate(name, lambda name=name: rules.RULES[name](trial, **parameters.get(name, {})).findings(), unfinished)
+        for name in names
     ]
-    return verdict_of(evaluated, blocking)
 
 
-def evaluate(name: str, findings_of: Callable[[], list]) -> dict[str, Any]:
-    """One entry of `rules`; whatever keeps a rule from an answer becomes its Error."""
+def why_incomplete(trial: Any, training_job: str) -> str:
+    """Why the tensors tell only a part; empty where they tell all. Raises NoUsableData for those of another job."""
+    from breeds.rules import NoUsableData
+    from breeds.rules.saved import state
+
+    known = state(trial)
+    owner = known.get("training_job")
+    if training_job and owner != training_job:
+        raise NoUsableData(f"the tensors are of the training job {owner or '(not named)'}, not of {training_job}.")
+    return (
+        "" if known.get("finished") else f"the training did not come to its end: step {max(trial.steps())} is its last"
+    )
+
+
+def evaluate(name: str, findings_of: Callable[[], list], unfinished: str = "") -> dict[str, Any]:
+    """One entry of `rules`; whatever keeps a rule from an answer becomes its Error.
+
+    What an unfinished training shows already counts; that it shows nothing does not.
+    """
     try:
         findings = findings_of()
     except Exception as error:
         return status(name, "Error", describe(error))
     if not findings:
-        return status(name, "NoIssuesFound", "")
+        return status(name, "Error", f"nothing was found, but {unfinished}.") if unfinished else status(name, PASS, "")
     more = f" ({len(findings)} findings)" if len(findings) > 1 else ""
     kept = [{key: finite(value) for key, value in asdict(f).items() if key != "text"} for f in findings[:MAX_FINDINGS]]
     return status(name, "IssuesFound", f"{findings[0].text}{more}. {findings[0].advice}", kept)
@@ -111,12 +194,19 @@ def status(name: str, value: str, details: str, findings: list[dict] | None = No
     }
 
 
+def refused(reason: str) -> dict[str, Any]:
+    """The verdict where the request itself is wrong: no rule was applied, and nothing passes."""
+    return {"verdict": "Error", "blocking": 1, "summary": reason, "rules": []}
+
+
 def verdict_of(evaluated: list[dict[str, Any]], blocking: list[str]) -> dict[str, Any]:
+    """`blocks` says of each rule whether it counts; what SageMaker calls Stopped is as much of an answer as Error."""
+    evaluated = [{**rule, "blocks": rule["RuleConfigurationName"] in blocking} for rule in evaluated]
     states = [rule["RuleEvaluationStatus"] for rule in evaluated]
-    troubled = [rule for rule in evaluated if rule["RuleEvaluationStatus"] != "NoIssuesFound"]
+    troubled = [rule for rule in evaluated if rule["RuleEvaluationStatus"] != PASS]
     return {
-        "verdict": next((state for state in ("IssuesFound", "Error") if state in states), "NoIssuesFound"),
-        "blocking": sum(rule["RuleConfigurationName"] in blocking for rule in troubled),
+        "verdict": "IssuesFound" if "IssuesFound" in states else "Error" if troubled else PASS,
+        "blocking": sum(rule["blocks"] for rule in troubled),
         "summary": "; ".join(f"{rule['RuleConfigurationName']}: {rule['StatusDetails']}" for rule in troubled)
         or "no rule fired",
         "rules": evaluated,
@@ -134,12 +224,14 @@ def finite(value: Any) -> Any:
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def table(verdict: dict[str, Any], blocking: list[str]) -> str:
+def table(verdict: dict[str, Any]) -> str:
     lines = [f"{'rule':<26}{'status':<16}{'blocks':<8}details"]
     for rule in verdict["rules"]:
-        name = rule["RuleConfigurationName"]
-        blocks = "yes" if name in blocking else "no"
-        lines.append(f"{name:<26}{rule['RuleEvaluationStatus']:<16}{blocks:<8}{rule['StatusDetails']}".rstrip())
+        blocks = "yes" if rule["blocks"] else "no"
+        lines.append(
+            f"{rule['RuleConfigurationName']:<26}{rule['RuleEvaluationStatus']:<16}{blocks:<8}"
+            f"{rule['StatusDetails']}".rstrip()
+        )
     return "\n".join([*lines, f"verdict: {verdict['verdict']}, {verdict['blocking']} blocking"])
 
 
