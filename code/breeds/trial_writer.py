@@ -10,7 +10,6 @@ import json
 import os
 import struct
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -67,10 +66,10 @@ class TrialWriter:
             meta = {**step.meta, "event_file_name": location.get_file_location()}
             index = {"meta": meta, "tensor_payload": payload, "shape_payload": step.shapes}
             indices.append((step.number, json.dumps(index)))
-        _replace(Path(location.get_file_location(trial_dir=self.directory)), b"".join(events))
+        _replace(location.get_file_location(trial_dir=self.directory), b"".join(events))
         for number, index in indices:
             path = IndexFileLocationUtils.get_index_key_for_step(self.directory, number, self.worker)
-            _replace(Path(path), index.encode())
+            _replace(path, index.encode())
 
 
 class StepWriter:
@@ -140,8 +139,17 @@ def _record(payload: bytes) -> bytes:
     return length + struct.pack("I", masked_crc32c(length)) + payload + FOOTER
 
 
-def _replace(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}.tmp")
-    unfinished.write_bytes(content)
+def _replace(path: str, content: bytes) -> None:
+    """At one stroke: a reader of a running training never finds half a file."""
+    unfinished = f"{path}.tmp"
+    try:
+        _write(unfinished, content)
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        _write(unfinished, content)
     os.replace(unfinished, path)
+
+
+def _write(path: str, content: bytes) -> None:
+    with open(path, "wb") as file:
+        file.write(content)

@@ -148,7 +148,8 @@ def test_a_training_that_was_killed_passes_no_rule(judge, script_process, make_f
 
 def test_processes_whose_tensors_are_missing_are_an_error_and_not_waited_for(judge, healthy):
     (collections,) = healthy.glob("collections/*/*.json")
-    meta, *rest = collections.read_text().splitlines(keepends=True)
-    collections.write_text(meta.replace('"num_workers": 1', '"num_workers": 2') + "".join(rest))
+    content = json.loads(collections.read_text())
+    content["_meta"]["num_workers"] = 2
+    collections.write_text(json.dumps(content))
     verdict, _ = judge(healthy)
     assert verdict["verdict"] == "Error" and "tensors of 2 processes" in verdict["summary"]

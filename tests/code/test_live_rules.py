@@ -19,7 +19,7 @@ def epochs(text: str) -> int:
 
 
 def test_a_training_on_random_labels_ends_after_the_third_epoch(hooked, train, make_features, tmp_path, capsys):
-    data = make_features(tmp_path / "f", num_train=300, num_valid=200, dim=32, separation=0)
+    data = make_features(tmp_path / "f", num_train=300, num_valid=200, dim=32, separation=0, classes=12)
     with pytest.raises(InputError) as error:
         train("--features", data, "--model-dir", tmp_path / "m", *FAST, "--stop-on-issue", "NotLearning")
     assert "Training was stopped after epoch 3 of 8: NotLearning: validation accuracy" in error.value.headline
@@ -73,7 +73,7 @@ def test_trouble_with_a_rule_ends_the_watch_and_not_the_training(hooked, train, 
 
 def test_all_processes_end_together(script, make_features, hook_configuration, tmp_path):
     env = {"SMDEBUG_CONFIG_FILE_PATH": str(hook_configuration(tmp_path, tmp_path / "tensors"))}
-    data = make_features(tmp_path / "f", num_train=300, num_valid=200, dim=32, separation=0)
+    data = make_features(tmp_path / "f", num_train=300, num_valid=200, dim=32, separation=0, classes=12)
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
     arguments = ("--features", data, "--model-dir", tmp_path / "m", *FAST, "--stop-on-issue", "NotLearning")
     done = script("train", *arguments, env=env, launcher=launcher)

@@ -34,7 +34,7 @@ def served(world: World) -> str:
     return world.models[config["ProductionVariants"][0]["ModelName"]]["PrimaryContainer"]["ModelPackageName"]
 
 
-def tested(world: World) -> int:
+def smoke_tests(world: World) -> int:
     return sum(name == "InvokeEndpoint" for name, _ in world.calls)
 
 
@@ -113,7 +113,7 @@ def test_the_photo_of_the_evaluation_is_sent_once_and_its_verdict_remembered(wor
     assert world.tags()["deploy:tested"] == report.endpoint_config_name
     world.calls = []
     deploy(world)
-    assert tested(world) == 0
+    assert smoke_tests(world) == 0
 
 
 def test_a_model_that_does_not_know_the_dog_is_taken_back_and_the_old_one_serves_again(bad):
@@ -132,7 +132,7 @@ def test_a_refused_model_is_refused_again_without_touching_the_endpoint(bad):
     bad.calls = []
     with pytest.raises(SmokeTestFailed, match=f"{NEWER} failed: it took a photo of beagle for pug.*take the tag"):
         deploy(bad, model_package_arn=NEWER)
-    assert (bad.changing_calls(), tested(bad), served(bad)) == ([], 0, PACKAGE)
+    assert (bad.changing_calls(), smoke_tests(bad), served(bad)) == ([], 0, PACKAGE)
 
 
 def test_a_refused_model_is_tried_again_when_its_tag_is_taken_off(bad):
@@ -149,7 +149,7 @@ def test_after_a_refused_model_the_old_one_is_deployed_as_if_nothing_had_been(ba
     bad.calls = []
     assert deploy(bad).status == "InService"
     assert bad.changing_calls() == ["AddTags"]
-    assert tested(bad) == 0
+    assert smoke_tests(bad) == 0
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before AWS acts", "after AWS has acted"])
@@ -178,7 +178,7 @@ def test_a_first_model_that_fails_stays_to_be_looked_into_but_never_counts_as_in
             deploy(world)
     assert "dogs" in world.endpoints
     assert world.targets == {}
-    assert tested(world) == 1
+    assert smoke_tests(world) == 1
     assert deploy(world, model_package_arn=NEWER).status == "InService"
     assert RESOURCE in world.targets
 
@@ -222,7 +222,7 @@ def test_a_model_that_fails_to_answer_is_asked_three_times_and_refused(bad, erro
     bad.breeds[NEWER] = error
     with pytest.raises(SmokeTestFailed, match=words):
         deploy(bad, model_package_arn=NEWER)
-    assert tested(bad) == 3
+    assert smoke_tests(bad) == 3
     assert served(bad) == PACKAGE
 
 
@@ -254,7 +254,7 @@ def test_a_package_without_a_photo_is_deployed_untested_and_the_report_says_why(
     assert report.status == "InService"
     assert "There was no smoke test" in report.message
     assert words in report.message
-    assert tested(world) == 0
+    assert smoke_tests(world) == 0
 
 
 # What is remembered

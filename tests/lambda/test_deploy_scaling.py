@@ -155,7 +155,7 @@ def test_when_time_runs_out_the_next_deletion_goes_on(world):
 @pytest.mark.parametrize(
     "event, words",
     [
-        ({"action": "remove", "endpoint_name": "dogs"}, "action is 'remove'.*only one is delete"),
+        ({"action": "remove", "endpoint_name": "dogs"}, "action is .remove.*delete or champion"),
         ({"action": "delete"}, "endpoint_name is None"),
         ({"action": "delete", "endpoint_name": "dogs", "force": True}, "Unknown field 'force'"),
         ({"action": "delete", "endpoint_name": "dogs", "wait_seconds": "long"}, "wait_seconds is 'long'"),

@@ -32,8 +32,8 @@ class TensorRule(Rule):
     """A Debugger rule on the tensors of a training.
 
     Subclasses give `defaults`, AWS's own parameter values (None: no value), and `find`. The rule is an ordinary smdebug
-    Rule too: `invoke_at_step` is true at the steps it has findings for. While a training still runs it is asked from the
-    `live_from`th evaluation on, with `live_parameters`.
+    Rule too: `invoke_at_step` is true at the steps it has findings for. While a training still runs it is asked from
+    the `live_from`th evaluation on, with `live_parameters`.
     """
 
     defaults: ClassVar[Mapping[str, Any]] = {}

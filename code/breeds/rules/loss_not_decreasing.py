@@ -16,8 +16,8 @@ class LossNotDecreasing(TensorRule):
 
     Chosen here: AWS compares single steps, whose difference is mostly that of their batches, and calls each plateau
     after the first descent not decreasing, as every finished training has one (Overtraining speaks of those). `mode`:
-    TRAIN or GLOBAL for training losses, EVAL for validation losses. A training too short for two windows has two halves.
-    Needs `losses` at every step.
+    TRAIN or GLOBAL for training losses, EVAL for validation losses. A training too short for two windows has two
+    halves. Needs `losses` at every step.
     """
 
     defaults = {"num_steps": 10, "diff_percent": 0.1, "increase_threshold_percent": 5.0, "mode": "GLOBAL"}

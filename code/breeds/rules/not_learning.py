@@ -26,7 +26,7 @@ class NotLearning(TensorRule):
 
     defaults = {"margin": 0.1, "significance": 0.01}
     live_from = 3
-    live_parameters = {"significance": 0.99}
+    live_parameters = {"significance": 0.9}
 
     def find(self) -> Iterator[Finding]:
         found = evaluations(self.base_trial)
