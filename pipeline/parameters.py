@@ -63,6 +63,8 @@ DEFAULT_RULES = (
     *("Overfit", "Overtraining", "VanishingGradient", "PoorWeightInitialization", "ExplodingTensor"),
     *("LossNotDecreasing", "DeadRelu", "ClassImbalance", "UnchangedTensor", "AllZero", "NotLearning", "LabelLeak"),
 )
+# Of these Overfit and Overtraining only warn, as healthy trainings have findings of theirs (docs/debugger.md).
+BLOCKING_RULES = tuple(rule for rule in DEFAULT_RULES if rule not in ("Overfit", "Overtraining"))
 RULES = (*DEFAULT_RULES, "SaturatedActivation", "WeightUpdateRatio", "TensorVariance")
 
 # With debugger=managed SageMaker evaluates these: of them it is documented what they need. The others run in the Debug
@@ -115,10 +117,11 @@ PARAMETERS: tuple[Parameter, ...] = (
     ),
     _integer("MaxTuningJobs", 10, 1, 500, "tuning trials in all"),
     _integer("MaxParallelTuningJobs", 2, 1, 100, "tuning trials at a time"),
+    _text("FasterServing", "on", "make and measure faster forms of the trained model, and serve the best", "on", "off"),
     _integer("Seed", 7, 0, 2_147_483_647, "seed of views, initial weights and shuffling"),
     # Gate and registry
     _number("AccuracyThreshold", 0.8, 0, 1, "test top-1 below which nothing is registered"),
-    _text("BlockingRules", ",".join(DEFAULT_RULES), "Debugger rules that stop the model; the others only warn"),
+    _text("BlockingRules", ",".join(BLOCKING_RULES), "Debugger rules that stop the model; the others only warn"),
     _text("TensorBoard", "off", "write what training saved for the rules as TensorBoard event files too", "off", "on"),
     _text(
         "ModelApprovalStatus",

@@ -72,6 +72,7 @@ def step(site: Site, *, features: Any, prepared: Any, best: dict[str, Any], tria
             "seed": as_text(site["Seed"]),
             "backbone": site["Backbone"],
             "trainable-stages": as_text(site["TrainableStages"]),
+            "optimize": site["FasterServing"],
             "checkpoints": CHECKPOINTS,
             **best,
         },

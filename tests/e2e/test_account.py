@@ -12,11 +12,16 @@ import pytest
 
 from tests.e2e.commands import last_json, pawline
 
-FAST = ["Backbone=resnet18", "ImageSize=64", "AugmentedViews=1", "MaxTuningJobs=2", "Epochs=3", "AccuracyThreshold=0"]
+FAST = [
+    *("Backbone=resnet18", "ImageSize=64", "AugmentedViews=1", "MaxTuningJobs=2", "Epochs=3", "AccuracyThreshold=0"),
+    "FasterServing=off",
+]
 
 # Statements that a run on this machine cannot need, and why they are there.
 NOT_NEEDED_HERE = {
     "pawline-job/LocateBucket": "SageMaker's own data agent asks where a bucket is; here nothing does",
+    "pawline-job/AskForManagedRules": "rules run open by default (tests/e2e/test_debugger.py runs them managed)",
+    "pawline-deploy/KeepFailedEvents": "no event fails in this run (tests/embedded/test_lambda_events.py)",
     "pawline-deploy/FindLeftovers": "only deleting an endpoint lists what it had (tests/lambda/test_deploy_scaling.py)",
     "pawline-deploy/SeeWhichModelsAreThere": "the first model has no champion (tests/e2e/test_main_job.py has one)",
     "pawline-predict/Trace": "there is no X-Ray here, and the function asks for none without its daemon",

@@ -12,7 +12,7 @@ import pytest
 from embedded import lifecycle
 from tests.e2e.commands import last_json, pawline, pawline_in_background
 
-FAST = ["MaxTuningJobs=2", "MaxParallelTuningJobs=2", "AccuracyThreshold=0"]
+FAST = ["MaxTuningJobs=2", "MaxParallelTuningJobs=2", "AccuracyThreshold=0", "FasterServing=off"]
 
 
 @pytest.fixture

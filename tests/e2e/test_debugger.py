@@ -22,9 +22,8 @@ def test_before_the_first_run_there_is_nothing_to_show(state_dir, server):
 @pytest.fixture(scope="module")
 def run(state_dir: Path, server) -> dict:
     """A whole run with managed rules; whether the gate lets its model pass is not the question."""
-    done = pawline(
-        state_dir, "run", "--json", "MaxTuningJobs=1", "TensorBoard=on", environment={"PAWLINE_DEBUGGER": "managed"}
-    )
+    words = ("MaxTuningJobs=1", "FasterServing=off", "TensorBoard=on")
+    done = pawline(state_dir, "run", "--json", *words, environment={"PAWLINE_DEBUGGER": "managed"})
     report = last_json(done)
     assert {step["name"]: step["status"] for step in report["steps"]}.get("Debug") == "Succeeded", done.stderr
     return report
