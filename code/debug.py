@@ -16,7 +16,7 @@ from typing import Any
 
 from breeds import container, extras, managed_rules
 from breeds.container import InputError
-from breeds.rule_names import DEFAULT_RULES, RULE_NAMES
+from breeds.rule_names import BLOCKING_RULES, DEFAULT_RULES, RULE_NAMES
 
 MAX_FINDINGS = 20
 PASS = "NoIssuesFound"
@@ -51,7 +51,7 @@ def parse_arguments() -> Any:
     parser.add_argument("--output", type=Path, help="where debug.json and its report go")
     parser.add_argument("--rules", default=",".join(DEFAULT_RULES), help="rules to apply, besides the blocking ones")
     parser.add_argument(
-        "--blocking-rules", default=",".join(DEFAULT_RULES), help="rules that keep a model from passing"
+        "--blocking-rules", default=",".join(BLOCKING_RULES), help="rules that keep a model from passing"
     )
     parser.add_argument("--rule-parameters", default="", help="Rule.parameter=value,…, or the same as a JSON object")
     parser.add_argument("--training-job", default="", help="whose tensors these must be")

@@ -25,7 +25,7 @@ from breeds.trial_writer import TrialWriter
 # Bounds of what is written in full at one step; reductions are always those of the whole tensor. The rules look at
 # the distribution of gradients, and of activations at units, which a part shows as well.
 MAX_GRADIENT_ELEMENTS = 1_250_000  # all gradients together: a head's fit, those of a network's last stage are thinned
-MAX_ACTIVATION_ELEMENTS = 65_536  # of one activation, at least one sample
+MAX_ACTIVATION_ELEMENTS = 65_536  # of one activation; at least one position of each sample
 STATE_FILE = "training.json"
 
 
@@ -213,5 +213,16 @@ class TrainableHook(Hook):
         if name.startswith(self.GRADIENT_PREFIX) and self.stride > 1 and value.numel() > 1000:
             return value.flatten()[:: self.stride]
         if re.search(r"_(in|out)put_\d+$", name) and value.numel() > MAX_ACTIVATION_ELEMENTS:
-            return value[: max(1, MAX_ACTIVATION_ELEMENTS // value[0].numel())]
+            samples = max(1, MAX_ACTIVATION_ELEMENTS // value[0].numel())
+            return some_positions(value) if value.ndim == 4 else value[:samples]
         return value
+
+
+def some_positions(value: Tensor) -> Tensor:
+    """Of [n, channels, h, w] a few positions [n, channels, kept], others in each sample: all samples count, which a
+    unit that is active now and then needs to be seen alive."""
+    samples, channels, positions = len(value), value.shape[1], value.shape[2] * value.shape[3]
+    kept = min(positions, max(1, MAX_ACTIVATION_ELEMENTS // (samples * channels)))
+    sample = torch.arange(samples, device=value.device)[:, None]
+    position = (sample * 31 + torch.arange(kept, device=value.device) * (positions // kept)) % positions
+    return value.flatten(2)[sample, :, position].transpose(1, 2)

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 from breeds.container import InputError
-from breeds.rule_names import DEFAULT_RULES
+from breeds.rule_names import BLOCKING_RULES, DEFAULT_RULES
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_missing_tensors_are_an_error_that_blocks_and_no_traceback(script, tmp_p
     assert done.returncode == 0
     assert "Traceback" not in done.stdout + done.stderr
     verdict = json.loads((tmp_path / "out" / "debug.json").read_text())
-    assert (verdict["verdict"], verdict["blocking"]) == ("Error", len(DEFAULT_RULES))
+    assert (verdict["verdict"], verdict["blocking"]) == ("Error", len(BLOCKING_RULES))
     assert "no Debugger tensors" in verdict["summary"]
 
 
@@ -70,7 +70,7 @@ def test_damaged_tensors_are_an_error_that_blocks(judge, healthy):
         events.write_bytes(b"damaged")
     verdict, _ = judge(healthy)
     assert verdict["verdict"] == "Error"
-    assert verdict["blocking"] == len(DEFAULT_RULES)
+    assert verdict["blocking"] == len(BLOCKING_RULES)
 
 
 def test_a_missing_smdebug_is_an_error_that_blocks(script, tmp_path):
@@ -80,7 +80,7 @@ def test_a_missing_smdebug_is_an_error_that_blocks(script, tmp_path):
     done = script("debug", "--tensors", tmp_path, "--output", tmp_path / "out", env=env)
     assert done.returncode == 0, done.stderr
     verdict = json.loads((tmp_path / "out" / "debug.json").read_text())
-    assert (verdict["verdict"], verdict["blocking"]) == ("Error", len(DEFAULT_RULES))
+    assert (verdict["verdict"], verdict["blocking"]) == ("Error", len(BLOCKING_RULES))
     assert "smdebug cannot be imported" in verdict["summary"]
 
 
@@ -119,7 +119,7 @@ def test_a_rule_that_blocks_is_applied_though_not_asked_for(judge, healthy):
 
 def test_the_tensors_of_another_job_are_an_error(judge, healthy):
     verdict, _ = judge(healthy, "--training-job", "job-2")
-    assert (verdict["verdict"], verdict["blocking"]) == ("Error", len(DEFAULT_RULES))
+    assert (verdict["verdict"], verdict["blocking"]) == ("Error", len(BLOCKING_RULES))
     assert "not of job-2" in verdict["summary"]
 
 
@@ -142,7 +142,7 @@ def test_a_training_that_was_killed_passes_no_rule(judge, script_process, make_f
     verdict, _ = judge(tmp_path / "tensors")
     states = {rule["RuleEvaluationStatus"] for rule in verdict["rules"]}
     assert "NoIssuesFound" not in states
-    assert verdict["blocking"] == len(DEFAULT_RULES)
+    assert verdict["blocking"] == len(BLOCKING_RULES)
     assert "did not come to its end" in verdict["summary"]
 
 

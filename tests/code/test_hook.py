@@ -11,6 +11,7 @@ import pytest
 import torch
 from breeds import hook, rules
 from breeds.rules.saved import evaluations, full, reductions, state, steps
+from breeds.trainable_hook import some_positions
 from torch import nn
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -140,6 +141,15 @@ def test_a_relu_in_place_inside_sequential_is_watched_before_it_acts(relu, tmp_p
     assert model[1].inplace  # as it was
 
 
+def test_of_a_large_feature_map_each_sample_keeps_some_positions():
+    value = torch.arange(64 * 256 * 49.0).reshape(64, 256, 7, 7)
+    kept = some_positions(value)
+    assert kept.shape == (64, 256, 4)
+    assert all(set(kept[i, c].tolist()) <= set(value[i, c].flatten().tolist()) for i in (0, 40) for c in (0, 255))
+    positions = {int(v) % 49 for v in kept[:, 0].flatten()}
+    assert len(positions) > 40
+
+
 def test_bfloat16_under_autocast_is_saved(tmp_path, hook_configuration, monkeypatch):
     monkeypatch.setenv("SMDEBUG_CONFIG_FILE_PATH", str(hook_configuration(tmp_path, tmp_path / "tensors")))
     model, criterion, debugger = (
@@ -264,6 +274,7 @@ def test_fine_tuning_saves_the_open_stage_alone_and_slices_of_large_activations(
     assert not any(re.search(r"layer[123]", name) for name in activations)
     assert any("layer4" in name for name in activations)
     assert all(np.prod(full(trial, name, 0).shape) <= 65_536 for name in activations)
+    assert all(len(full(trial, name, 0)) == 12 for name in activations)  # some positions of each image of the batch
 
 
 def test_the_configuration_used_here_is_valid_for_sagemaker(hook_configuration, tmp_path):

@@ -236,4 +236,4 @@ def test_a_short_training_that_stands_still_fires(save_losses):
 
 def test_too_few_losses_are_no_data(save_losses):
     with pytest.raises(NoUsableData):
-        found("LossNotDecreasing", save_losses([((2.0,), (2,)), ((2.0,), (2,))]))
+        found("LossNotDecreasing", save_losses([((2.0,), (2,))]))

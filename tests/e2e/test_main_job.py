@@ -110,7 +110,9 @@ def test_logs_show_what_a_step_printed(first_run, state_dir):
 def test_a_model_that_is_worse_than_the_champion_is_refused_with_both_numbers(first_run, state_dir, client):
     group = {"ModelPackageGroupName": "pawline"}
     before = client("sagemaker").list_model_packages(**group)["ModelPackageSummaryList"]
-    done = pawline(state_dir, "run", "--json", "AccuracyThreshold=0", "Epochs=1", "MaxTuningJobs=1", "FasterServing=off")
+    done = pawline(
+        state_dir, "run", "--json", "AccuracyThreshold=0", "Epochs=1", "MaxTuningJobs=1", "FasterServing=off"
+    )
     report = last_json(done)
     assert (done.returncode, report["status"]) == (1, "Failed")
     mine, theirs = report["metrics"]["test:top1"], first_run["metrics"]["test:top1"]
@@ -124,7 +126,9 @@ def test_the_gate_refuses_with_the_numbers_and_registers_nothing(first_run, stat
         return len(client("sagemaker").list_model_packages(ModelPackageGroupName="pawline")["ModelPackageSummaryList"])
 
     before = packages()
-    done = pawline(state_dir, "run", "--json", "AccuracyThreshold=1", "Epochs=1", "MaxTuningJobs=1", "FasterServing=off")
+    done = pawline(
+        state_dir, "run", "--json", "AccuracyThreshold=1", "Epochs=1", "MaxTuningJobs=1", "FasterServing=off"
+    )
     report = last_json(done)
     assert done.returncode == 1
     assert report["status"] == "Failed"

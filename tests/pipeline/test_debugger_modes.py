@@ -8,7 +8,7 @@ import pytest
 
 from pipeline import definition, lint, settings
 from pipeline.errors import UserError
-from pipeline.parameters import BY_NAME, DEFAULT_RULES, MANAGED_RULES, RULES
+from pipeline.parameters import BLOCKING_RULES, BY_NAME, DEFAULT_RULES, MANAGED_RULES, RULES
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -105,10 +105,11 @@ def test_the_rules_have_the_names_that_code_knows():
     names = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(names)
     assert (DEFAULT_RULES, RULES) == (names.DEFAULT_RULES, names.RULE_NAMES)
+    assert BLOCKING_RULES == names.BLOCKING_RULES
     assert set(MANAGED_RULES) <= set(RULES)
 
 
 def test_every_rule_may_block_within_one_argument_of_a_container():
     """CreateProcessingJob: a word of ContainerArguments has at most 256 characters."""
     assert len(",".join(RULES)) <= 256
-    assert BY_NAME["BlockingRules"].default == ",".join(DEFAULT_RULES)
+    assert BY_NAME["BlockingRules"].default == ",".join(BLOCKING_RULES)
