@@ -1,9 +1,9 @@
 """What the Debugger rules see, and what it costs to save what they look at.
 
-    python -m benchmarks.debugger [--full | --quick] [--write-docs]
+    python -m benchmarks.debugger [--photos | --quick] [--write-docs]
 
 Every training of benchmarks/trainings.py under the hook of the pipeline's Train step, judged as its Debug step does.
-Then a training of the default run's size with and without the hook, in turns. `--full` adds healthy trainings on the
+Then a training of the default run's size with and without the hook, in turns. `--photos` adds healthy trainings on the
 real photos' features and the time of a whole Train job; `--write-docs` puts the table into docs/debugger.md.
 """
 
@@ -157,7 +157,7 @@ def on_photos(flow: Flow, collections: list[dict]) -> list[Judged]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--full", action="store_true", help="the real photos too")
+    parser.add_argument("--photos", action="store_true", help="the real photos' features too, and a whole Train job")
     parser.add_argument("--quick", action="store_true", help="whether it runs: two trainings, one small pair")
     parser.add_argument("--write-docs", action="store_true", help="the table into docs/debugger.md")
     given = parser.parse_args()
@@ -170,7 +170,7 @@ def main() -> None:
     bad = [judge(training, collections) for training in sabotaged]
     good = [judge(training, collections) for training in healthy]
     job = 0.0
-    if given.full:
+    if given.photos:
         with photos() as flow:
             good += on_photos(flow, collections)
             job = train_job_seconds(flow)

@@ -190,7 +190,7 @@ def sixty_images(seed: int) -> Data:
 
 
 def nan_in_one_image(seed: int) -> Data:
-    """It is in one batch of each epoch. The head's standardisation would spread it over all, so it is in view 1 only."""
+    """In one batch of an epoch, if view 1 is drawn: from view 0 the head's standardisation would spread it to all."""
     data = draw(seed)
     data.train.x[1, 700] = np.nan
     return data
@@ -314,7 +314,7 @@ WEAKEST = {"hidden_width": 256, "dropout": 0.3, "batch_size": 128, "weight_decay
 
 HEALTHY = (
     Training(name="defaults"),
-    Training(name="defaults", seed=1),
+    Training(name="defaults, another seed", seed=1),
     Training(name="defaults, 3 epochs", seed=2, settings={"epochs": 3}),
     Training(name="learning rate 0.0003", seed=3, settings={"learning_rate": 3e-4}),
     Training(name="learning rate 0.005", seed=4, settings={"learning_rate": 5e-3}),

@@ -55,7 +55,7 @@ class Settings:
     fine_tune_views: int = setting(4, "random crops of each image, which the epochs take in turn", 1, 1000)
     image_memory_mb: int = setting(0, "images and activations kept by a process; 0: half of the memory", 0, 2**31)
     checkpoint_seconds: float = setting(60, "between checkpoints within an epoch; one follows each epoch", 0, 86400)
-    stop_on_issue: str = setting("", "Debugger rules, with commas: training ends as soon as one finds something")
+    stop_on_issue: str = setting("none", "Debugger rules, with commas: training ends as soon as one finds something")
     optimize: str = setting("on", "on or off: make and measure the faster forms that can be served")
 
     def __post_init__(self) -> None:

@@ -122,6 +122,9 @@ PARAMETERS: tuple[Parameter, ...] = (
     # Gate and registry
     _number("AccuracyThreshold", 0.8, 0, 1, "test top-1 below which nothing is registered"),
     _text("BlockingRules", ",".join(BLOCKING_RULES), "Debugger rules that stop the model; the others only warn"),
+    _text(
+        "StopOnIssue", "none", "Debugger rules that end the training as soon as one finds something; none: all of it"
+    ),
     _text("TensorBoard", "off", "write what training saved for the rules as TensorBoard event files too", "off", "on"),
     _text(
         "ModelApprovalStatus",
@@ -154,7 +157,7 @@ PARAMETERS: tuple[Parameter, ...] = (
 )
 
 # Without the Debugger (debugger=off) no step uses these.
-OF_THE_DEBUGGER = ("BlockingRules", "TensorBoard")
+OF_THE_DEBUGGER = ("BlockingRules", "StopOnIssue", "TensorBoard")
 
 BY_NAME = {parameter.name: parameter for parameter in PARAMETERS}
 
@@ -179,9 +182,10 @@ def check(given: Mapping[str, str]) -> dict[str, Value]:
             "TuningEarlyStopping cannot be 'Auto' with TuningStrategy=Hyperband: SageMaker refuses the two together.",
             "Leave it Off: Hyperband ends trials itself.",
         )
-    for rule in str(values.get("BlockingRules", "")).split(","):
-        if rule and rule not in RULES:
-            raise ParameterError(f"BlockingRules names {rule!r}, which is no rule.", f"Rules: {', '.join(RULES)}.")
+    for name, nothing in (("BlockingRules", ""), ("StopOnIssue", "none")):
+        for rule in str(values.get(name, nothing)).split(","):
+            if rule not in ("", nothing, *RULES):
+                raise ParameterError(f"{name} names {rule!r}, which is no rule.", f"Rules: {', '.join(RULES)}.")
     return values
 
 

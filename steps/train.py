@@ -74,6 +74,7 @@ def step(site: Site, *, features: Any, prepared: Any, best: dict[str, Any], tria
             "trainable-stages": as_text(site["TrainableStages"]),
             "optimize": site["FasterServing"],
             "checkpoints": CHECKPOINTS,
+            **({} if site.settings.debugger == OFF else {"stop-on-issue": site["StopOnIssue"]}),
             **best,
         },
         "AlgorithmSpecification": {

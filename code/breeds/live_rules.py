@@ -9,11 +9,11 @@ from breeds.rule_names import RULE_NAMES
 
 
 def watch(debugger: DebuggerHook, rules: str, world: World) -> None:
-    """Apply `rules` (names with commas between) to what `debugger` has saved, at the end of each epoch.
+    """Apply `rules` (names with commas between, or `none`) to what `debugger` has saved, at the end of each epoch.
 
     Raises InputError for a rule that is not known. Without a hook there is nothing to apply them to: said once.
     """
-    names = [name.strip() for name in rules.split(",") if name.strip()]
+    names = [name.strip() for name in rules.split(",") if name.strip() not in ("", "none")]
     for name in names:
         if name not in RULE_NAMES:
             raise InputError(f"stop-on-issue names {name!r}, which is no rule.", f"Rules: {', '.join(RULE_NAMES)}.")

@@ -74,8 +74,8 @@ def _add(
 def count_none(context: Context, endpoint: str, variant: str, now: float) -> None:
     """Say that a variant serves: without invocations its InvocationsPerInstance is 0, and not missing.
 
-    Source: https://docs.aws.amazon.com/sagemaker/latest/dg/endpoint-auto-scaling-prerequisites.html ("If the traffic
-    to a variant becomes zero, … SageMaker AI emits metrics with a value of zero").
+    As AWS's page on the prerequisites of auto scaling describes it (from memory, not checked against an account):
+    https://docs.aws.amazon.com/sagemaker/latest/dg/endpoint-auto-scaling-prerequisites.html.
     """
     metrics(context).add(metric(endpoint, variant, "InvocationsPerInstance"), now, 0.0)
 

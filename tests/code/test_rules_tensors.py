@@ -237,3 +237,12 @@ def test_a_short_training_that_stands_still_fires(save_losses):
 def test_too_few_losses_are_no_data(save_losses):
     with pytest.raises(NoUsableData):
         found("LossNotDecreasing", save_losses([((2.0,), (2,))]))
+
+
+NOISY = (0.5, 1.5) * 6  # mean 1.0, standard error 0.14
+
+
+@pytest.mark.parametrize(("rise", "fires"), [(0.3, False), (0.9, True)])
+def test_a_rise_counts_if_it_is_larger_than_the_noise_of_its_losses(save_losses, rise, fires):
+    up = tuple(loss + rise for loss in NOISY)
+    assert bool(found("LossNotDecreasing", save_losses([((3.0,) * 12, (2,)), (NOISY, (2,)), (up, (2,))]))) == fires

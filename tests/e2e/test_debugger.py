@@ -1,13 +1,16 @@
-"""debugger=managed against the embedded SageMaker: it evaluates rules as AWS would, and the verdict is that of open."""
+"""What the Debugger decides: managed rules as AWS would run them, the same verdict open, and a gate that refuses."""
 
 import json
+import random
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
 
 from pipeline.parameters import MANAGED_RULES
+from pipeline.sample_data import draw_sample_data
 from tests.e2e.commands import ROOT, last_json, pawline
 
 BUCKET = "pawline-123456789012-us-east-1"
@@ -118,3 +121,35 @@ def test_a_verdict_that_has_expired_is_said_to_be_gone(run, verdict, state_dir, 
     client("s3").delete_object(Bucket=BUCKET, Key=f"{output(run)}/debug.json")
     done = pawline(state_dir, "debug", run["execution_arn"])
     assert done.returncode == 2 and "is not in the bucket any more" in done.stderr
+
+
+def with_shuffled_labels(archive: Path, target: Path) -> Path:
+    """The same photos under the same names, but each in the folder of a class drawn for it."""
+    with zipfile.ZipFile(archive) as source, zipfile.ZipFile(target, "w") as shuffled:
+        names = [name for name in source.namelist() if source.getinfo(name).file_size > 1000]
+        folders = [Path(name).parent.as_posix() for name in names]
+        for split in ("train", "valid", "test"):
+            own = [number for number, folder in enumerate(folders) if f"/{split}/" in folder]
+            drawn = random.Random(split).sample([folders[number] for number in own], len(own))
+            for number, folder in zip(own, drawn, strict=True):
+                shuffled.writestr(f"{folder}/{Path(names[number]).name}", source.read(names[number]))
+    return target
+
+
+def test_a_training_on_shuffled_labels_is_refused_by_the_rules_with_their_numbers(state_dir, server, client, tmp_path):
+    """AccuracyThreshold=0: it is not the test accuracy that refuses it."""
+    packages = client("sagemaker").list_model_packages()["ModelPackageSummaryList"]
+    drawn = draw_sample_data(tmp_path, images_per_class={"train": 20, "valid": 13, "test": 5})
+    data = with_shuffled_labels(drawn, tmp_path / "shuffled.zip")
+    settings = ["ImageSize=32", "AugmentedViews=1", "Backbone=resnet18", "MaxTuningJobs=1", "AccuracyThreshold=0"]
+    words = ["run", "--json", "--data", str(data), "--weights", "random", *settings]
+    done = pawline(state_dir, *words)
+    assert done.returncode == 1, done.stderr
+    report = last_json(done)
+    assert report["status"] == "Failed" and report["model_package_arn"] is None
+    (failed,) = [step for step in report["steps"] if step["status"] == "Failed"]
+    said = " ".join(done.stderr.split())
+    assert failed["name"] == "Reject", said
+    assert "Debugger verdict IssuesFound" in said
+    assert "NotLearning: validation accuracy " in said and "of 104) is not above" in said and "guessing gives " in said
+    assert client("sagemaker").list_model_packages()["ModelPackageSummaryList"] == packages

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import definition, lint, settings
-from pipeline.errors import UserError
+from pipeline import definition, lint, parameters, settings
+from pipeline.errors import ParameterError, UserError
 from pipeline.parameters import BLOCKING_RULES, BY_NAME, DEFAULT_RULES, MANAGED_RULES, RULES
 
 ROOT = Path(__file__).parent.parent.parent
@@ -113,3 +113,9 @@ def test_every_rule_may_block_within_one_argument_of_a_container():
     """CreateProcessingJob: a word of ContainerArguments has at most 256 characters."""
     assert len(",".join(RULES)) <= 256
     assert BY_NAME["BlockingRules"].default == ",".join(BLOCKING_RULES)
+
+
+def test_a_rule_that_is_unknown_cannot_end_a_training():
+    with pytest.raises(ParameterError, match="StopOnIssue names 'Overheating'"):
+        parameters.check({"StopOnIssue": "Overheating"})
+    assert parameters.check({"StopOnIssue": "none"}) == {"StopOnIssue": "none"}

@@ -12,7 +12,8 @@ from breeds.rules.base import Finding, TensorRule
 from breeds.rules.saved import full, gradient_names, loss_phases, names, num_classes, statistic, steps
 
 ADVICE = (
-    "Initialise each layer for the size of its input (PyTorch's default, Kaiming or Xavier) and standardise inputs."
+    "Initialise each layer for the size of its input (PyTorch's default, Kaiming or Xavier) and standardise inputs; if "
+    "it is the loss, lower the learning rate and shuffle the training data."
 )
 KNOWING = 0.9  # of the loss of guessing: with less at the start, the weights are not initial but learned
 
