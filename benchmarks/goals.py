@@ -104,18 +104,28 @@ GOALS = (
         show=PERCENT,
     ),
     Goal(
-        what="serving ResNet-50, one photo, p50 through HTTP, int8",
+        what="serving ResNet-50 at the seed's 224 pixels, one photo, p50 through HTTP, int8",
         against="the seed's path",
+        script="serving",
+        figure="resnet50_224_int8_ratio",
+        least=5,
+        missed="PyTorch's own float32 answers in 35 ms on this machine, where the goal was set against 118 to 127 ms on another",
+    ),
+    Goal(
+        what="serving ResNet-50 at the seed's 224 pixels, one photo, p50 through HTTP, bf16",
+        against="the seed's path",
+        script="serving",
+        figure="resnet50_224_bf16_ratio",
+        least=2.8,
+        missed="as above; the engine alone is 3.4x",
+    ),
+    Goal(
+        what="the same at the 256 pixels that are served by default, int8",
+        against="the seed's path at 224",
         script="serving",
         figure="resnet50_int8_ratio",
         least=5,
-    ),
-    Goal(
-        what="serving ResNet-50, one photo, p50 through HTTP, bf16",
-        against="the seed's path",
-        script="serving",
-        figure="resnet50_bf16_ratio",
-        least=2.8,
+        missed="1.31 times the pixels, which are worth 1.4 points of test top-1 on the photos",
     ),
     Goal(
         what="serving overhead over the bare engine call, int8",
@@ -124,6 +134,7 @@ GOALS = (
         figure="resnet50_int8_overhead_ms",
         most=2,
         show="{:.2f} ms",
+        missed="decoding and resizing take 0.7 to 0.9 ms of it, HTTP and JSON 0.3 ms; the rest is a core whose caches the other arms had",
     ),
     Goal(
         what="serving overhead over the bare engine call, bf16",
@@ -132,6 +143,7 @@ GOALS = (
         figure="resnet50_bf16_overhead_ms",
         most=2,
         show="{:.2f} ms",
+        missed="as above",
     ),
     Goal(what="no-op step on the embedded engine", against="kfp.local", script="engine", figure="kfp_ratio", least=5),
     Goal(
@@ -157,6 +169,7 @@ GOALS = (
         figure="job",
         most=0.03,
         show="{:.1%}",
+        missed="smdebug's own Python at every step, whatever is saved; a longer job hides more of it",
     ),
     Goal(
         what="Debugger hook, default configuration: more time of a head's epochs alone",

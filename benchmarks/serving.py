@@ -36,7 +36,7 @@ from breeds.metrics import EpochMetrics  # noqa: E402
 from breeds.model import Classifier, Head  # noqa: E402
 
 CLASSES = 133
-SIZE = 224
+SEED_SIZE, VIEW_SIZE = 224, 256  # pixels a side: what the seed sees, and what ours sees by default
 PHOTOS = 128
 PRECISIONS = ("bf16", "int8")
 
@@ -53,27 +53,32 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=60)
     arguments = parser.parse_args()
     photos = read_photos(arguments.data)
-    compare("resnet50", None, photos, arguments.rounds, wanted={"bf16": 2.8, "int8": 5.0})
+    wanted = {"bf16": 2.8, "int8": 5.0}
+    compare("resnet50", None, photos, arguments.rounds, VIEW_SIZE, wanted)
+    compare("resnet50", None, photos, arguments.rounds, SEED_SIZE, wanted)
     if arguments.weights.exists():
-        compare("mobilenet_v2", arguments.weights, photos, arguments.rounds, wanted={})
+        compare("mobilenet_v2", arguments.weights, photos, arguments.rounds, VIEW_SIZE, {})
 
 
-def compare(backbone: str, weights: Path | None, photos: list[bytes], rounds: int, wanted: dict[str, float]) -> None:
+def compare(
+    backbone: str, weights: Path | None, photos: list[bytes], rounds: int, size: int, wanted: dict[str, float]
+) -> None:
+    """`size`: pixels a side of what ours sees; more of them are more accurate and cost more."""
     with tempfile.TemporaryDirectory() as folder, ExitStack() as servers:
-        floors = write_models(Path(folder), backbone, weights, photos)
+        floors = write_models(Path(folder), backbone, weights, photos, size)
         seed = [sys.executable, "-m", "benchmarks.seed_server", backbone]
         arms: dict[str, Callable[[bytes], Any]] = {"seed": servers.enter_context(served(seed))}
         for precision in PRECISIONS:
             model = Path(folder) / precision
             command = [sys.executable, str(model / "code/serve.py"), "--model-dir", str(model), "--port"]
             arms[precision] = servers.enter_context(served(command))
-            arms[f"{precision} engine"] = engine(floors[precision])
+            arms[f"{precision} engine"] = engine(floors[precision], size)
         times = interleaved(arms, photos, rounds)
     print_table(
-        f"Serving {backbone}, one JPEG per request, one request at a time (weights of the head "
+        f"Serving {backbone} at {size} pixels, one JPEG per request, one request at a time (weights of the head "
         f"{'' if weights else 'and the backbone '}random: whether int8 agrees is not measured here)",
         list(rows(times, wanted)),
-        figures=figures(backbone, times),
+        figures=figures(backbone if size == VIEW_SIZE else f"{backbone}_{size}", times),
     )
 
 
@@ -110,10 +115,10 @@ def interleaved(arms: dict[str, Callable[[bytes], Any]], photos: list[bytes], ro
     return times
 
 
-def engine(graph: Path) -> Callable[[bytes], Any]:
+def engine(graph: Path, size: int) -> Callable[[bytes], Any]:
     """The bare call: pixels in, probabilities out."""
     network = optimized.Compiled(graph, graph.stem)
-    pixels = smooth_noise(SIZE, 1)
+    pixels = smooth_noise(size, 1)
     return lambda _photo: network(pixels)
 
 
@@ -157,15 +162,14 @@ def wait_for(connection: http.client.HTTPConnection, process: subprocess.Popen) 
     raise RuntimeError(f"{process.args} ended with {process.returncode}")
 
 
-def write_models(folder: Path, backbone: str, weights: Path | None, photos: list[bytes]) -> dict[str, Path]:
+def write_models(folder: Path, backbone: str, weights: Path | None, photos: list[bytes], size: int) -> dict[str, Path]:
     """A model directory per precision, complete with its serving code; returns where their graphs are."""
     if weights is not None:
         (folder / "weights").mkdir()
         shutil.copy(weights, folder / "weights")
     network, feature_dim = backbones.build_backbone(backbone, folder / "weights" if weights else None)
     model = Classifier(network, Head(feature_dim, Settings().hidden_width, CLASSES))
-    view_size = images.view_size(SIZE)
-    views = np.stack([images.view(photo, view_size, max_pixels=10**8) for photo in photos])
+    views = np.stack([images.view(photo, size, max_pixels=10**8) for photo in photos])
     with optimizing.quiet():
         graph = optimizing.convert(optimizing.WholeClassifier(model).eval(), views)
         graphs = {"bf16": graph, "int8": optimizing.quantise(graph, views)}
@@ -173,7 +177,7 @@ def write_models(folder: Path, backbone: str, weights: Path | None, photos: list
         "backbone": backbone,
         "feature_dim": feature_dim,
         "classes": [f"breed {i}" for i in range(CLASSES)],
-        "view_size": view_size,
+        "view_size": size,
         "mean": images.MEAN,
         "std": images.STD,
         "precision": "fp32",
@@ -203,7 +207,7 @@ def noise() -> list[bytes]:
     from PIL import Image
 
     buffers = [io.BytesIO() for _ in range(PHOTOS)]
-    for buffer, pixels in zip(buffers, smooth_noise(SIZE, PHOTOS), strict=True):
+    for buffer, pixels in zip(buffers, smooth_noise(SEED_SIZE, PHOTOS), strict=True):
         Image.fromarray(pixels).save(buffer, "JPEG", quality=90)
     return [buffer.getvalue() for buffer in buffers]
 
