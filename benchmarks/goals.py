@@ -109,7 +109,7 @@ GOALS = (
         script="serving",
         figure="resnet50_224_int8_ratio",
         least=5,
-        missed="PyTorch's own float32 answers in 35 ms on this machine, where the goal was set against 118 to 127 ms on another",
+        missed="PyTorch's own float32 answers in 35 ms here; the goal was set against 118 to 127 ms elsewhere",
     ),
     Goal(
         what="serving ResNet-50 at the seed's 224 pixels, one photo, p50 through HTTP, bf16",
@@ -134,7 +134,7 @@ GOALS = (
         figure="resnet50_int8_overhead_ms",
         most=2,
         show="{:.2f} ms",
-        missed="decoding and resizing take 0.7 to 0.9 ms of it, HTTP and JSON 0.3 ms; the rest is a core whose caches the other arms had",
+        missed="decoding and resizing take 0.7 to 0.9 ms, HTTP and JSON 0.3 ms; the other arms had the caches",
     ),
     Goal(
         what="serving overhead over the bare engine call, bf16",
