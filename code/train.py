@@ -219,9 +219,25 @@ def train_head(
 ) -> training.Best:
     """The best epoch on cached features; the head gets its weights."""
     best = training.Best(job.settings.patience)
+    with one_thread():
+        run_phase(job, "head", debugger, head, train_set, valid_set, best, checkpoints)
+    return best
+
+
+def run_phase(
+    job: Job,
+    phase: str,
+    debugger: hook.DebuggerHook,
+    model: nn.Module,
+    train_set: training.Batches,
+    valid_set: training.Batches,
+    best: training.Best,
+    checkpoints: Checkpoints,
+) -> None:
+    """Train `model`, which then has the weights of the best epoch; `best` may know of an earlier one."""
     fit = Fit(
-        Plan.of(job.settings, "head"),
-        head,
+        Plan.of(job.settings, phase),
+        model,
         train_set,
         valid_set,
         best=best,
@@ -229,10 +245,8 @@ def train_head(
         debugger=debugger,
         checkpoints=checkpoints,
     )
-    with one_thread():
-        fit.run()
-    head.load_state_dict(best.state)
-    return best
+    fit.run()
+    model.load_state_dict(best.state)
 
 
 def load_backbone(job: Job) -> nn.Module:
@@ -277,18 +291,7 @@ def fine_tune(
     best = training.Best(settings.patience)
     if head_metrics:
         best.update(head_metrics, model)
-    fit = Fit(
-        Plan.of(job.settings, "fine-tuning"),
-        model,
-        train_set,
-        valid_set,
-        best=best,
-        world=world,
-        debugger=debugger,
-        checkpoints=checkpoints,
-    )
-    fit.run()
-    model.load_state_dict(best.state)
+    run_phase(job, "fine-tuning", debugger, model, train_set, valid_set, best, checkpoints)
     return best, model, valid_set
 
 

@@ -98,6 +98,30 @@ class RequestStep(ConfigurableRetryStep):
         return {**request, **self._envelope}
 
 
+def call_function(
+    site: Site,
+    name: str,
+    event: dict[str, Any],
+    *,
+    function: str,
+    outputs: Sequence[str],
+    title: str,
+    description: str,
+) -> RequestStep:
+    """A Lambda step: `function` of this project, by its alias; `outputs` are members of its answer, all texts."""
+    return RequestStep(
+        name,
+        StepTypeEnum.LAMBDA,
+        event,
+        title=title,
+        description=description,
+        envelope={
+            "FunctionArn": site.settings.alias(function),
+            "OutputParameters": [{"OutputName": output, "OutputType": "String"} for output in outputs],
+        },
+    )
+
+
 _JOBS = (StepTypeEnum.PROCESSING, StepTypeEnum.TRAINING, StepTypeEnum.TUNING)
 
 

@@ -2,9 +2,7 @@
 
 from typing import Any
 
-from sagemaker.mlops.workflow.steps import StepTypeEnum
-
-from steps.base import RequestStep, Site, output_parameter
+from steps.base import RequestStep, Site, call_function, output_parameter
 
 OUTPUTS = ("model_data", "model_package_arn", "message")
 
@@ -15,16 +13,14 @@ def step(site: Site, *, train: RequestStep) -> RequestStep:
         "model_package_group": site.settings.model_package_group,
         "candidate": train.properties.ModelArtifacts.S3ModelArtifacts,
     }
-    return RequestStep(
+    return call_function(
+        site,
         "Champion",
-        StepTypeEnum.LAMBDA,
         event,
+        function="deploy",
+        outputs=OUTPUTS,
         title="Find the champion",
         description="Looks up the newest approved model that is another one than this execution's.",
-        envelope={
-            "FunctionArn": site.settings.alias("deploy"),
-            "OutputParameters": [{"OutputName": name, "OutputType": "String"} for name in OUTPUTS],
-        },
     )
 
 

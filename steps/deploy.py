@@ -4,9 +4,7 @@ An update needs neither a canary nor waits by default: they take minutes, and th
 model that people rely on, CanaryPercent=10.
 """
 
-from sagemaker.mlops.workflow.steps import StepTypeEnum
-
-from steps.base import RequestStep, Site
+from steps.base import RequestStep, Site, call_function
 
 OUTPUTS = ("status", "endpoint_name", "model_name", "message")
 
@@ -30,14 +28,12 @@ def step(site: Site, *, register: RequestStep) -> RequestStep:
         "data_capture_percent": site["DataCapturePercent"],
         "data_capture_s3_uri": f"{site.settings.root}/captured",
     }
-    return RequestStep(
+    return call_function(
+        site,
         "Deploy",
-        StepTypeEnum.LAMBDA,
         event,
+        function="deploy",
+        outputs=OUTPUTS,
         title="Deploy and scale",
         description="Creates or updates the endpoint, tests it with a photo, and sets up its autoscaling.",
-        envelope={
-            "FunctionArn": site.settings.alias("deploy"),
-            "OutputParameters": [{"OutputName": name, "OutputType": "String"} for name in OUTPUTS],
-        },
     )

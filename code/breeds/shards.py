@@ -115,12 +115,6 @@ def jpegs_of(directory: Path, split: str, keys: Iterable[str]) -> dict[str, byte
     return found
 
 
-def read_images(directory: Path, split: str) -> Iterator[tuple[str, int, np.ndarray]]:
-    """(key, label, uint8 [height, width, 3]) of each image of a split, short side at most 256."""
-    for key, label, jpeg in read_jpegs(directory, split):
-        yield key, label, pixels(jpeg)
-
-
 def decode(jpeg: bytes) -> Image.Image:
     """A stored JPEG as an RGB picture of short side 256, or less where it is smaller."""
     return Image.fromarray(pixels(jpeg))

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-ROOTS = ("Parameters", "Steps", "Execution")
 EXECUTION_VARIABLES = (
     "StartDateTime",
     "CurrentDateTime",

@@ -6,8 +6,6 @@ from typing import Any
 
 from embedded.errors import ValidationException
 
-SORT_MEMBER = {"CreationTime": "CreationTime", "LastModifiedTime": "LastModifiedTime"}
-
 
 def page(
     bodies: list[dict],

@@ -117,9 +117,10 @@ def test_a_folder_becomes_shards_and_a_manifest_that_agree(raw, tmp_path):
     assert found.counts == {"train": [6, 6], "valid": [2, 2], "test": [2, 2]}
     assert (found.files_seen, found.quarantined) == (20, 0)
     for split in manifest.SPLITS:
-        read = list(shards.read_images(tmp_path / "out", split))
+        read = list(shards.read_jpegs(tmp_path / "out", split))
         assert [(key, label) for key, label, _ in read] == [(r.key, r.label) for r in found.images[split]]
-        assert all(pixels.shape == (60, 80, 3) and pixels.dtype == np.uint8 for _, _, pixels in read)
+        decoded = [shards.pixels(jpeg) for _, _, jpeg in read]
+        assert all(pixels.shape == (60, 80, 3) and pixels.dtype == np.uint8 for pixels in decoded)
     first = found.images["train"][0]
     original = (raw / found.paths[first.key]).read_bytes()
     assert first.sha256 == hashlib.sha256(original).hexdigest()
