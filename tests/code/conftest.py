@@ -198,6 +198,17 @@ def hook_configuration() -> Callable[..., Path]:
     return write_hook_configuration
 
 
+@pytest.fixture(scope="session")
+def tensors(script, make_features, hook_configuration, tmp_path_factory):
+    """What the real hook saved of a small training."""
+    root = tmp_path_factory.mktemp("trial")
+    data = make_features(root / "f", num_train=120, dim=32, separation=0.6)
+    env = {"SMDEBUG_CONFIG_FILE_PATH": str(hook_configuration(root, root / "tensors"))}
+    done = script("train", "--features", data, "--model-dir", root / "m", "--hidden-width", 64, "--epochs", 3, env=env)
+    assert done.returncode == 0, done.stderr
+    return root / "tensors"
+
+
 @pytest.fixture
 def save_losses(tmp_path, hook_configuration, monkeypatch):
     """Save a trial with chosen losses: epochs of (training losses, validation losses)."""

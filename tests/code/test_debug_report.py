@@ -12,16 +12,6 @@ from PIL import Image
 
 
 @pytest.fixture(scope="module")
-def tensors(script, make_features, hook_configuration, tmp_path_factory):
-    root = tmp_path_factory.mktemp("trial")
-    data = make_features(root / "f", num_train=120, dim=32, separation=0.6)
-    env = {"SMDEBUG_CONFIG_FILE_PATH": str(hook_configuration(root, root / "tensors"))}
-    done = script("train", "--features", data, "--model-dir", root / "m", "--hidden-width", 64, "--epochs", 3, env=env)
-    assert done.returncode == 0, done.stderr
-    return root / "tensors"
-
-
-@pytest.fixture(scope="module")
 def written(script, tensors, tmp_path_factory):
     """The Debug step's output where VanishingGradient fires and blocks."""
     output = tmp_path_factory.mktemp("out")

@@ -6,16 +6,6 @@ import shutil
 import pytest
 
 
-@pytest.fixture(scope="module")
-def tensors(script, make_features, hook_configuration, tmp_path_factory):
-    root = tmp_path_factory.mktemp("trial")
-    data = make_features(root / "f", num_train=120, dim=32, separation=0.6)
-    env = {"SMDEBUG_CONFIG_FILE_PATH": str(hook_configuration(root, root / "tensors"))}
-    done = script("train", "--features", data, "--model-dir", root / "m", "--hidden-width", 64, "--epochs", 3, env=env)
-    assert done.returncode == 0, done.stderr
-    return root / "tensors"
-
-
 @pytest.fixture
 def container(tensors, tmp_path):
     """A container's tree with the tensors where SageMaker puts them."""

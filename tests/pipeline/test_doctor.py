@@ -1,22 +1,14 @@
 """`make doctor`, against the embedded server."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import boto3
 import pytest
 
-from pipeline import doctor, infra, settings
+from pipeline import doctor, infra
 from pipeline.cloud import Cloud
 from pipeline.doctor import Finding
 from pipeline.errors import UserError
-
-
-@pytest.fixture(scope="module")
-def bare(server) -> Iterator[Cloud]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ENDPOINT_URL", server.url)
-        yield Cloud(settings.from_environment({}), boto3.Session(region_name="us-east-1"))
 
 
 @pytest.fixture(scope="module")

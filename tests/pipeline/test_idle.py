@@ -1,16 +1,13 @@
 """`make idle`: endpoints that nobody asks, against the embedded server with an endpoint that serves."""
 
-import io
-import tarfile
 import time
 
-import boto3
 import pytest
 
-from pipeline import idle, settings
+from pipeline import idle
 from pipeline.cloud import Cloud
+from tests.pipeline.stand_in import deploy
 
-IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/python:3.11"
 SERVE = """
 import http.server, os
 
@@ -29,40 +26,15 @@ http.server.HTTPServer(("127.0.0.1", int(os.environ["SAGEMAKER_BIND_TO_PORT"])),
 
 
 @pytest.fixture(scope="module")
-def cloud(server) -> Cloud:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ENDPOINT_URL", server.url)
-        yield Cloud(settings.from_environment({}), boto3.Session(region_name="us-east-1"))
-
-
-def deploy(cloud: Cloud, name: str, instance_type: str, count: int) -> None:
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
-        member = tarfile.TarInfo("code/serve.py")
-        member.size = len(SERVE)
-        tar.addfile(member, io.BytesIO(SERVE.encode()))
-    cloud.client("s3").create_bucket(Bucket="models")
-    cloud.client("s3").put_object(Bucket="models", Key="model.tar.gz", Body=packed.getvalue())
-    sagemaker = cloud.client("sagemaker")
-    sagemaker.create_model(
-        ModelName=name,
-        ExecutionRoleArn="arn:aws:iam::123456789012:role/model",
-        PrimaryContainer={"Image": IMAGE, "ModelDataUrl": "s3://models/model.tar.gz"},
-    )
-    variant = {"VariantName": "AllTraffic", "ModelName": name}
-    sagemaker.create_endpoint_config(
-        EndpointConfigName=name,
-        ProductionVariants=[{**variant, "InstanceType": instance_type, "InitialInstanceCount": count}],
-    )
-    sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name)
-    sagemaker.get_waiter("endpoint_in_service").wait(EndpointName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 30})
+def cloud(bare: Cloud) -> Cloud:
+    return bare
 
 
 def test_endpoints_without_invocations_are_flagged_with_their_monthly_cost(cloud: Cloud):
     assert idle.idle(cloud, 1) == []
-    deploy(cloud, "pawline", "ml.m5.xlarge", 2)
-    deploy(cloud, "pawline-canary", "ml.m5.large", 1)
-    deploy(cloud, "somebody-elses", "ml.m5.large", 1)
+    deploy(cloud, "pawline", SERVE, instance_type="ml.m5.xlarge", count=2)
+    deploy(cloud, "pawline-canary", SERVE)
+    deploy(cloud, "somebody-elses", SERVE)
     young = idle.idle(cloud, 24)
     assert [entry["idle"] for entry in young] == [False, False]
 

@@ -13,10 +13,9 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from embedded import lifecycle
 from pipeline import destroy, functions, infra, infra_console
 from pipeline.changeset import ChangeSet
-from pipeline.cloud import Cloud, connect
+from pipeline.cloud import Cloud
 from pipeline.errors import UserError
 
 PROCESSING = {
@@ -48,16 +47,13 @@ PROCESSING = {
 
 
 @pytest.fixture
-def state_dir(tmp_path: Path):
-    yield tmp_path / "state"
-    lifecycle.stop(tmp_path / "state")
+def state_dir(new_state_dir: Path) -> Path:
+    return new_state_dir
 
 
 @pytest.fixture
-def cloud(state_dir: Path, monkeypatch) -> Cloud:
-    """A new account for each test."""
-    monkeypatch.setenv("AWS_ENDPOINT_URL", lifecycle.ensure(state_dir).url)
-    return connect(aws=True)
+def cloud(new_account: Cloud) -> Cloud:
+    return new_account
 
 
 def yes(change_set: ChangeSet) -> bool:

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import tarfile
 import time
 from pathlib import Path
 
@@ -20,9 +19,9 @@ from pipeline.cloud import Cloud
 from pipeline.errors import UserError
 from pipeline.load_test import clock, command, ladder, plan
 from pipeline.load_test.measured import percentile
+from tests.pipeline.stand_in import deploy
 
 ROOT = Path(__file__).parents[2]
-IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/python:3.11"
 SERVE = """
 import http.server, os, time
 
@@ -53,15 +52,13 @@ http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["SAGEMAKER_BIND_TO_
 
 
 @pytest.fixture(scope="module")
-def cloud(server: lifecycle.Running) -> Cloud:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ENDPOINT_URL", server.url)
-        yield Cloud(settings.from_environment({}), boto3.Session(region_name="us-east-1"))
+def cloud(bare: Cloud) -> Cloud:
+    return bare
 
 
 @pytest.fixture(scope="module")
 def endpoint(cloud: Cloud) -> str:
-    return deploy(cloud, "pawline")
+    return deploy(cloud, "pawline", SERVE)
 
 
 @pytest.fixture(scope="module")
@@ -69,30 +66,6 @@ def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("photo") / "dog.jpg"
     Image.new("RGB", (64, 64), "peru").save(path)
     return path
-
-
-def deploy(cloud: Cloud, name: str, script: str = SERVE, wait: bool = True) -> str:
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
-        member = tarfile.TarInfo("code/serve.py")
-        member.size = len(script)
-        tar.addfile(member, io.BytesIO(script.encode()))
-    cloud.client("s3").create_bucket(Bucket="models")
-    cloud.client("s3").put_object(Bucket="models", Key=f"{name}.tar.gz", Body=packed.getvalue())
-    sagemaker = cloud.client("sagemaker")
-    sagemaker.create_model(
-        ModelName=name,
-        ExecutionRoleArn="arn:aws:iam::123456789012:role/model",
-        PrimaryContainer={"Image": IMAGE, "ModelDataUrl": f"s3://models/{name}.tar.gz"},
-    )
-    variant = {"VariantName": "AllTraffic", "ModelName": name, "InitialInstanceCount": 1}
-    sagemaker.create_endpoint_config(
-        EndpointConfigName=name, ProductionVariants=[{**variant, "InstanceType": "ml.m5.large"}]
-    )
-    sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name)
-    while wait and sagemaker.describe_endpoint(EndpointName=name)["EndpointStatus"] == "Creating":
-        time.sleep(0.05)
-    return name
 
 
 def start(server: lifecycle.Running, *words: str) -> subprocess.Popen:
@@ -164,7 +137,7 @@ def test_a_server_that_is_killed_ends_the_test_with_what_was_measured(photo: Pat
     running = lifecycle.ensure(tmp_path / "state")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ENDPOINT_URL", running.url)
-        deploy(Cloud(settings.from_environment({}), boto3.Session(region_name="us-east-1")), "pawline")
+        deploy(Cloud(settings.from_environment({}), boto3.Session(region_name="us-east-1")), "pawline", SERVE)
     words = ["--levels", "1 2", "--seconds", "4", "--photo", str(photo), "--folder", str(tmp_path / "out")]
     with start(running, *words) as process:
         after_the_first_level(process)
@@ -298,7 +271,7 @@ def track(cloud: Cloud, endpoint: str, target: float) -> None:
 def test_a_step_load_scales_out_and_in_by_the_policy_and_the_clock_is_put_back(
     server, cloud: Cloud, photo: Path, tmp_path: Path
 ):
-    track(cloud, deploy(cloud, "scaled"), 300)
+    track(cloud, deploy(cloud, "scaled", SERVE), 300)
     words = ["--scaling", "--speed", "100", "--endpoint", "scaled", "--photo", str(photo), "--folder", str(tmp_path)]
     code, out, err = run(server, *words, "--json")
     assert code == 0, err
@@ -317,7 +290,7 @@ def test_a_step_load_scales_out_and_in_by_the_policy_and_the_clock_is_put_back(
 def test_ctrl_c_while_scaling_puts_the_clock_back_and_keeps_what_was_seen(
     server, cloud: Cloud, photo: Path, tmp_path: Path
 ):
-    track(cloud, deploy(cloud, "stopped"), 300)
+    track(cloud, deploy(cloud, "stopped", SERVE), 300)
     words = ["--scaling", "--speed", "60", "--endpoint", "stopped", "--photo", str(photo), "--folder", str(tmp_path)]
     with start(server, *words) as process:
         deadline = time.monotonic() + 30

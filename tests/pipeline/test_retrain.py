@@ -5,13 +5,11 @@ import os
 import time
 import urllib.request
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
-from embedded import lifecycle
 from pipeline import belongings, infra
-from pipeline.cloud import Cloud, connect
+from pipeline.cloud import Cloud
 
 DEFINITION = {
     "Parameters": [{"Name": "InputDataUri", "Type": "String", "DefaultValue": "none"}],
@@ -28,15 +26,8 @@ DEFINITION = {
 
 
 @pytest.fixture
-def state_dir(tmp_path: Path):
-    yield tmp_path / "state"
-    lifecycle.stop(tmp_path / "state")
-
-
-@pytest.fixture
-def cloud(state_dir: Path, monkeypatch) -> Cloud:
-    monkeypatch.setenv("AWS_ENDPOINT_URL", lifecycle.ensure(state_dir).url)
-    return connect(aws=True)
+def cloud(new_account: Cloud) -> Cloud:
+    return new_account
 
 
 def deploy(cloud: Cloud, **given: str) -> None:

@@ -1,27 +1,17 @@
 """`make schedule` and `make unschedule`, against the embedded server with the shipped template."""
 
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-import boto3
 import pytest
 
-from pipeline import infra, schedule, settings
+from pipeline import infra, schedule
 from pipeline.cloud import Cloud
 from pipeline.errors import UserError
 from pipeline.upsert import upsert
 
 MONDAYS = "cron(0 3 ? * MON *)"
-
-
-@pytest.fixture(scope="module")
-def bare(server) -> Iterator[Cloud]:
-    """An account with nothing in it."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ENDPOINT_URL", server.url)
-        yield Cloud(settings.from_environment({}), boto3.Session(region_name="us-east-1"))
 
 
 @pytest.fixture(scope="module")
