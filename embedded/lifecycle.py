@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -82,7 +83,8 @@ def stop(state_dir: Path, *, timeout: float = 20.0) -> bool:
     running = find(state_dir)
     if not running:
         return False
-    _request(running.url, "POST", "/_embedded/stop")
+    with suppress(OSError, http.client.HTTPException):  # it may be gone before its answer is out
+        _request(running.url, "POST", "/_embedded/stop")
     deadline = time.monotonic() + timeout
     while _locked(state_dir):
         if time.monotonic() > deadline:

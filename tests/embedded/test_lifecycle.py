@@ -1,8 +1,11 @@
 """One server per state directory: found, started, joined, stopped."""
 
+import os
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 
 import psutil
 import pytest
@@ -36,6 +39,26 @@ def test_a_stopped_server_is_gone_and_the_next_one_has_its_state(state_dir):
     assert lifecycle.find(state_dir) is None
     assert not lifecycle.stop(state_dir)
     assert lifecycle.ensure(state_dir).pid != first.pid
+
+
+def test_a_server_that_is_gone_before_it_answers_the_stop_request_is_stopped(state_dir):
+    state_dir.mkdir()
+    lock = lifecycle.hold_lock(state_dir)
+
+    class Hasty(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b'{"version": "1"}')
+
+        def do_POST(self):
+            os.close(lock)  # and the connection ends without an answer
+
+    with HTTPServer(("127.0.0.1", 0), Hasty) as server:
+        Thread(target=server.serve_forever).start()
+        lifecycle.announce(state_dir, f"http://127.0.0.1:{server.server_port}")
+        assert lifecycle.stop(state_dir)
+        server.shutdown()
 
 
 def test_a_note_of_a_server_that_died_is_not_believed(state_dir):
