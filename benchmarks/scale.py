@@ -94,7 +94,7 @@ class Step:
 def steps(images: int, rates: Slopes) -> list[Step]:
     """The pipeline's steps as they stand: ResNet-50, 4 views of train images, a head.
 
-    A host has all of its step's inputs on its disk.
+    On its disk a host of Embed has the manifest and its share of the shards, of Evaluate those of test, of others all.
     """
     gb = {name: images * kib * 1024 / 1e9 for name, kib in KIB.items()}
     views = images * (TRAIN * VIEWS + VALID + TEST)
@@ -103,10 +103,10 @@ def steps(images: int, rates: Slopes) -> list[Step]:
     head = images * TRAIN * EPOCHS / rates.head
     return [
         Step("Prepare", images / rates.prepare, gb["photo"], hosts),
-        Step("Embed", views / rates.embed, gb["prepared"], hosts),
+        Step("Embed", views / rates.embed, gb["manifest"] + gb["prepared"] / hosts, hosts),
         Step("Tune", head, features_gb, 1, TRIALS, cores_used=1),
         Step("Train", head, features_gb, training, cores_used=1),
-        Step("Evaluate", images * TEST / rates.evaluate, gb["prepared"], 1),
+        Step("Evaluate", images * TEST / rates.evaluate, gb["manifest"] + TEST * gb["prepared"], 1),
     ]
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from breeds import backbones, container, features, graph_embedder, images, manifest, shards
@@ -20,7 +21,12 @@ from breeds.outputs import staged
 from breeds.views import make_views
 from torch import nn
 
-SAMPLE = 16  # images on which bf16 is compared with fp32
+
+class Share(NamedTuple):
+    """The shards of a split that this host was given, and the images in them."""
+
+    paths: list[Path]
+    images: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,34 +55,56 @@ def main(arguments: list[str] | None = None) -> None:
     settings = _parse(arguments)
     hosts = container.hosts()
     whole = manifest.load(settings.prepared)
+    shares = {split: _share(split, whole, settings, hosts) for split in SPLITS}
     network, _ = backbones.build_backbone(settings.backbone, settings.weights)
     embedder = _embedder(network, settings, whole)
     with staged(settings.output) as staging:
         for split in SPLITS:
-            embed_split(split, whole, embedder, settings, hosts, staging)
+            embed_split(split, shares[split], whole, embedder, settings, hosts, staging)
         features.save_info(staging, _info(settings, whole, embedder.precision))
 
 
+def _share(split: str, whole: Manifest, settings: Settings, hosts: Hosts) -> Share:
+    """All shards that lie here. SageMaker divided them among the hosts (ShardedByS3Key), in an order of its own.
+
+    Raises InputError where images are missing; with several hosts `breeds.features.load` does, of all of them together.
+    """
+    paths = shards.shard_paths(settings.prepared, split)
+    share, known = Share(paths, sum(map(shards.count, paths))), len(whole.images[split])
+    if hosts.count > 1:
+        print(f"{split} on {hosts.current}: shards {len(paths)}, images {share.images} of {known}", flush=True)
+    elif share.images != known:
+        raise InputError(
+            f"{settings.prepared} holds {share.images} {split} images; its manifest lists {known}.",
+            "Give all of the Prepare step's output, or run that step again.",
+        )
+    return share
+
+
 def embed_split(
-    split: str, whole: Manifest, embedder: Embedder | GraphEmbedder, settings: Settings, hosts: Hosts, output: Path
+    split: str,
+    share: Share,
+    whole: Manifest,
+    embedder: Embedder | GraphEmbedder,
+    settings: Settings,
+    hosts: Hosts,
+    output: Path,
 ) -> None:
-    """Write the features of this host's shards of a split; one view of each image unless the split is train.
+    """Write the features of this host's share of a split; one view of each image unless the split is train.
 
     Raises InputError for shards the manifest does not know and for features that float16 cannot hold.
     """
     views = settings.views if split == "train" else 1
     labels = whole.labels(split)
-    mine = shards.shard_paths(settings.prepared, split)[hosts.index :: hosts.count]
-    count = sum(map(shards.count, mine))
-    progress = container.Progress(f"embedding {split}, {views} views", count)
+    progress = container.Progress(f"embedding {split}, {views} views", share.images)
 
     def embed(batch: list[tuple[str, bytes]]) -> np.ndarray:
         made = (make_views(jpeg, key, views, settings.image_size, settings.seed) for key, jpeg in batch)
         return np.stack([embedder(np.stack(view)) for view in zip(*made, strict=True)])
 
-    shape = (views, count, backbones.BACKBONES[settings.backbone].feature_dim)
+    shape = (views, share.images, backbones.BACKBONES[settings.backbone].feature_dim)
     with features.Writer(output, split, hosts.current, shape) as writer:
-        for batch, found in map_in_threads(embed, _batches(mine, settings.batch_size or embedder.batch_size)):
+        for batch, found in map_in_threads(embed, _batches(share.paths, settings.batch_size or embedder.batch_size)):
             keys = [key for key, _ in batch]
             _check(settings, split, keys, labels, found)
             writer.add(keys, [labels[key] for key in keys], found)
@@ -112,13 +140,9 @@ def _batches(paths: list[Path], size: int) -> Iterator[list[tuple[str, bytes]]]:
 
 
 def _sample(settings: Settings) -> np.ndarray:
-    """Center views of the first train images, whichever host this is: all hosts must choose the same precision."""
-    paths = shards.shard_paths(settings.prepared, "train")
-    if not paths:
-        raise InputError(f"{settings.prepared} holds a manifest but no train shards.", "Run the Prepare step again.")
-    first = next(_batches(paths, SAMPLE))
+    """Center views of the first train images, whichever shards this host has: all must choose the same precision."""
     size = images.view_size(settings.image_size)
-    return np.stack([images.center_view(shards.decode(jpeg), size) for _, jpeg in first])
+    return np.stack([images.center_view(shards.decode(jpeg), size) for jpeg in shards.read_sample(settings.prepared)])
 
 
 def _info(settings: Settings, whole: Manifest, precision: str) -> dict:

@@ -19,9 +19,11 @@ from typing import NamedTuple
 from breeds import archive, container, extras, images, known, manifest, splits
 from breeds.container import InputError
 from breeds.known import Known, Recorder
-from breeds.manifest import SPLITS, Limits, Manifest, Quarantined, Record
+from breeds.listing import BY_KEY, Listing, Member
+from breeds.manifest import SPLITS, Limits, Manifest, Record
 from breeds.outputs import PARTIAL, staged
-from breeds.shards import ShardWriter
+from breeds.shards import ShardWriter, write_sample
+from breeds.splits import Placed
 from breeds.workers import Workers
 
 USUAL_BYTES = 64 * 2**10  # that a prepared image takes on disk, at most, on the average of a data set
@@ -45,23 +47,21 @@ class Settings:
 
 
 class Task(NamedTuple):
-    """An image to prepare; `member` is what the listing says of the file. They sort by key, the order in the shards."""
+    """An image to prepare; the fields are columns of the listing."""
 
     key: str
     path: str
     member: bytes
     split: str
-    label: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """This host's share of the data set. Tasks go as they are handed out, so that memory stays level."""
+    """This host's share of the data set: the files that are left in `listing`."""
 
     reader: archive.Reader
+    listing: Listing
     folders: tuple[str, ...]
-    tasks: deque[Task]
-    left_out: tuple[Quarantined, ...]
     source_sha256: str
 
 
@@ -70,13 +70,13 @@ def main(arguments: list[str] | None = None) -> None:
     if reason := extras.ensure(extras.DECODING):
         print(f"Pillow decodes all images, at a fourth of the speed: {reason}", flush=True)
     hosts = container.hosts()
-    shards = [f"{split}/{hosts.current}-*.tar" for split in SPLITS]
+    shards = [f"shards/{split}/{hosts.current}-*.tar" for split in SPLITS]
     with ExitStack() as stack:
         staging = stack.enter_context(staged(settings.output, replaces=shards))
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=PARTIAL, dir=settings.output)))
         memory = stack.enter_context(staged(settings.new_cache)) if settings.new_cache else scratch
         part, decoded = prepare(settings, hosts, staging, scratch, memory)
-    counts = ", ".join(f"{split} {len(part.images[split])}" for split in SPLITS)
+        counts = ", ".join(f"{split} {len(part.images[split])}" for split in SPLITS)
     print(
         f"prepared: {len(part.classes)} classes, {counts}; {part.quarantined} of {part.files_seen} files in quarantine;"
         f" {decoded} had to be decoded"
@@ -97,64 +97,51 @@ def prepare(
         plan = _plan(settings, hosts, workers, scratch)
         _check_disk(plan, staging)
         recorder = Recorder(memory / folder)
-        part, left_out, decoded = _write_images(plan, settings, hosts, workers, staging, recorder)
+        decoded = _write_images(plan, hosts, workers, staging, recorder)
         recorder.finish()
+    left_out = plan.listing.left_out()
+    part = _manifest(plan, settings, hosts, len(left_out))
     if hosts.count == 1:
         manifest.check_limits(part, left_out)
         _warn_of_small_classes(part)
     manifest.write_part(staging, part, left_out)
+    write_sample(staging, hosts.current)
     return part, decoded
 
 
 def _plan(settings: Settings, hosts: container.Hosts, workers: Workers, scratch: Path) -> Plan:
     source = archive.open_source(settings.input, scratch)
+    listing = source.listing
+    source_sha256 = _source_digest(listing)
     layout = splits.find_layout(source)
     if not layout.has_splits:
-        layout = splits.assign_splits(layout, _digests(workers, layout, source))
+        _hash_all(workers, source)
+        splits.assign_splits(listing)
     label_of = {folder: label for label, folder in enumerate(layout.folders)}
-    tasks = [
-        Task(
-            splits.image_key(place.split or "", place.path),
-            place.path,
-            source.members[place.path],
-            place.split or "",
-            label_of[place.folder],
-        )
-        for place in layout.files
-        if splits.host_of(place.path, hosts.count) == hosts.index
-    ]
-    return Plan(
-        reader=source.reader,
-        folders=layout.folders,
-        tasks=deque(sorted(tasks)),
-        left_out=tuple(e for e in layout.left_out if splits.host_of(e.path, hosts.count) == hosts.index),
-        source_sha256=_source_digest(source),
-    )
+    listing.keep(lambda path: splits.host_of(path, hosts.count) == hosts.index)
+    for place in listing.files(Placed):
+        listing.update(place.path, key=splits.image_key(place.split, place.path), label=label_of[place.folder])
+    return Plan(reader=source.reader, listing=listing, folders=layout.folders, source_sha256=source_sha256)
 
 
-def _digests(workers: Workers, layout: splits.Layout, source: archive.Source) -> dict[str, str]:
-    """sha256 by path of what could be an image: all of it, since several hosts must agree on the splits."""
-    progress = container.Progress("hashing", len(layout.files), "files")
-    found = {}
-    files = ((place.path, source.members[place.path]) for place in layout.files)
-    for path, digest in workers.map(partial(_digest, source.reader), files):
+def _hash_all(workers: Workers, source: archive.Source) -> None:
+    """Enter the sha256 of what could be an image: all of it, since several hosts must agree on the splits."""
+    progress = container.Progress("hashing", len(source.listing), "files")
+    for path, digest in workers.map(partial(_digest, source.reader), source.listing.files(Member)):
         progress.step()
-        if digest:
-            found[path] = digest
-    return found
+        source.listing.update(path, sha256=digest)
 
 
-def _source_digest(source: archive.Source) -> str:
+def _source_digest(listing: Listing) -> str:
     digest = hashlib.sha256()
-    for path in sorted(source.members):
-        size = archive.size(source.members[path])
-        digest.update(f"{path}\0{size}\n".encode("utf-8", "surrogateescape"))
+    for path, member in listing.files(Member):
+        digest.update(f"{path}\0{archive.size(member)}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
 
 
 def _check_disk(plan: Plan, staging: Path) -> None:
     """Better now than after hours. Raises InputError."""
-    needed = sum(min(archive.size(task.member), USUAL_BYTES) for task in plan.tasks)
+    needed = sum(min(archive.size(file.member), USUAL_BYTES) for file in plan.listing.files(Member))
     free = shutil.disk_usage(staging).free
     if needed > free:
         raise InputError(
@@ -163,22 +150,17 @@ def _check_disk(plan: Plan, staging: Path) -> None:
         )
 
 
-def _write_images(
-    plan: Plan, settings: Settings, hosts: container.Hosts, workers: Workers, staging: Path, recorder: Recorder
-) -> tuple[Manifest, list[Quarantined], int]:
-    """Write shards in key order; the manifest, what cannot be used, and how many images were decoded."""
-    records: dict[str, list[Record]] = {split: [] for split in SPLITS}
-    paths: dict[str, str] = {}
-    left_out = list(plan.left_out)
-    files_seen = len(plan.tasks) + len(left_out)
+def _write_images(plan: Plan, hosts: container.Hosts, workers: Workers, staging: Path, recorder: Recorder) -> int:
+    """Write shards in key order; how many images were decoded. What cannot be used moves to the files left out."""
+    listing = plan.listing
     decoded = 0
-    progress = container.Progress("preparing", len(plan.tasks))
+    progress = container.Progress("preparing", len(listing))
     handed_out: deque[Task] = deque()
 
     def files() -> Iterator[tuple[str, bytes]]:
-        while plan.tasks:
-            handed_out.append(plan.tasks.popleft())
-            yield handed_out[-1].path, handed_out[-1].member
+        for task in listing.files(Task, order=BY_KEY):
+            handed_out.append(task)
+            yield task.path, task.member
 
     with ExitStack() as stack:
         writers = {split: stack.enter_context(ShardWriter(staging, split, hosts.current)) for split in SPLITS}
@@ -187,28 +169,29 @@ def _write_images(
             task = handed_out.popleft()
             decoded += not result.was_known
             if result.rejected:
-                left_out.append(Quarantined(task.path, result.rejected))
+                listing.leave_out(task.path, result.rejected)
+                listing.remove(task.path)
                 continue
             writers[task.split].add(task.key, result.jpeg)
-            records[task.split].append(Record(task.key, task.label, result.digest.hex()))
-            paths[task.key] = task.path
+            listing.update(task.path, sha256=result.digest.hex())
             if not result.was_known:
                 recorder.add(result.digest, None if result.is_original else result.jpeg)
     progress.finish()
-    left_out.sort()
-    part = Manifest(
+    return decoded
+
+
+def _manifest(plan: Plan, settings: Settings, hosts: container.Hosts, quarantined: int) -> Manifest:
+    return Manifest(
         hosts=hosts.names,
         host=hosts.current,
         classes=splits.display_names(plan.folders),
         folders=plan.folders,
-        images=records,
-        paths=paths,
-        files_seen=files_seen,
-        quarantined=len(left_out),
+        images={split: plan.listing.files(Record, order=BY_KEY, split=split) for split in SPLITS},
+        files_seen=len(plan.listing) + quarantined,
+        quarantined=quarantined,
         source_sha256=plan.source_sha256,
         limits=settings.limits,
     )
-    return part, left_out, decoded
 
 
 def _warn_of_small_classes(part: Manifest) -> None:

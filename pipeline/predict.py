@@ -80,11 +80,11 @@ def prepared_test_photo(cloud: Cloud, arn: str) -> tuple[str, bytes] | None:
         return None
     bucket, prefix = execution.output_location(cloud, prepare)
     s3 = cloud.client("s3")
-    shards = s3.list_objects_v2(Bucket=bucket, Prefix=f"{prefix}/test/").get("Contents", [])
-    if not shards:
-        return None
-    body = s3.get_object(Bucket=bucket, Key=shards[0]["Key"])["Body"].read()
-    with tarfile.open(fileobj=io.BytesIO(body)) as tar:
-        first = tar.next()
-        content = tar.extractfile(first) if first else None
-        return (first.name, content.read()) if first and content else None
+    for shard in s3.list_objects_v2(Bucket=bucket, Prefix=f"{prefix}/shards/test/").get("Contents", []):
+        body = s3.get_object(Bucket=bucket, Key=shard["Key"])["Body"].read()
+        with tarfile.open(fileobj=io.BytesIO(body)) as tar:
+            first = tar.next()
+            content = tar.extractfile(first) if first else None
+            if first and content:
+                return first.name, content.read()
+    return None

@@ -53,6 +53,19 @@ class Site:
         return self.parameters[name]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Input:
+    """An input of a processing job at a path of its own below /opt/ml/processing/input.
+
+    It is whole on every host, or `divided`: each object is on one of them. In what order SageMaker deals them out is
+    not documented, and a host may get none. Source: API reference, ProcessingS3Input and S3DataSource.
+    """
+
+    uri: Any
+    path: str
+    divided: bool = False
+
+
 class RequestStep(ConfigurableRetryStep):
     """A step of the SDK whose `arguments` are given as the service's request.
 
@@ -141,8 +154,9 @@ def processing(
     volume_gb: int = 100,
     lasting: dict[str, Any] | None = None,
 ) -> RequestStep:
-    """A processing job that runs `code/<script>`: inputs (name → S3 URI) in, one output prefix of this execution out.
+    """A processing job that runs `code/<script>`: inputs in, one output prefix of this execution out.
 
+    `inputs`: name → S3 URI, an input that is whole on every host, at the path of that name; or name → Input.
     `lasting`: further outputs (name → S3 URI), to prefixes that executions share.
     """
     words = [word for flag, value in arguments.items() for word in (f"--{flag}", as_text(value))]
@@ -154,7 +168,7 @@ def processing(
             **({"ContainerArguments": words} if words else {}),
         },
         "ProcessingInputs": [
-            _processing_input(input_name, uri) for input_name, uri in {**inputs, "code": site.code_uri}.items()
+            _processing_input(input_name, given) for input_name, given in {**inputs, "code": site.code_uri}.items()
         ],
         "ProcessingOutputConfig": {
             "Outputs": [
@@ -191,6 +205,11 @@ def output_uri(step: RequestStep, name: str) -> Any:
 def output_parameter(step: RequestStep, name: str) -> Properties:
     """What a Lambda step answered under `name`."""
     return Properties(step_name=step.name, step=step, path=f"OutputParameters['{name}']")
+
+
+def folder_of(uri: Any, folder: str) -> Join:
+    """The S3 prefix of a folder below another prefix."""
+    return Join(on="/", values=[uri, f"{folder}/"])
 
 
 def of_this_execution(site: Site, name: str) -> Join:
@@ -231,15 +250,16 @@ def as_text(value: Any) -> Any:
     return value if isinstance(value, str) else value.to_string()
 
 
-def _processing_input(name: str, uri: Any) -> dict[str, Any]:
+def _processing_input(name: str, given: Any) -> dict[str, Any]:
+    wanted = given if isinstance(given, Input) else Input(uri=given, path=name)
     return {
         "InputName": name,
         "S3Input": {
-            "S3Uri": uri,
-            "LocalPath": f"/opt/ml/processing/input/{name}",
+            "S3Uri": wanted.uri,
+            "LocalPath": f"/opt/ml/processing/input/{wanted.path}",
             "S3DataType": "S3Prefix",
             "S3InputMode": "File",
-            "S3DataDistributionType": "FullyReplicated",
+            "S3DataDistributionType": "ShardedByS3Key" if wanted.divided else "FullyReplicated",
         },
     }
 

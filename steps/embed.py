@@ -1,8 +1,15 @@
-"""Embed: the frozen backbone once over every view of every photo, so that tuning and training take seconds."""
+"""Embed: the frozen backbone once over every view of every photo, so that tuning and training take seconds.
+
+A host downloads the manifest and its share of the shards. Each split is an input of its own, so that every host gets
+as much of train, which takes longest, as the others.
+"""
 
 from typing import Any
 
 from steps.base import RequestStep, Site, processing
+from steps.prepare import manifest, shards
+
+SPLITS = ("train", "valid", "test")
 
 
 def step(site: Site, *, prepared: Any) -> RequestStep:
@@ -12,7 +19,11 @@ def step(site: Site, *, prepared: Any) -> RequestStep:
         title="Compute features",
         description="Runs the frozen backbone once over train (augmented views), valid and test.",
         script="embed.py",
-        inputs={"prepared": prepared, "weights": site["PretrainedWeightsUri"]},
+        inputs={
+            "manifest": manifest(prepared),
+            **{split: shards(prepared, split, divided=True) for split in SPLITS},
+            "weights": site["PretrainedWeightsUri"],
+        },
         output="features",
         arguments={
             "backbone": site["Backbone"],

@@ -5,6 +5,7 @@ from typing import Any
 from sagemaker.core.workflow.properties import PropertyFile
 
 from steps.base import RequestStep, Site, processing
+from steps.prepare import manifest, shards
 
 REPORT = PropertyFile(name="evaluation", output_name="evaluation", path="evaluation.json")
 
@@ -19,7 +20,8 @@ def step(site: Site, *, train: RequestStep, champion: Any, prepared: Any) -> Req
         inputs={
             "model": train.properties.ModelArtifacts.S3ModelArtifacts,
             "champion": champion,
-            "prepared": prepared,
+            "manifest": manifest(prepared),
+            "test": shards(prepared, "test"),
         },
         output="evaluation",
         arguments={},

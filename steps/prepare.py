@@ -4,7 +4,9 @@ What it finds out about a photo is kept in the cache, by the photo's sha256: whe
 are decoded. Its prefix is the same in every execution, so that the step itself is cached as before.
 """
 
-from steps.base import RequestStep, Site, processing
+from typing import Any
+
+from steps.base import Input, RequestStep, Site, folder_of, processing
 
 
 def step(site: Site) -> RequestStep:
@@ -27,3 +29,14 @@ def step(site: Site) -> RequestStep:
         },
         instance_count=site["ProcessingInstanceCount"],
     )
+
+
+def manifest(prepared: Any) -> Input:
+    """What Prepare says of all photos, as another step's input."""
+    return Input(uri=folder_of(prepared, "manifest"), path="prepared/manifest")
+
+
+def shards(prepared: Any, split: str, *, divided: bool = False) -> Input:
+    """The photos of one split."""
+    folder = f"shards/{split}"
+    return Input(uri=folder_of(prepared, folder), path=f"prepared/{folder}", divided=divided)

@@ -9,23 +9,22 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
 from breeds import zips
 from breeds.container import InputError
 from breeds.images import Rejected
-from breeds.manifest import Quarantined
+from breeds.listing import Listing
 
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
 MAX_FILE_BYTES = 256 * 2**20
 MAX_TOTAL_BYTES = 200 * 2**30
 MAX_RATIO = 200  # photos hardly compress; only a bomb expands like this
 RATIO_MATTERS_ABOVE = 2**28
-
-
-MEMBER = struct.Struct("<QQQIH")  # size, offset, packed size, CRC-32, method: a third of what a tuple of them takes
+LISTING = "listing.sqlite"
+MEMBER = struct.Struct("<QQQIH")  # size, offset, packed size, CRC-32, method
 
 
 @dataclass(frozen=True)
@@ -54,12 +53,23 @@ class Reader:
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """The files of a data set. `members`: MEMBER by relative path, `/`-separated."""
+    """A data set; the `member` that `listing` has of each file is a MEMBER."""
 
     reader: Reader
-    members: dict[str, bytes]
-    directories: frozenset[str]
-    left_out: tuple[Quarantined, ...]
+    listing: Listing
+    directories: set[str] = field(default_factory=set)
+
+    def add_file(self, path: str, size: int, offset: int = 0, packed: int = 0, crc: int = 0, method: int = 0) -> None:
+        if not is_ignored(path):
+            self.listing.add(path, MEMBER.pack(size, offset, packed, crc, method))
+
+    def add_directory(self, path: str) -> None:
+        if not is_ignored(path):
+            self.directories.add(path.rstrip("/"))
+
+    def leave_out(self, path: str, reason: str) -> None:
+        if not is_ignored(path):
+            self.listing.leave_out(path, reason)
 
 
 def size(member: bytes) -> int:
@@ -76,8 +86,9 @@ def opened_once(path: Path, pid: int) -> BinaryIO:
 def open_source(location: Path, scratch: Path) -> Source:
     """The data set in `location`: an archive, a directory with exactly one archive, or a folder tree.
 
-    A compressed tar is expanded into `scratch` first, since it cannot be read out of order. Raises InputError for a
-    missing path, several archives, an unreadable or encrypted archive, member names that lead outside, a bomb.
+    Its listing lies in `scratch`; a compressed tar is expanded there too, since it cannot be read out of order. Raises
+    InputError for a missing path, several archives, an unreadable or encrypted archive, member names that lead
+    outside, a bomb.
     """
     if not location.exists():
         raise InputError(f"The input {location} does not exist.", "Give a zip, a tar or a folder of class folders.")
@@ -90,7 +101,7 @@ def open_source(location: Path, scratch: Path) -> Source:
     visible = [path for path in sorted(location.iterdir()) if not is_ignored(path.name)]
     archives = [path for path in visible if path.is_file() and _is_archive(path)]
     if not archives:
-        return _open_folder(location)
+        return _open_folder(location, scratch)
     if len(archives) > 1 or any(path.is_dir() for path in visible):
         names = ", ".join(path.name for path in visible[:6])
         raise InputError(f"{location} holds more than one data set: {names}.", "Leave one archive, or only folders.")
@@ -113,10 +124,10 @@ def _is_archive(path: Path) -> bool:
 def _open_archive(path: Path, scratch: Path) -> Source:
     try:
         if path.name.lower().endswith(".zip"):
-            return _open_zip_source(path)
+            return _open_zip_source(path, scratch)
         if path.name.lower().endswith((".gz", ".tgz")):
             path = _expand(path, scratch)
-        return _open_tar_source(path)
+        return _open_tar_source(path, scratch)
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, NotImplementedError) as error:
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             raise InputError(
@@ -129,8 +140,8 @@ def _open_archive(path: Path, scratch: Path) -> Source:
         ) from error
 
 
-def _open_zip_source(path: Path) -> Source:
-    listing = _Listing()
+def _open_zip_source(path: Path, scratch: Path) -> Source:
+    source = Source(reader=Reader("zip", path), listing=Listing(scratch / LISTING))
     expanded = 0
     for member in zips.members(path):
         _check_names(path, [member.name])
@@ -138,30 +149,30 @@ def _open_zip_source(path: Path) -> Source:
         if member.is_encrypted:
             raise InputError(f"The archive {path.name} is encrypted.", "Make it again without a password.")
         if member.name.endswith("/"):
-            listing.add_directory(member.name)
+            source.add_directory(member.name)
         elif member.mode & 0o170000 == 0o120000:
-            listing.leave_out(member.name, "link: only files are read")
+            source.leave_out(member.name, "link: only files are read")
         else:
-            listing.add_file(member.name, member.size, member.offset, member.packed, member.crc, member.method)
+            source.add_file(member.name, member.size, member.offset, member.packed, member.crc, member.method)
     _check_total(path, expanded)
-    return listing.source("zip", path)
+    return source
 
 
-def _open_tar_source(path: Path) -> Source:
-    listing = _Listing()
+def _open_tar_source(path: Path, scratch: Path) -> Source:
+    source = Source(reader=Reader("tar", path), listing=Listing(scratch / LISTING))
     with tarfile.open(path, "r:") as archive:
         for member in archive:
             archive.members.clear()  # it would keep a kilobyte of each
             _check_names(path, [member.name])
             if member.isdir():
-                listing.add_directory(member.name)
+                source.add_directory(member.name)
             elif member.isreg() and not member.issparse():
-                listing.add_file(member.name, member.size, member.offset_data)
+                source.add_file(member.name, member.size, member.offset_data)
             else:
-                listing.leave_out(member.name, "link or device: only files are read")
+                source.leave_out(member.name, "link or device: only files are read")
         end = archive.offset
     _check_ends_properly(path, end)
-    return listing.source("tar", path)
+    return source
 
 
 def _check_ends_properly(path: Path, end: int) -> None:
@@ -172,55 +183,22 @@ def _check_ends_properly(path: Path, end: int) -> None:
             raise tarfile.ReadError("it ends in the middle")
 
 
-def _open_folder(root: Path) -> Source:
-    listing = _Listing()
+def _open_folder(root: Path, scratch: Path) -> Source:
+    source = Source(reader=Reader("folder", root), listing=Listing(scratch / LISTING))
     for folder, subfolders, files in os.walk(root):
         here = Path(folder).relative_to(root).as_posix().removeprefix(".")
         for name in sorted(subfolders + files):
             path = f"{here}/{name}".lstrip("/")
             full = root / path
             if full.is_symlink():
-                listing.leave_out(path, "link: only files are read")
+                source.leave_out(path, "link: only files are read")
             elif full.is_dir():
-                listing.add_directory(path)
+                source.add_directory(path)
             elif full.is_file():
-                listing.add_file(path, full.stat().st_size)
+                source.add_file(path, full.stat().st_size)
             else:
-                listing.leave_out(path, "device or socket: only files are read")
-    return listing.source("folder", root)
-
-
-class _Listing:
-    """Collects an archive's members."""
-
-    def __init__(self) -> None:
-        self.members: dict[str, bytes] = {}
-        self.directories: set[str] = set()
-        self.left_out: list[Quarantined] = []
-
-    def add_file(self, path: str, size: int, offset: int = 0, packed: int = 0, crc: int = 0, method: int = 0) -> None:
-        if is_ignored(path):
-            return
-        if path in self.members:
-            self.leave_out(path, "in the archive twice: the first one is used")
-            return
-        self.members[path] = MEMBER.pack(size, offset, packed, crc, method)
-
-    def add_directory(self, path: str) -> None:
-        if not is_ignored(path):
-            self.directories.add(path.rstrip("/"))
-
-    def leave_out(self, path: str, reason: str) -> None:
-        if not is_ignored(path):
-            self.left_out.append(Quarantined(path, reason))
-
-    def source(self, kind: str, location: Path) -> Source:
-        return Source(
-            reader=Reader(kind, location),
-            members=self.members,
-            directories=frozenset(self.directories),
-            left_out=tuple(self.left_out),
-        )
+                source.leave_out(path, "device or socket: only files are read")
+    return source
 
 
 def _check_names(path: Path, names: Iterable[str]) -> None:

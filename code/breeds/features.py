@@ -110,9 +110,13 @@ def load(directory: Path, split: str) -> Features:
     labels = [np.load(directory / f"{split}-{host}-labels.npy") for host in found]
     keys = [json.loads((directory / f"{split}-{host}-keys.json").read_text()) for host in found]
     total = sum(map(len, keys))
-    if not parts or total != info["counts"][split]:
-        raise InputError(
-            f"{directory} holds {total} {split} features; {INFO_FILE} counts {info['counts'].get(split, 0)}.",
-            "A host's part is missing or stale: run the Embed step again.",
-        )
+    counted = info["counts"].get(split, 0)
+    if not parts or total != counted:
+        advice = "A host's part is missing or stale: run the Embed step again."
+        if total > counted:
+            advice = (
+                "Hosts embedded the same images, or parts of another run lie beside theirs: divide the shards among "
+                "them (S3DataDistributionType ShardedByS3Key) and run the Embed step again into an empty place."
+            )
+        raise InputError(f"{directory} holds {total} {split} features; {INFO_FILE} counts {counted}.", advice)
     return Features(parts, np.concatenate(labels), list(chain.from_iterable(keys)))

@@ -3,24 +3,30 @@
 import csv
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
+
+import numpy as np
 
 from breeds.container import InputError, host_number
 
 SPLITS = ("train", "valid", "test")
-FORMAT = 1
+FORMAT = 2  # format 1: the manifest lay beside the folders of the splits
+FOLDER = "manifest"
 EXAMPLES = 5
 
 
 class Record(NamedTuple):
-    """One usable image; `sha256` is of the original file's bytes."""
+    """One usable image; `sha256` is of the original file's bytes, `path` its place in the data set."""
 
     key: str
     label: int
     sha256: str
+    path: str
 
 
 class Quarantined(NamedTuple):
@@ -49,24 +55,31 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """One host's part, or all parts merged (then `host` is empty). `classes[label]` is the display name."""
+    """One host's part, or all parts merged (then `host` is empty). `classes[label]` is the display name.
+
+    `images` of a split are in the order of its shards; they are a list, or read from the disk (listing.Rows).
+    """
 
     hosts: tuple[str, ...]
     host: str
     classes: tuple[str, ...]
     folders: tuple[str, ...]
-    images: dict[str, list[Record]]
-    paths: dict[str, str]
+    images: dict[str, Collection[Record]]
     files_seen: int
     quarantined: int
     source_sha256: str
     limits: Limits
 
-    @property
+    @cached_property
     def counts(self) -> dict[str, list[int]]:
         """Images per class in each split."""
         per_split = {split: Counter(record.label for record in records) for split, records in self.images.items()}
         return {split: [count[label] for label in range(len(self.classes))] for split, count in per_split.items()}
+
+    @property
+    def paths(self) -> dict[str, str]:
+        """key -> path in the data set."""
+        return {record.key: record.path for split in SPLITS for record in self.images[split]}
 
     @property
     def label_map(self) -> dict[str, int]:
@@ -86,14 +99,41 @@ def part_names(host: str, hosts: Sequence[str]) -> tuple[str, str]:
 def write_part(directory: Path, part: Manifest, left_out: Iterable[Quarantined]) -> None:
     """Write one host's manifest and quarantine list (docs/formats.md)."""
     manifest_name, quarantine_name = part_names(part.host, part.hosts)
-    document = {"format": FORMAT, **vars(part), "label_map": part.label_map, "counts": part.counts}
-    document["limits"] = asdict(part.limits)
-    with (directory / manifest_name).open("w") as file:
-        json.dump(document, file)  # piece by piece: as one text it would be in memory twice
-    with (directory / quarantine_name).open("w", newline="", encoding="utf-8") as file:
+    folder = directory / FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / manifest_name).open("w") as file:
+        file.writelines(_json(part))
+    with (folder / quarantine_name).open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         writer = csv.writer(file)
         writer.writerow(Quarantined._fields)
         writer.writerows(left_out)
+
+
+def _json(part: Manifest) -> Iterator[str]:
+    """The manifest's text, piece by piece: as one it would be in memory whole."""
+    head = {"format": FORMAT, "hosts": part.hosts, "host": part.host, "classes": part.classes, "folders": part.folders}
+    tail = {
+        "files_seen": part.files_seen,
+        "quarantined": part.quarantined,
+        "source_sha256": part.source_sha256,
+        "limits": asdict(part.limits),
+        "label_map": part.label_map,
+        "counts": part.counts,
+    }
+    yield f'{json.dumps(head)[:-1]}, "images": {{'
+    for number, split in enumerate(SPLITS):
+        yield f'{", " if number else ""}"{split}": ['
+        yield from _joined(json.dumps(record[:3]) for record in part.images[split])
+        yield "]"
+    yield '}, "paths": {'
+    by_key = (record for split in sorted(SPLITS) for record in part.images[split])
+    yield from _joined(f"{json.dumps(record.key)}: {json.dumps(record.path)}" for record in by_key)
+    yield f"}}, {json.dumps(tail)[1:]}"
+
+
+def _joined(pieces: Iterable[str]) -> Iterator[str]:
+    for number, piece in enumerate(pieces):
+        yield f", {piece}" if number else piece
 
 
 def load(directory: Path) -> Manifest:
@@ -101,8 +141,10 @@ def load(directory: Path) -> Manifest:
 
     Raises InputError when a part is missing, when parts come from different runs, or when a limit is broken.
     """
-    parts = [_read_part(path) for path in directory.glob("manifest*.json")]
+    parts = [_read_part(path) for path in (directory / FOLDER).glob("manifest*.json")]
     if not parts:
+        for path in directory.glob("manifest*.json"):
+            raise _of_another_format(path, 1)
         raise InputError(
             f"{directory} holds no prepared data set (manifest.json is missing).",
             "Run prepare.py first and give its output.",
@@ -135,7 +177,6 @@ def merge(parts: Sequence[Manifest]) -> Manifest:
         classes=first.classes,
         folders=first.folders,
         images={split: [record for part in parts for record in part.images[split]] for split in SPLITS},
-        paths={key: path for part in parts for key, path in part.paths.items()},
         files_seen=sum(part.files_seen for part in parts),
         quarantined=sum(part.quarantined for part in parts),
         source_sha256=first.source_sha256,
@@ -143,14 +184,14 @@ def merge(parts: Sequence[Manifest]) -> Manifest:
     )
 
 
-def check_limits(whole: Manifest, left_out: Sequence[Quarantined]) -> None:
+def check_limits(whole: Manifest, left_out: Collection[Quarantined]) -> None:
     """Refuse a data set that would train a misleading model. Raises InputError for the first rule it breaks."""
     _check_broken_fraction(whole, left_out)
     _check_classes(whole)
     _check_duplicates(whole)
 
 
-def _check_broken_fraction(whole: Manifest, left_out: Sequence[Quarantined]) -> None:
+def _check_broken_fraction(whole: Manifest, left_out: Collection[Quarantined]) -> None:
     fraction = whole.quarantined / whole.files_seen if whole.files_seen else 0
     if whole.quarantined == whole.files_seen:
         raise InputError(
@@ -164,12 +205,12 @@ def _check_broken_fraction(whole: Manifest, left_out: Sequence[Quarantined]) -> 
         )
 
 
-def _examples(left_out: Sequence[Quarantined]) -> str:
+def _examples(left_out: Collection[Quarantined]) -> str:
     if not left_out:
         return ""
     by_reason = Counter(entry.reason.split(":")[0] for entry in left_out)
     reasons = ", ".join(f"{count}x {reason}" for reason, count in by_reason.most_common(EXAMPLES))
-    named = "; ".join(f"{entry.path} ({entry.reason})" for entry in left_out[:EXAMPLES])
+    named = "; ".join(f"{entry.path} ({entry.reason})" for entry in islice(left_out, EXAMPLES))
     return f" Reasons: {reasons}. For example {named}."
 
 
@@ -201,20 +242,18 @@ def _named(folders: Sequence[str], what: str) -> str:
 
 def _check_duplicates(whole: Manifest) -> None:
     """An image that is in two splits is tested on what it was trained on."""
-    seen: set[str] = set()
-    crossing: set[str] = set()
-    for split in SPLITS:
-        here = {record.sha256 for record in whole.images[split]}
-        crossing |= here & seen
-        seen |= here
-    across: dict[str, list[Record]] = defaultdict(list)
-    for record in (record for split in SPLITS for record in whole.images[split] if record.sha256 in crossing):
-        across[record.sha256].append(record)
+    hashes = {  # eight bytes of each image are enough to find the few that are looked at
+        split: np.unique(np.fromiter((hash(record.sha256) for record in records), np.int64, len(records)))
+        for split, records in whole.images.items()
+    }
+    unique, splits = np.unique(np.concatenate(list(hashes.values())), return_counts=True)
+    crossing = set(unique[splits > 1].tolist())
+    across: dict[str, list[str]] = defaultdict(list)
+    for record in (record for split in SPLITS if crossing for record in whole.images[split]):
+        if hash(record.sha256) in crossing:
+            across[record.sha256].append(record.path or record.key)
     if len(across) > whole.limits.max_duplicates:
-        named = "; ".join(
-            " = ".join(whole.paths.get(record.key, record.key) for record in places)
-            for places in list(across.values())[:EXAMPLES]
-        )
+        named = "; ".join(" = ".join(places) for places in list(across.values())[:EXAMPLES])
         raise InputError(
             f"{len(across)} images are in more than one split; the limit is {whole.limits.max_duplicates}. "
             f"For example {named}.",
@@ -222,20 +261,25 @@ def _check_duplicates(whole: Manifest) -> None:
         )
 
 
+def _of_another_format(path: Path, found: object) -> InputError:
+    return InputError(f"{path} has format {found}; this code reads format {FORMAT}.", "Run the Prepare step again.")
+
+
 def _read_part(path: Path) -> Manifest:
     try:
         document = json.loads(path.read_text())
         if document["format"] != FORMAT:
-            raise InputError(
-                f"{path} has format {document['format']}; this code reads {FORMAT}.", "Run the Prepare step again."
-            )
+            raise _of_another_format(path, document["format"])
+        paths = document.get("paths", {})
         return Manifest(
             hosts=tuple(document["hosts"]),
             host=document["host"],
             classes=tuple(document["classes"]),
             folders=tuple(document["folders"]),
-            images={split: [Record(*entry) for entry in document["images"][split]] for split in SPLITS},
-            paths=document.get("paths", {}),
+            images={
+                split: [Record(*entry, paths.get(entry[0], "")) for entry in document["images"][split]]
+                for split in SPLITS
+            },
             files_seen=document["files_seen"],
             quarantined=document["quarantined"],
             source_sha256=document["source_sha256"],
@@ -247,7 +291,7 @@ def _read_part(path: Path) -> Manifest:
 
 def _read_quarantine(directory: Path) -> list[Quarantined]:
     entries = []
-    for path in sorted(directory.glob("quarantine*.csv")):
-        with path.open(newline="", encoding="utf-8") as file:
+    for path in sorted((directory / FOLDER).glob("quarantine*.csv")):
+        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
             entries += [Quarantined(*row) for row in list(csv.reader(file))[1:]]
     return entries

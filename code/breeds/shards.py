@@ -1,9 +1,10 @@
-"""Prepared images on disk: WebDataset tar shards, byte-identical for identical input."""
+"""Prepared images on disk: WebDataset tar shards, byte-identical for identical input, and a sample of them."""
 
 import io
 import tarfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -11,36 +12,44 @@ from PIL import Image
 
 from breeds import images
 from breeds import manifest as manifests
-from breeds.container import InputError
+from breeds.container import InputError, host_number
 
 IMAGES_PER_SHARD = 1000
+SAMPLE = 16  # train images of each host that lie beside the manifest, for readers without all shards
 PICTURE_SIDE = 256  # pixels that readers work on; a stored photo may be larger
 
 
 class ShardWriter:
-    """Writes one host's images of one split to `<split>/<host>-<nnnnn>.tar`; a context manager."""
+    """Writes one host's images of one split to `shards/<split>/<host>-<nnnnn>.tar`; a context manager.
+
+    The first shard is there even without an image: a job's input, and if possible each of its hosts, needs an object.
+    """
 
     def __init__(self, directory: Path, split: str, host: str) -> None:
-        self.folder = directory / split
+        self.folder = _folder(directory, split)
         self.host = host
         self.folder.mkdir(parents=True, exist_ok=True)
         self._written = 0
         self._tar: tarfile.TarFile | None = None
 
     def __enter__(self) -> "ShardWriter":
+        self._next()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._close()
 
     def add(self, key: str, jpeg: bytes) -> None:
-        if self._written % IMAGES_PER_SHARD == 0:
-            self._close()
-            path = self.folder / f"{self.host}-{self._written // IMAGES_PER_SHARD:05d}.tar"
-            self._tar = tarfile.open(path, "w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115
+        if self._written and self._written % IMAGES_PER_SHARD == 0:
+            self._next()
         assert self._tar is not None
         add_member(self._tar, f"{key}.jpg", jpeg)
         self._written += 1
+
+    def _next(self) -> None:
+        self._close()
+        path = self.folder / f"{self.host}-{self._written // IMAGES_PER_SHARD:05d}.tar"
+        self._tar = tarfile.open(path, "w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115
 
     def _close(self) -> None:
         if self._tar is not None:
@@ -57,8 +66,29 @@ def add_member(tar: tarfile.TarFile, name: str, content: bytes) -> None:
 
 
 def shard_paths(directory: Path, split: str) -> list[Path]:
-    """The split's shards in a fixed order, the same on every host."""
-    return sorted((directory / split).glob("*.tar"))
+    """The split's shards that lie here, sorted by name; none where SageMaker brought this host none."""
+    return sorted(_folder(directory, split).glob("*.tar"))
+
+
+def write_sample(directory: Path, host: str) -> None:
+    """Put the first SAMPLE train images of a host's shards beside the manifest: `manifest/sample-<host>.tar`."""
+    own = sorted(_folder(directory, "train").glob(f"{host}-*.tar"))
+    (directory / manifests.FOLDER).mkdir(parents=True, exist_ok=True)
+    with tarfile.open(directory / manifests.FOLDER / f"sample-{host}.tar", "w", format=tarfile.USTAR_FORMAT) as tar:
+        for key, jpeg in islice((item for path in own for item in read_shard(path)), SAMPLE):
+            add_member(tar, f"{key}.jpg", jpeg)
+
+
+def read_sample(directory: Path) -> list[bytes]:
+    """JPEG bytes of SAMPLE train images (all, of fewer): the same on every host, whichever shards it has.
+
+    Raises InputError where there is none.
+    """
+    paths = sorted((directory / manifests.FOLDER).glob("sample-*.tar"), key=lambda path: host_number(path.stem))
+    found = list(islice((jpeg for path in paths for _, jpeg in read_shard(path)), SAMPLE))
+    if not found:
+        raise InputError(f"{directory} holds a manifest but no sample of train images.", "Run the Prepare step again.")
+    return found
 
 
 def read_shard(path: Path) -> Iterator[tuple[str, bytes]]:
@@ -113,6 +143,10 @@ def jpegs_of(directory: Path, split: str, keys: Iterable[str]) -> dict[str, byte
                 if file is not None:
                     found[key] = file.read()
     return found
+
+
+def _folder(directory: Path, split: str) -> Path:
+    return directory / "shards" / split
 
 
 def decode(jpeg: bytes) -> Image.Image:

@@ -1,82 +1,83 @@
 """Which class and which split each file of a raw data set belongs to."""
 
 import hashlib
+import posixpath
 import re
-import sys
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
 from breeds.archive import Source
 from breeds.container import InputError
-from breeds.manifest import Quarantined
+from breeds.listing import Listing, Member
 
 SPLIT_FOLDERS = {"train": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test"}
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
 VALID_SHARE = TEST_SHARE = 0.15
 
 
-@dataclass(frozen=True, slots=True)
-class Placed:
-    """A file and where it belongs; `split` is None in plain class folders, until `assign_splits`."""
+class Placed(NamedTuple):
+    """A file and where it belongs; the sha256 only where splits are to be assigned by it, of what may be an image."""
 
     path: str
     folder: str
     split: str | None
+    sha256: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """A data set's class folders, sorted, and its files in path order."""
+    """A data set's class folders, sorted; where each file belongs is in its listing, the split if `has_splits`."""
 
     folders: tuple[str, ...]
-    files: tuple[Placed, ...]
-    left_out: tuple[Quarantined, ...]
     has_splits: bool
 
 
 def find_layout(source: Source) -> Layout:
     """`train|valid|test/<class>/<image>` under any wrapping folders, else plain `<class>/<image>` folders.
 
-    Raises InputError when there is no class folder at all.
+    Files outside of class folders leave the listing. Raises InputError when there is no class folder at all.
     """
-    paths = sorted(source.members)
-    has_splits = any(_split_position(path) is not None for path in paths)
-    placed, left_out, folders = [], list(source.left_out), set()
-    for path in paths:
+    listing = source.listing
+    files = listing.files(Member)
+    has_splits = any(_split_position(path) is not None for path, _ in files)
+    count, example = len(files), next((f" For example {path}." for path, _ in files), "")
+    folders: set[str] = set()
+    parents: set[str] = set()
+    for path, _ in files:
         place = _place(path, has_splits)
         if place is not None:
-            placed.append(place)
-            folders.add(place.folder)
-        elif PurePosixPath(path).suffix.lower() in IMAGE_SUFFIXES:
-            left_out.append(Quarantined(path, "not inside a class folder"))
-    if not placed:
-        example = f" For example {paths[0]}." if paths else ""
+            listing.update(path, folder=place[0], split=place[1])
+            folders.add(place[0])
+            parents.add(posixpath.dirname(path))
+            continue
+        if posixpath.splitext(path)[1].lower() in IMAGE_SUFFIXES:
+            listing.leave_out(path, "not inside a class folder")
+        listing.remove(path)
+    if not folders:
         raise InputError(
-            f"The data set has {len(paths)} files and no class folder.{example}",
+            f"The data set has {count} files and no class folder.{example}",
             "Arrange the images as <breed>/<image> or train|valid|test/<breed>/<image>.",
         )
-    folders |= _empty_class_folders(source.directories, placed, has_splits)
-    return Layout(folders=tuple(sorted(folders)), files=tuple(placed), left_out=tuple(left_out), has_splits=has_splits)
+    folders |= _empty_class_folders(source.directories, {*map(PurePosixPath, parents)}, has_splits)
+    return Layout(folders=tuple(sorted(folders)), has_splits=has_splits)
 
 
-def assign_splits(layout: Layout, digests: Mapping[str, str]) -> Layout:
+def assign_splits(listing: Listing) -> None:
     """Split plain class folders 70/15/15 by content hash; equal contents of a class stay in one split.
 
-    `digests`: sha256 by path; a file that is not in it gets `train`. Files are ranked by hash within their class
-    rather than cut at fixed hash values, so that a class of 3 images still has one in each split.
+    A file that has no `sha256` in the listing gets `train`. Files are ranked by hash within their class rather than
+    cut at fixed hash values, so that a class of 3 images still has one in each split.
     """
-    per_class: dict[str, set[str]] = defaultdict(set)
-    for place in layout.files:
-        if place.path in digests:
-            per_class[place.folder].add(digests[place.path])
-    split_of = {(folder, digest): split for folder, found in per_class.items() for digest, split in _rank(found)}
-    files = tuple(
-        Placed(place.path, place.folder, split_of.get((place.folder, digests.get(place.path, "")), "train"))
-        for place in layout.files
-    )
-    return Layout(folders=layout.folders, files=files, left_out=layout.left_out, has_splits=True)
+    for _, found in groupby(listing.files(Placed, order="folder"), attrgetter("folder")):
+        files = list(found)  # one class at a time
+        split_of = dict(_rank({file.sha256 for file in files if file.sha256}))
+        for file in files:
+            listing.update(file.path, split=split_of.get(file.sha256, "train"))
 
 
 def display_names(folders: Iterable[str]) -> tuple[str, ...]:
@@ -118,21 +119,19 @@ def _split_position(path: str, names_below: int = 2) -> int | None:
     return found[-1] if found else None
 
 
-def _place(path: str, has_splits: bool) -> Placed | None:
+def _place(path: str, has_splits: bool) -> tuple[str, str | None] | None:
+    """(class folder, split); a split only with `has_splits`."""
     parts = _parts(path)
     if not has_splits:
-        return Placed(path, sys.intern(parts[-2]), None) if len(parts) > 1 else None
+        return (parts[-2], None) if len(parts) > 1 else None
     position = _split_position(path)
-    if position is None:
-        return None
-    return Placed(path, sys.intern(parts[position + 1]), SPLIT_FOLDERS[parts[position].lower()])
+    return None if position is None else (parts[position + 1], SPLIT_FOLDERS[parts[position].lower()])
 
 
-def _empty_class_folders(directories: Iterable[str], placed: Iterable[Placed], has_splits: bool) -> set[str]:
-    """Class folders without a file, which only a directory entry shows."""
+def _empty_class_folders(directories: Iterable[str], parents: set[PurePosixPath], has_splits: bool) -> set[str]:
+    """Class folders without a file, which only a directory entry shows. `parents`: of the files in class folders."""
     if has_splits:
         return {PurePosixPath(path).name for path in directories if _is_class_folder(path)}
-    parents = {PurePosixPath(place.path).parent for place in placed}
     ancestors = {ancestor for parent in parents for ancestor in parent.parents}
     siblings = {parent.parent for parent in parents}
     found = (PurePosixPath(path) for path in directories)

@@ -56,7 +56,7 @@ def test_a_larger_data_set_repeats_the_photos_as_new_files_that_prepare_takes(tm
     small = photos.write_data_set(tmp_path / "small.zip", 30, archive=tmp_path / "none.zip")
     photos.write_data_set(tmp_path / "raw" / "large.zip", 90, archive=small)
     done = jobs.script("prepare", "--input", tmp_path / "raw", "--output", tmp_path / "prepared")
-    assert json.loads((tmp_path / "prepared" / "manifest.json").read_text())["files_seen"] == 90
+    assert json.loads((tmp_path / "prepared" / "manifest" / "manifest.json").read_text())["files_seen"] == 90
     assert done.rate > 0
 
 

@@ -70,6 +70,19 @@ def as_host(monkeypatch, tmp_path: Path, current: str, names: list[str]) -> None
     monkeypatch.setenv("SAGEMAKER_BASE_DIR", str(base))
 
 
+def share_of(prepared: Path, to: Path, index: int, count: int) -> Path:
+    """What SageMaker brings one of several hosts: the whole manifest, of each split every n-th shard (ShardedByS3Key).
+
+    A split of which it has no shard has no folder either.
+    """
+    shutil.copytree(prepared / "manifest", to / "manifest")
+    for split in manifest.SPLITS:
+        for path in shards.shard_paths(prepared, split)[index::count]:
+            (to / path.relative_to(prepared)).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, to / path.relative_to(prepared))
+    return to
+
+
 def by_key(directory: Path, split: str) -> dict[str, tuple[int, np.ndarray]]:
     found = features.load(directory, split)
     joined = np.concatenate(found.parts, axis=1)
@@ -122,9 +135,10 @@ def test_three_hosts_together_give_what_one_host_gives(raw, weights, embedded, t
     for host in names:
         as_host(monkeypatch, tmp_path, host, names)
         prepare.main(["--input", str(raw), "--output", str(tmp_path / "prepared")])
-    for host in names:
+    for index, host in enumerate(names):
         as_host(monkeypatch, tmp_path, host, names)
-        run(tmp_path / "prepared", weights, tmp_path / "features")
+        share = share_of(tmp_path / "prepared", tmp_path / f"share-{host}", index, len(names))
+        run(share, weights, tmp_path / "features")
     assert features.load_info(tmp_path / "features") == features.load_info(embedded)
     for split in manifest.SPLITS:
         alone, together = by_key(embedded, split), by_key(tmp_path / "features", split)
@@ -136,19 +150,53 @@ def test_three_hosts_together_give_what_one_host_gives(raw, weights, embedded, t
             )
 
 
-def test_a_host_without_shards_writes_an_empty_part(prepared, weights, tmp_path, monkeypatch):
-    for host in ("algo-1", "algo-2"):
+def test_a_host_without_shards_writes_an_empty_part(prepared, weights, tmp_path, monkeypatch, capsys):
+    for index, host in enumerate(["algo-1", "algo-2"]):
         as_host(monkeypatch, tmp_path, host, ["algo-1", "algo-2"])
-        run(prepared, weights, tmp_path / "features")
+        run(share_of(prepared, tmp_path / host, index, 2), weights, tmp_path / "features")
+    assert "train on algo-2: shards 0, images 0 of 12\n" in capsys.readouterr().out
     assert np.load(tmp_path / "features" / "train-algo-2-features.npy").shape == (3, 0, 512)
     assert sum(part.shape[1] for part in features.load(tmp_path / "features", "train").parts) == 12
 
 
 def test_a_missing_host_part_is_noticed_when_features_are_loaded(prepared, weights, tmp_path, monkeypatch):
     as_host(monkeypatch, tmp_path, "algo-2", ["algo-1", "algo-2"])
-    run(prepared, weights, tmp_path / "features")
-    with pytest.raises(InputError, match="holds 0 train features; features.json counts 12"):
+    run(share_of(prepared, tmp_path / "share", 1, 2), weights, tmp_path / "features")
+    with pytest.raises(InputError, match="holds 0 train features; features.json counts 12.* part is missing"):
         features.load(tmp_path / "features", "train")
+
+
+def test_hosts_that_were_all_given_all_shards_are_noticed_with_the_way_out(prepared, weights, tmp_path, monkeypatch):
+    for host in ("algo-1", "algo-2"):
+        as_host(monkeypatch, tmp_path, host, ["algo-1", "algo-2"])
+        run(prepared, weights, tmp_path / "features")
+    with pytest.raises(InputError, match="holds 24 train features; features.json counts 12.*ShardedByS3Key"):
+        features.load(tmp_path / "features", "train")
+
+
+def test_every_host_looks_at_the_same_sample_and_a_host_of_prepare_without_images_leaves_an_empty_one(
+    prepared, tmp_path
+):
+    copy = Path(shutil.copytree(prepared, tmp_path / "copy"))
+    with shards.ShardWriter(tmp_path / "other", "train", "algo-0"):
+        pass
+    (shard,) = shards.shard_paths(tmp_path / "other", "train")
+    assert shards.count(shard) == 0 and not list(shards.read_shard(shard))
+    shards.write_sample(tmp_path / "other", "algo-0")
+    shutil.copy(tmp_path / "other" / "manifest" / "sample-algo-0.tar", copy / "manifest")
+    shutil.rmtree(copy / "shards")
+    stored = {data for _, _, data in shards.read_jpegs(prepared, "train")}
+    assert shards.read_sample(copy) == shards.read_sample(prepared)
+    assert len(stored) == 12 and set(shards.read_sample(copy)) == stored
+
+
+def test_a_sample_is_the_first_16_train_images_of_the_first_host(tmp_path):
+    for host in ("algo-10", "algo-2"):
+        with shards.ShardWriter(tmp_path, "train", host) as writer:
+            for number in range(20):
+                writer.add(f"train-{number:012x}", f"{host} {number}".encode())
+        shards.write_sample(tmp_path, host)
+    assert shards.read_sample(tmp_path) == [f"algo-2 {number}".encode() for number in range(16)]
 
 
 def test_views_depend_on_seed_key_and_number_alone(prepared):
@@ -196,7 +244,7 @@ def test_a_directory_that_was_not_prepared_is_refused(weights, tmp_path):
 
 def test_a_damaged_shard_is_refused(prepared, weights, tmp_path):
     copy = Path(shutil.copytree(prepared, tmp_path / "copy"))
-    shard = copy / "test" / "algo-1-00000.tar"
+    shard = copy / "shards" / "test" / "algo-1-00000.tar"
     shard.write_bytes(shard.read_bytes()[:700])
     with pytest.raises(InputError, match="is damaged"):
         run(copy, weights, tmp_path / "features")
@@ -204,8 +252,19 @@ def test_a_damaged_shard_is_refused(prepared, weights, tmp_path):
 
 
 def test_a_manifest_without_its_shards_is_refused(prepared, weights, tmp_path):
-    shutil.copy(prepared / "manifest.json", tmp_path)
-    with pytest.raises(InputError, match="no train shards"):
+    shutil.copytree(prepared / "manifest", tmp_path / "manifest")
+    with pytest.raises(InputError, match="holds 0 train images; its manifest lists 12"):
+        run(tmp_path, weights, tmp_path / "features")
+    shutil.copytree(prepared / "shards", tmp_path / "shards")
+    (tmp_path / "manifest" / "sample-algo-1.tar").unlink()
+    with pytest.raises(InputError, match="no sample of train images"):
+        run(tmp_path, weights, tmp_path / "features")
+    assert not list(tmp_path.glob("features/*"))
+
+
+def test_what_an_earlier_version_prepared_is_refused(prepared, weights, tmp_path):
+    (tmp_path / "manifest.json").write_text('{"format": 1}')
+    with pytest.raises(InputError, match="manifest.json has format 1; this code reads format 2. Run the Prepare step"):
         run(tmp_path, weights, tmp_path / "features")
 
 

@@ -17,9 +17,10 @@ from pathlib import Path
 import numpy as np
 import prepare
 import pytest
-from breeds import archive, manifest, shards, splits
+from breeds import archive, container, manifest, shards, splits
 from breeds.container import InputError
 from breeds.images import Rejected
+from breeds.listing import BY_KEY, Member
 from PIL import Image
 
 ROOT = Path(__file__).parents[2]
@@ -94,7 +95,7 @@ def refusal(source: Path, output: Path, *options: str) -> str:
 
 
 def quarantine(output: Path) -> dict[str, str]:
-    with (output / "quarantine.csv").open(newline="") as file:
+    with (output / "manifest" / "quarantine.csv").open(newline="") as file:
         return {row["path"]: row["reason"] for row in csv.DictReader(file)}
 
 
@@ -137,8 +138,8 @@ def test_ordinary_photos_stay_as_they_are_and_others_get_a_short_side_of_256(tmp
 
 def test_the_manifest_file_has_the_documented_fields(raw, tmp_path):
     run(raw, tmp_path / "out")
-    document = json.loads((tmp_path / "out" / "manifest.json").read_text())
-    assert document["format"] == 1 and document["hosts"] == ["algo-1"] and document["host"] == "algo-1"
+    document = json.loads((tmp_path / "out" / "manifest" / "manifest.json").read_text())
+    assert document["format"] == 2 and document["hosts"] == ["algo-1"] and document["host"] == "algo-1"
     assert document["label_map"] == {"001.Beagle": 0, "002.Afghan_hound": 1}
     assert document["counts"]["train"] == [6, 6]
     assert document["limits"] == {"max_broken_fraction": 0.05, "max_duplicates": 0, "max_pixels": 100_000_000}
@@ -162,7 +163,8 @@ def test_two_runs_give_the_same_bytes(raw, tmp_path):
     run(raw, tmp_path / "a")
     run(raw, tmp_path / "b")
     assert tree(tmp_path / "a") == tree(tmp_path / "b")
-    assert (tmp_path / "a" / "manifest.json").read_bytes() == (tmp_path / "b" / "manifest.json").read_bytes()
+    first, second = (tmp_path / name / "manifest" / "manifest.json" for name in ("a", "b"))
+    assert first.read_bytes() == second.read_bytes()
 
 
 def test_what_operating_systems_leave_behind_is_ignored(tmp_path):
@@ -546,19 +548,33 @@ def test_a_disk_that_is_too_small_for_an_expanded_tar_is_named(tmp_path, monkeyp
     assert "The disk is full: a.tgz does not fit" in refusal(source, tmp_path / "out")
 
 
-def test_an_image_of_a_listing_takes_less_than_a_kilobyte_of_memory(tmp_path):
-    def peak(count: int) -> int:
-        path = tmp_path / f"{count}.zip"
-        write_zip(path, {f"train/{i % 2}/{i:06}.jpg": b"x" for i in range(count)})
+@pytest.mark.parametrize("name", ["{split}/{folder}/{number:06}.jpg", "{folder}/{number:06}.jpg"])
+def test_an_image_takes_a_few_bytes_of_memory_from_the_listing_to_the_manifest(name, tmp_path):
+    class InThisProcess:
+        def map(self, function, items):
+            return (function(*item) for item in items)
+
+    def measured_run(count: int) -> int:
+        names = (
+            name.format(split=manifest.SPLITS[i % 3], folder=f"class {i // 3 % 50}", number=i) for i in range(count)
+        )
+        source = write_zip(tmp_path / str(count) / "a.zip", {name: name.encode() for name in names})
+        settings = prepare._parse(["--input", str(source), "--output", str(tmp_path)])
+        hosts = container.hosts()
         tracemalloc.start()
         try:
-            splits.find_layout(archive.open_source(path, tmp_path))
+            plan = prepare._plan(settings, hosts, InThisProcess(), source)
+            for task in plan.listing.files(prepare.Task, order=BY_KEY):
+                plan.listing.update(task.path, sha256=hashlib.sha256(task.path.encode()).hexdigest())
+            part = prepare._manifest(plan, settings, hosts, 0)
+            manifest.check_limits(part, plan.listing.left_out())
+            manifest.write_part(source, part, plan.listing.left_out())
             return tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
 
-    peak(10)
-    assert (peak(3000) - peak(300)) / 2700 < 500
+    measured_run(150)
+    assert (measured_run(6000) - measured_run(600)) / 5400 < 50
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2])
@@ -575,13 +591,14 @@ def test_zips_of_every_kind_are_read_as_zipfile_reads_them(method, tmp_path):
     source = archive.open_source(path, tmp_path)
     with zipfile.ZipFile(path) as expected:
         names = [info.filename for info in expected.infolist() if not info.is_dir()]
-        assert list(source.members) == names and source.directories == {"train/dogs"}
-        assert [source.reader.read(name, source.members[name]) for name in names] == list(map(expected.read, names))
+        files = source.listing.files(Member)
+        assert [file.path for file in files] == sorted(names) and source.directories == {"train/dogs"}
+        assert [source.reader.read(*file) for file in files] == list(map(expected.read, sorted(names)))
 
 
 def test_a_zip_of_more_members_than_16_bits_count_is_listed_whole(tmp_path):
     path = write_zip(tmp_path / "in" / "many.zip", {f"train/a/{i}.jpg": b"" for i in range(66_000)}) / "many.zip"
-    assert len(archive.open_source(path, tmp_path).members) == 66_000
+    assert len(archive.open_source(path, tmp_path).listing) == 66_000
 
 
 def test_a_zip_with_an_unknown_compression_sets_its_files_aside(tmp_path):
@@ -590,4 +607,12 @@ def test_a_zip_with_an_unknown_compression_sets_its_files_aside(tmp_path):
         target.writestr("train/a/0.jpg", jpeg(1))
     source = archive.open_source(path, tmp_path)
     with pytest.raises(Rejected, match="unreadable: compression method 14: use deflate"):
-        source.reader.read("train/a/0.jpg", source.members["train/a/0.jpg"])
+        source.reader.read(*next(iter(source.listing.files(Member))))
+
+
+def test_names_that_are_no_utf_8_are_kept_as_they_are(tmp_path):
+    odd = os.fsdecode(b"dogImages/train/001.Beagle/\xff.jpg")
+    files = split_files() | {odd: jpeg(50), odd.replace(".jpg", "-bad.jpg"): b""}
+    found = run(write_folder(tmp_path / "raw", files), tmp_path / "out")
+    assert odd in found.paths.values()
+    assert os.fsencode(odd.replace(".jpg", "-bad.jpg")) in (tmp_path / "out/manifest/quarantine.csv").read_bytes()

@@ -63,7 +63,7 @@ def test_the_model_package_carries_its_evaluation(first_run, client):
 def test_broken_files_are_listed_with_their_reasons(first_run, client):
     execution = first_run["execution_arn"].rpartition("/")[2]
     body = client("s3").get_object(
-        Bucket="pawline-123456789012-us-east-1", Key=f"pawline/runs/{execution}/prepared/quarantine.csv"
+        Bucket="pawline-123456789012-us-east-1", Key=f"pawline/runs/{execution}/prepared/manifest/quarantine.csv"
     )["Body"]
     rows = list(csv.DictReader(io.StringIO(body.read().decode())))
     assert len(rows) == 4
