@@ -337,10 +337,10 @@ HEALTHY = (
 )
 
 
-def default_collections() -> list[dict[str, Any]]:
-    """What the Train step of the pipeline saves."""
+def default_collections(debugger: str = "open") -> list[dict[str, Any]]:
+    """What the Train step of the pipeline saves, with this setting of who judges."""
     from pipeline import definition, settings
 
-    steps = json.loads(definition.definition(settings.Settings(bucket="bucket")))["Steps"]
+    steps = json.loads(definition.definition(settings.from_environment({"PAWLINE_DEBUGGER": debugger})))["Steps"]
     (step,) = [step for step in steps if step["Name"] == "Train"]
     return step["Arguments"]["DebugHookConfig"]["CollectionConfigurations"]

@@ -55,7 +55,16 @@ class DebuggerHook:
 
     def end_phase(self) -> None:
         """Make all that was saved so far readable."""
-        self._safely(lambda hook: hook.end_phase())
+        self._safely(lambda hook: hook.end_phase(wait=True))
+
+    def as_state(self) -> dict[str, Any] | None:
+        """For a checkpoint: what `restore` needs; None when off."""
+        return self._safely(lambda hook: hook.as_state())
+
+    def restore(self, saved: dict[str, Any] | None) -> None:
+        """Go on from a checkpoint's `as_state`, before the first step; None where there was no hook."""
+        if saved is not None:
+            self._safely(lambda hook: hook.restore(saved))
 
     def close(self) -> None:
         """Write what is left, and let go of the modules: copies of them made later must not carry the hook along."""
@@ -72,14 +81,16 @@ class DebuggerHook:
 
         self._safely(set_mode)
 
-    def _safely(self, action: Callable[[Any], object]) -> None:
+    def _safely(self, action: Callable[[Any], Any]) -> Any:
+        """What `action` returns; None when off, and after an error, which switches it off."""
         if self._hook is None:
-            return
+            return None
         try:
-            action(self._hook)
+            return action(self._hook)
         except Exception as error:
             print(f"Debugger hook switched off: {error!r}. Training goes on without it.", flush=True)
             self._hook = None
+            return None
 
 
 def create() -> DebuggerHook:

@@ -8,9 +8,18 @@ import importlib.metadata
 import importlib.util
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType
 
-OPTIONAL = {"pyinstrument": ["Profiler"], "pyinstrument.renderers": ["JSONRenderer"], "requests": ["Request"]}
+OPTIONAL = {"pyinstrument": ["Profiler"], "pyinstrument.renderers": ["JSONRenderer"]}
+# With what they import in turn (boto3, distutils) they take longer than the rest of smdebug, and are for its profiler
+# and for tensors in S3 without a file: nothing here has those.
+UNUSED = {
+    "smdebug.core.access_layer.s3": ["TSAccessS3"],
+    "smdebug.core.access_layer.s3handler": ["DeleteRequest", "ListRequest", "ReadObjectRequest", "S3Handler", "is_s3"],
+    "smdebug.profiler.utils": ["start_smdataparallel_profiler", "stop_smdataparallel_profiler"],
+}
 
 
 def prepare() -> None:
@@ -20,7 +29,8 @@ def prepare() -> None:
         raise ImportError("smdebug is not installed")
     _choose_protobuf()
     _stand_in_for_the_profiler(list(spec.submodule_search_locations))
-    _give_tostring_back()
+    with _without_requests():
+        _give_tostring_back()
 
 
 def _choose_protobuf() -> None:
@@ -38,12 +48,29 @@ def _stand_in_for_the_profiler(smdebug: list[str]) -> None:
         package = _stand_in("smdebug.profiler")
         package.__path__ = [os.path.join(smdebug[0], "profiler")]
         _stand_in("smdebug.trials.profiler_trial", "ProfilerTrial")
-    # requests, which smdebug does not declare, is for asking an instance its name.
+    for name, members in UNUSED.items():
+        if name not in sys.modules:
+            _stand_in(name, *members)
     for name, members in OPTIONAL.items():
         try:
             importlib.import_module(name)
         except ImportError:
             _stand_in(name, *members)
+
+
+@contextmanager
+def _without_requests() -> Iterator[None]:
+    """requests, which smdebug imports but does not declare, is for asking an instance its name; it may be missing."""
+    if "requests" in sys.modules:
+        yield
+        return
+    _stand_in("requests", "Request")
+    try:
+        from smdebug.core import utils  # noqa: F401
+
+        yield
+    finally:
+        sys.modules.pop("requests")
 
 
 def _stand_in(name: str, *members: str) -> ModuleType:

@@ -1,35 +1,40 @@
-"""smdebug's hook as this project uses it: cheap at steps that save losses only, bounded in what it writes.
+"""smdebug's hook as this project uses it: cheap at steps that save losses only.
+
+smdebug asks in each callback of each module and parameter whether this step is to be saved, which takes longer than
+some layers of a head. Here it is asked once a step. Where nothing but the loss is due, which is nearly always, the
+loss is recorded and no other callback is even registered; elsewhere smdebug's own way is taken.
 
 Only the layers that are trained count: frozen ones are never saved. Under DDP gradients are those of this process,
 before they are averaged with the others' (PyTorch calls a tensor's hooks before DDP sees it).
 """
 
 import json
-import os
+import math
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from smdebug.core.collection import CollectionKeys
+from smdebug.core.config_constants import DEFAULT_SAGEMAKER_OUTDIR
 from smdebug.core.modes import ModeKeys
 from smdebug.core.utils import match_inc
-from smdebug.pytorch import Hook
 from smdebug.pytorch.hook import error_handling_agent
 from torch import Tensor, nn
 
+from breeds import trial_directory
+from breeds.bounded_hook import MAX_GRADIENT_ELEMENTS, BoundedHook
 from breeds.outcomes import Outcomes
+from breeds.save_schedule import SaveSchedule
 from breeds.trial_writer import TrialWriter
 
-# Bounds of what is written in full at one step; reductions are always those of the whole tensor. The rules look at
-# the distribution of gradients, and of activations at units, which a part shows as well.
-MAX_GRADIENT_ELEMENTS = 1_250_000  # all gradients together: a head's fit, those of a network's last stage are thinned
-MAX_ACTIVATION_ELEMENTS = 65_536  # of one activation; at least one position of each sample
-STATE_FILE = "training.json"
+MAX_WAITING_LOSSES = 1000
 
 
-class TrainableHook(Hook):
+class TrainableHook(BoundedHook):
     """A hook for one training; `create_from_json_file` reads SageMaker's DebugHookConfig."""
 
     @classmethod
@@ -39,8 +44,11 @@ class TrainableHook(Hook):
         smdebug's error handling is one for the process: a fault of an earlier training would switch this one off too.
         """
         error_handling_agent.disable_smdebug = False
+        trial_directory.reopen(Path(json.loads(configuration.read_text()).get("LocalPath", DEFAULT_SAGEMAKER_OUTDIR)))
         hook = cls.create_from_json_file(str(configuration))
-        hook.outcomes, hook.out_of_place, hook.frozen, hook.stride = Outcomes(), [], set(), 1
+        hook.outcomes, hook.out_of_place, hook.frozen = Outcomes(), [], set()
+        hook.parameters, hook.watched, hook.loss_tensors, hook.handles = [], [], [], []
+        hook.losses = []
         hook.trial = TrialWriter(hook.out_dir, hook.worker)
         hook.write_state(finished=False)
         return hook
@@ -48,9 +56,7 @@ class TrainableHook(Hook):
     def write_state(self, *, finished: bool) -> None:
         """The job and whether it came to its end, beside the tensors: `training.json`."""
         if self.worker == self.chief_worker:
-            content = {"training_job": os.environ.get("TRAINING_JOB_NAME"), "finished": finished}
-            Path(self.out_dir).mkdir(parents=True, exist_ok=True)
-            (Path(self.out_dir) / STATE_FILE).write_text(json.dumps(content))
+            trial_directory.write_state(Path(self.out_dir), finished=finished)
 
     # What to watch
 
@@ -74,10 +80,22 @@ class TrainableHook(Hook):
         if isinstance(module, nn.ReLU | nn.ReLU6):
             self._prepare_relu(module)
         wanted = [c for c in self.collection_manager.get_collections().values() if c.name in self.include_collections]
-        names = [f"{module._module_name}_{side}_0" for side in ("input", "output")]
         is_whole = module._module_name == module._get_name()
-        if is_whole or any(match_inc(name, c.include_regex) for name in names for c in wanted):
-            super()._closure_for_registering_forward_hook(module)
+        if is_whole or any(match_inc(name, c.include_regex) for name in _tensors_of(module) for c in wanted):
+            self.watched.append(module)
+
+    def _backward_apply(self, module: nn.Module) -> None:
+        """Nothing yet: see `_watch`."""
+
+    def _watch(self) -> None:
+        """Register what saves this step's tensors; the next step takes it away."""
+        self.handles = [module.register_forward_hook(self.forward_hook) for module in self.watched]
+        self.handles += [value.register_hook(self.backward_hook(name)) for name, value in self.parameters]
+
+    def _unwatch(self) -> None:
+        for handle in self.handles:
+            handle.remove()
+        self.handles = []
 
     def _prepare_relu(self, relu: nn.ReLU | nn.ReLU6) -> None:
         """In place, the saved input would be the output. A ReLU inside nn.Sequential is called by a number only."""
@@ -89,8 +107,11 @@ class TrainableHook(Hook):
 
     @error_handling_agent.catch_smdebug_errors()
     def register_loss(self, loss: nn.Module) -> None:
-        super().register_loss(loss)
-        loss.register_forward_hook(self._observe)
+        loss._module_name = loss._get_name()
+        self.module_set.add(loss)
+        self.loss_tensors = [f"{loss._module_name}_input_1", *_tensors_of(loss)]
+        loss.register_forward_hook(self.loss_hook)
+        self.has_registered_loss_module = True
 
     def backward_hook(self, tname: str) -> Callable[[Tensor], None]:
         # The one callback whose errors smdebug does not catch itself.
@@ -107,41 +128,105 @@ class TrainableHook(Hook):
 
     @error_handling_agent.catch_smdebug_errors()
     def forward_pre_hook(self, module: nn.Module, inputs: tuple) -> None:
-        self._close_writers()
-        self._close_tb_writer()
+        if self.handles:
+            self._unwatch()
+        if self.writer is not None:
+            self._close_writers()
         if not self.prepared_collections:
             self._prepare_collections()
-            self.prepared_collections = True
-            self._of_parameters = {c for name, _ in self.parameters for c in self._get_collections_with_tensor(name)}
         self._increment_step()
-        saved = self._get_collections_to_save_for_step()
-        if saved:
+        self.due = self._get_collections_to_save_for_step()
+        self.is_full_step = not self.due.isdisjoint(self._demanding)
+        if self.is_full_step:
             self._initialize_writers()
-        if saved & self._of_parameters:
-            self._log_params(module)
+            self._watch()
+            if self.due & self._of_parameters:
+                self._log_params(module)
         if not self.exported_collections:
+            trial_directory.forget_from(Path(self.out_dir), self.worker, self.step)
             self.export_collections()
             self.exported_collections = True
         if isinstance(inputs[0], Tensor):
             self.outcomes.add_inputs(inputs[0])
 
+    def _prepare_collections(self) -> None:
+        super()._prepare_collections()
+        self._schedule = SaveSchedule(self._collections_to_save)
+        self._of_parameters = {c for name, _ in self.parameters for c in self._get_collections_with_tensor(name)}
+        tensors = [name for name, _ in self.parameters] + [
+            f"{self.GRADIENT_PREFIX}{name}" for name, _ in self.parameters
+        ]
+        tensors += [name for module in self.watched for name in _tensors_of(module)]
+        self._of_loss = {
+            c for c in self._collections_to_save if any(match_inc(n, c.include_regex) for n in self.loss_tensors[-1:])
+        }
+        # smdebug's own losses are written as they are, and nothing else is derived from them here.
+        self.is_plain = not self.tensorboard_dir and self.metrics_writer is None
+        self._demanding = {
+            collection
+            for collection in self._collections_to_save
+            if not (self.is_plain and collection.name == CollectionKeys.LOSSES)
+            and any(match_inc(name, collection.include_regex) for name in tensors + self.loss_tensors)
+        }
+
+    def _increment_step(self) -> None:
+        # Without smdebug's own note of the step among the checkpoints: see `restore`.
+        self.step += 1
+        self.mode_steps[self.mode] += 1
+        self.mode_steps[ModeKeys.GLOBAL] = self.step
+        self.written_tensor_name_for_step.clear()
+        self._collections_to_save_for_step = None
+
+    def _get_collections_to_save_for_step(self) -> set:
+        if self._collections_to_save_for_step is None:
+            self._check_collections_prep()
+            self._collections_to_save_for_step = self._schedule.due(self.mode, self.mode_steps[self.mode])
+        return self._collections_to_save_for_step
+
     @error_handling_agent.catch_smdebug_errors()
     def forward_hook(self, module: nn.Module, inputs: tuple, outputs: Any) -> None:
-        if self._get_collections_to_save_for_step():
-            self._write_inputs(module._module_name, inputs)
-            self._write_outputs(module._module_name, outputs)
-            self._save_custom_tensors_post_step()
-            self.last_saved_step = self.step
+        self._write_inputs(module._module_name, inputs)
+        self._write_outputs(module._module_name, outputs)
+        self._save_custom_tensors_post_step()
 
     @error_handling_agent.catch_smdebug_errors()
     def fhook(self, module: nn.Module, inputs: tuple, outputs: Any) -> None:
         """smdebug's profiler is off."""
 
     @error_handling_agent.catch_smdebug_errors()
-    def _observe(self, loss: nn.Module, inputs: tuple, output: Tensor) -> None:
+    def loss_hook(self, loss: nn.Module, inputs: tuple, output: Tensor) -> None:
         self.outcomes.add(inputs[0], inputs[1], training=self.mode == ModeKeys.TRAIN)
-        if not torch.isfinite(output).all():
-            self.flush()  # the training may end here, and this step says why
+        if self.is_full_step or output.numel() != 1:
+            self._initialize_writers(only_initialize_if_missing=True)
+            self.forward_hook(loss, inputs, output)
+            is_finite = bool(torch.isfinite(output).all())
+        else:
+            value = output.item()
+            if not self.due.isdisjoint(self._of_loss):
+                self._note_loss(loss, value, np.float64 if output.dtype == torch.float64 else np.float32)
+            is_finite = math.isfinite(value)
+        if not is_finite or len(self.losses) >= MAX_WAITING_LOSSES:
+            self.flush(wait=not is_finite)  # if it is not, the training may end here, and this step says why
+
+    def _note_loss(self, loss: nn.Module, value: float, dtype: type[np.floating]) -> None:
+        """Between two steps of a network all Python is slow, as little of it is in the processor's caches: so this
+        only remembers what `_write_losses` writes, for many steps at once."""
+        prefix = loss._module_name + self.OUTPUT_TENSOR_SUFFIX
+        name = f"{prefix}{self.written_tensor_name_for_step[prefix]}"
+        self.written_tensor_name_for_step[prefix] += 1
+        self.losses.append((self.step, dtype(value), name, self.mode, self.mode_steps[self.mode], time.time()))
+
+    def _write_losses(self) -> None:
+        for step, value, name, mode, mode_step, timestamp in self.losses:
+            writer = self.trial.step(step)
+            writer.write_tensor(value, name, mode, mode_step, timestamp)
+            writer.close()
+        self.losses = []
+
+    def _initialize_writers(self, only_initialize_if_missing: bool = False) -> None:
+        if not (only_initialize_if_missing and self.writer):
+            self._write_losses()  # in the order of steps: the last one's writer is asked for again
+            self.writer = self.trial.step(self.step)
 
     def _log_params(self, module: nn.Module) -> None:
         for name, parameter in self.parameters:
@@ -153,7 +238,7 @@ class TrainableHook(Hook):
         self.end_phase()
         super().set_mode(mode)
 
-    def end_phase(self) -> None:
+    def end_phase(self, *, wait: bool = False) -> None:
         """Save what the phase's labels and predictions were, with its last step, and write what waits."""
         training, validation = self.mode == ModeKeys.TRAIN, self.mode == ModeKeys.EVAL
         if self.prepared_collections and (training or validation):
@@ -162,15 +247,17 @@ class TrainableHook(Hook):
                 self._initialize_writers(only_initialize_if_missing=True)
             for name, value in found.items():
                 self._save_for_tensor(name, value)
-        self.flush()
+        self.flush(wait=wait)
 
-    def flush(self) -> None:
+    def flush(self, *, wait: bool) -> None:
+        self._write_losses()
         self._close_writers()
-        self.trial.flush()
+        self.trial.flush(wait=wait)
 
     @error_handling_agent.catch_smdebug_errors()
     def _cleanup(self) -> None:
-        self.end_phase()
+        self._unwatch()
+        self.end_phase(wait=True)
         super()._cleanup()
 
     def close(self) -> None:
@@ -180,49 +267,38 @@ class TrainableHook(Hook):
         for relu in self.out_of_place:
             relu.inplace = True
 
-    # What is written
+    # A training that goes on from a checkpoint
 
-    def _initialize_writers(self, only_initialize_if_missing: bool = False) -> None:
-        if not (only_initialize_if_missing and self.writer):
-            self.writer = self.trial.step(self.step)
+    def _initialize_to_last_saved_state(self) -> None:
+        """Nothing: smdebug looks at the checkpoints' directory for this, lists it at each step, and takes a checkpoint
+        of the same size for the one before."""
 
-    @staticmethod
-    def _make_numpy_array(tensor_value: Any) -> np.ndarray:
-        if isinstance(tensor_value, Tensor) and tensor_value.dtype in (torch.bfloat16, torch.float16):
-            tensor_value = tensor_value.float()
-        return Hook._make_numpy_array(tensor_value)
+    def as_state(self) -> dict[str, Any]:
+        """For a checkpoint: the steps so far, whose tensors are written from now on, and what a phase has gathered."""
+        if self.mode == ModeKeys.EVAL:
+            self.end_phase()
+        else:
+            self.flush(wait=False)
+        steps = {mode.name: step for mode, step in self.mode_steps.items()}
+        return {"training_job": trial_directory.training_job(), "steps": steps, "outcomes": self.outcomes.as_state()}
 
-    @staticmethod
-    def _get_reduction_of_data(reduction_name: str, tensor_value: Any, tensor_name: str, abs: bool) -> Any:
-        if reduction_name == "variance" and isinstance(tensor_value, Tensor):
-            values = tensor_value.abs() if abs else tensor_value
-            return values.var(correction=0)  # numpy's; torch's own is NaN for a single value
-        return Hook._get_reduction_of_data(reduction_name, tensor_value, tensor_name, abs)
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Go on counting where the checkpoint `saved` was made, if the tensors of the steps before are there.
 
-    def _write_reductions(self, tensor_name: str, tensor_value: Any, *arguments: Any, **options: Any) -> None:
-        if isinstance(tensor_value, Tensor):
-            tensor_value = tensor_value.float()  # numpy has no bfloat16, and a sum in it no digits
-        super()._write_reductions(tensor_name, tensor_value, *arguments, **options)
-
-    def _write_raw_tensor(self, tensor_name: str, tensor_value: Any, *arguments: Any, **options: Any) -> None:
-        if isinstance(tensor_value, Tensor):
-            tensor_value = self._part(tensor_name, tensor_value)
-        super()._write_raw_tensor(tensor_name, tensor_value, *arguments, **options)
-
-    def _part(self, name: str, value: Tensor) -> Tensor:
-        if name.startswith(self.GRADIENT_PREFIX) and self.stride > 1 and value.numel() > 1000:
-            return value.flatten()[:: self.stride]
-        if re.search(r"_(in|out)put_\d+$", name) and value.numel() > MAX_ACTIVATION_ELEMENTS:
-            samples = max(1, MAX_ACTIVATION_ELEMENTS // value[0].numel())
-            return some_positions(value) if value.ndim == 4 else value[:samples]
-        return value
+        They are for the job that SageMaker starts again after a spot interruption: it uploaded them to the same place,
+        where the steps after the checkpoint replace those of the same number. They are in a directory that still holds
+        them. A job of another name has tensors of its own: steps count from 0, and the rules judge what it does alone.
+        PoorWeightInitialization then has nothing to say where the losses are already below those of guessing.
+        """
+        self.outcomes.restore(saved["outcomes"])
+        job = trial_directory.training_job()
+        if saved["training_job"] == job if job else trial_directory.has_steps(Path(self.out_dir)):
+            self.mode_steps = {ModeKeys[name]: step for name, step in saved["steps"].items()}
+            self.step = self.mode_steps[ModeKeys.GLOBAL]
+        else:
+            self.outcomes.count_labels_again()
 
 
-def some_positions(value: Tensor) -> Tensor:
-    """Of [n, channels, h, w] a few positions [n, channels, kept], others in each sample: all samples count, which a
-    unit that is active now and then needs to be seen alive."""
-    samples, channels, positions = len(value), value.shape[1], value.shape[2] * value.shape[3]
-    kept = min(positions, max(1, MAX_ACTIVATION_ELEMENTS // (samples * channels)))
-    sample = torch.arange(samples, device=value.device)[:, None]
-    position = (sample * 31 + torch.arange(kept, device=value.device) * (positions // kept)) % positions
-    return value.flatten(2)[sample, :, position].transpose(1, 2)
+def _tensors_of(module: nn.Module) -> list[str]:
+    """The names of a module's first input and output."""
+    return [f"{module._module_name}_{side}_0" for side in ("input", "output")]

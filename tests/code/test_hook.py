@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 from breeds import hook, rules
+from breeds.bounded_hook import some_positions
 from breeds.rules.saved import evaluations, full, reductions, state, steps
-from breeds.trainable_hook import some_positions
 from torch import nn
 
 ROOT = Path(__file__).resolve().parents[2]

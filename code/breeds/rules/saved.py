@@ -13,6 +13,7 @@ from smdebug.exceptions import TensorUnavailableForStep
 from smdebug.trials import LocalTrial
 
 from breeds.rules.base import NoUsableData
+from breeds.trial_directory import STATE_FILE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +72,7 @@ def _check_workers(collections: list[Path]) -> None:
 
 def state(trial: LocalTrial) -> dict[str, Any]:
     """{"training_job": name or None, "finished": bool} as the hook left it; smdebug's own mark where it did not."""
-    path = Path(trial.path) / "training.json"
+    path = Path(trial.path) / STATE_FILE
     if path.is_file():
         try:
             return dict(json.loads(path.read_text()))

@@ -1,0 +1,40 @@
+"""The directory of saved tensors: whose they are, whether the training came to its end, which steps are there."""
+
+import json
+import os
+from pathlib import Path
+
+STATE_FILE = "training.json"
+SMDEBUG_END_MARK = "training_job_end.ts"
+
+
+def training_job() -> str | None:
+    """The name of this process's training job; None outside of one."""
+    return os.environ.get("TRAINING_JOB_NAME")
+
+
+def write_state(directory: Path, *, finished: bool) -> None:
+    """This job and whether its training came to its end, as training.json."""
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / STATE_FILE).write_text(json.dumps({"training_job": training_job(), "finished": finished}))
+
+
+def reopen(directory: Path) -> None:
+    """smdebug takes no directory in which a training has ended; one that failed may be tried again there."""
+    try:
+        finished = json.loads((directory / STATE_FILE).read_text())["finished"]
+    except (OSError, ValueError):  # none, or it was killed while it wrote this
+        finished = not (directory / STATE_FILE).exists()
+    if not finished:
+        (directory / SMDEBUG_END_MARK).unlink(missing_ok=True)
+
+
+def has_steps(directory: Path) -> bool:
+    return any(directory.glob("index/*/*.json"))
+
+
+def forget_from(directory: Path, worker: str, step: int) -> None:
+    """Remove this step and later ones of a worker: an earlier training left them, and they are still to come."""
+    for path in directory.glob(f"index/*/*_{worker}.json"):
+        if int(path.name.partition("_")[0]) >= step:
+            path.unlink()
