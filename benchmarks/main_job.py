@@ -1,6 +1,7 @@
 """The main job as a user runs it: on the drawn set, on real photos, and on the same real photos again.
 
     python -m benchmarks.main_job [--data dogImages.zip --weights mobilenet_v2.pth --backbone mobilenet_v2]
+                                  [--picture docs/pictures/run.svg]
 
 Each arm is one whole `python -m pipeline run --json`, server start included, in a state directory of its own.
 """
@@ -13,6 +14,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from unittest.mock import patch
 
 from benchmarks.machine import Row, print_table
 
@@ -40,6 +42,13 @@ def stop(state_dir: str) -> None:
     )
 
 
+def draw(state_dir: str, words: list[str], report: dict, target: Path) -> None:
+    from benchmarks import picture
+
+    with patch.dict(os.environ, {"EMBEDDED_STATE_DIR": state_dir}):
+        picture.of_run(words, report, target)
+
+
 def row(name: str, measured: tuple[float, dict], wanted: str) -> Row:
     seconds, report = measured
     steps = ", ".join(
@@ -53,6 +62,7 @@ def main() -> None:
     parser.add_argument("--data", default=str(ROOT.parent / "shared/data/dogImages.zip"))
     parser.add_argument("--weights", default=str(ROOT.parent / "shared/weights/mobilenet_v2.pth"))
     parser.add_argument("--backbone", default="mobilenet_v2")
+    parser.add_argument("--picture", type=Path, help="draw the first run on photos there")
     arguments = parser.parse_args()
     rows: list[Row] = []
     figures: dict[str, float] = {}
@@ -64,7 +74,10 @@ def main() -> None:
     if Path(arguments.data).exists() and Path(arguments.weights).exists():
         words = ["--data", arguments.data, "--weights", arguments.weights, "--backbone", arguments.backbone]
         with tempfile.TemporaryDirectory() as state_dir:
-            photos, again = run(state_dir, *words), run(state_dir, *words)
+            photos = run(state_dir, *words)
+            if arguments.picture:
+                draw(state_dir, words, photos[1], arguments.picture)
+            again = run(state_dir, *words)
             rows.append(row("real photos, 4 views, 10 trials", photos, "under 120 s, top-1 ≥ 0.90"))
             rows.append(row("the same again", again, "under 20 s, all cached"))
             figures |= {"photos_seconds": photos[0], "photos_top1": photos[1]["metrics"].get("test:top1", 0)}

@@ -14,11 +14,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from breeds import container, extras, managed_rules
+from breeds import container, extras, managed_rules, rule_parameters
 from breeds.container import InputError
 from breeds.rule_names import BLOCKING_RULES, DEFAULT_RULES, RULE_NAMES
 
 MAX_FINDINGS = 20
+# The gate puts the summary into its Fail step's message, with up to 400 characters more. A step's FailureReason has
+# 1,024 at most (API reference, PipelineExecutionStep), the Fail step's own ErrorMessage 3,072 (FailStepMetadata).
+MAX_SUMMARY = 600
 PASS = "NoIssuesFound"
 TENSORS = Path("/opt/ml/processing/input/tensors")
 OUTPUT = Path("/opt/ml/processing/output/debug")
@@ -29,9 +32,10 @@ def main() -> None:
     if arguments.managed_rules and not arguments.training_job:
         raise InputError("--managed-rules needs --training-job.", "Give the name of the job that SageMaker judged.")
     try:
-        managed = parse_rule_names(arguments.managed_rules)
+        parameters = rule_parameters.parse(arguments.rule_parameters)
+        # SageMaker evaluated those with its defaults: a request's rules are fixed before the parameters are known.
+        managed = [rule for rule in parse_rule_names(arguments.managed_rules) if rule not in parameters]
         blocking = parse_rule_names(arguments.blocking_rules)
-        parameters = parse_parameters(arguments.rule_parameters)
         wanted = {*parse_rule_names(arguments.rules), *managed, *blocking, *parameters}
         names = [name for name in RULE_NAMES if name in wanted]
         verdict = judge(arguments.directory, blocking, parameters, managed, arguments.training_job, names)
@@ -53,7 +57,7 @@ def parse_arguments() -> Any:
     parser.add_argument(
         "--blocking-rules", default=",".join(BLOCKING_RULES), help="rules that keep a model from passing"
     )
-    parser.add_argument("--rule-parameters", default="", help="Rule.parameter=value,…, or the same as a JSON object")
+    parser.add_argument("--rule-parameters", default="", help="Rule.parameter=value,…, a JSON object, or none")
     parser.add_argument("--training-job", default="", help="whose tensors these must be")
     parser.add_argument("--managed-rules", default="", help="rules that SageMaker evaluates on the training job")
     parser.add_argument("--tensorboard", choices=("on", "off"), default="off", help="write event files for it too")
@@ -88,28 +92,6 @@ def parse_rule_names(text: str) -> list[str]:
     return names
 
 
-def parse_parameters(text: str) -> dict[str, dict[str, Any]]:
-    """{"Overfit": {"ratio_threshold": "0.3"}} from `Overfit.ratio_threshold=0.3,…` or that dictionary as JSON."""
-    if text.strip().startswith("{"):
-        try:
-            parsed = json.loads(text)
-            by_rule = {rule: dict(values) for rule, values in parsed.items()}
-        except (ValueError, TypeError) as error:
-            raise InputError(
-                f"--rule-parameters is not a JSON object of objects ({error}).", 'As {"Overfit": {…}}.'
-            ) from None
-    else:
-        by_rule = {}
-        for item in filter(None, (part.strip() for part in text.split(","))):
-            path, equals, value = item.partition("=")
-            rule, dot, name = path.strip().partition(".")
-            if not equals or not dot:
-                raise InputError(f"Rule parameter {item!r} cannot be read.", "Write Rule.parameter=value.")
-            by_rule.setdefault(rule, {})[name] = value.strip()
-    parse_rule_names(",".join(by_rule))
-    return by_rule
-
-
 def judge(
     tensors: Path,
     blocking: list[str],
@@ -139,11 +121,9 @@ def evaluate_here(
         if missing := extras.ensure(extras.DEBUGGING, with_dependencies=False):
             raise ImportError(missing)
         from breeds import rules
-        from breeds.rules.base import checked_parameters
     except Exception as error:  # a protobuf that does not go with smdebug raises TypeError
         return all_errors(f"smdebug cannot be imported: {error}")
-    for name, values in parameters.items():
-        checked_parameters(rules.RULES[name], values)
+    rule_parameters.check(parameters)
     try:
         trial = rules.open_trial(tensors)
         unfinished = why_incomplete(trial, training_job)
@@ -196,7 +176,7 @@ def status(name: str, value: str, details: str, findings: list[dict] | None = No
 
 def refused(reason: str) -> dict[str, Any]:
     """The verdict where the request itself is wrong: no rule was applied, and nothing passes."""
-    return {"verdict": "Error", "blocking": 1, "summary": reason, "rules": []}
+    return {"verdict": "Error", "blocking": 1, "summary": shortened(reason, MAX_SUMMARY), "rules": []}
 
 
 def verdict_of(evaluated: list[dict[str, Any]], blocking: list[str]) -> dict[str, Any]:
@@ -207,10 +187,44 @@ def verdict_of(evaluated: list[dict[str, Any]], blocking: list[str]) -> dict[str
     return {
         "verdict": "IssuesFound" if "IssuesFound" in states else "Error" if troubled else PASS,
         "blocking": sum(rule["blocks"] for rule in troubled),
-        "summary": "; ".join(f"{rule['RuleConfigurationName']}: {rule['StatusDetails']}" for rule in troubled)
-        or "no rule fired",
+        "summary": summary(sorted(troubled, key=by_weight)),
         "rules": evaluated,
     }
+
+
+def by_weight(rule: dict[str, Any]) -> tuple[bool, bool]:
+    """Sort key: rules that block before those that warn, findings before rules without an answer."""
+    return not rule["blocks"], rule["RuleEvaluationStatus"] != "IssuesFound"
+
+
+def summary(troubled: list[dict[str, Any]]) -> str:
+    """At most MAX_SUMMARY characters of what the rules say, in their order; the last ones by name alone.
+
+    Advice goes before a finding does: `rules` has all of it.
+    """
+    if not troubled:
+        return "no rule fired"
+    whole = "; ".join(f"{rule['RuleConfigurationName']}: {rule['StatusDetails']}" for rule in troubled)
+    if len(whole) <= MAX_SUMMARY:
+        return whole
+    said, names = [_without_advice(rule) for rule in troubled], [rule["RuleConfigurationName"] for rule in troubled]
+    for count in range(len(said), 0, -1):
+        left = names[count:]
+        tail = [f"and {len(left)} more rule{'s'[: len(left) > 1]}: {', '.join(left)}"] if left else []
+        if len(text := "; ".join([*said[:count], *tail])) <= MAX_SUMMARY:
+            return text
+    room = MAX_SUMMARY - len("; ".join(["", *tail]))
+    return "; ".join([shortened(said[0], room), *tail])
+
+
+def _without_advice(rule: dict[str, Any]) -> str:
+    advice = rule["findings"][0]["advice"] if rule["findings"] else ""
+    return f"{rule['RuleConfigurationName']}: {rule['StatusDetails'].removesuffix(advice).rstrip(' .')}"
+
+
+def shortened(text: str, length: int) -> str:
+    """`text`, or its beginning and an ellipsis."""
+    return text if len(text) <= length else text[: length - 1].rstrip(" ,;:") + "…"
 
 
 def describe(error: Exception) -> str:

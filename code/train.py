@@ -56,6 +56,7 @@ class Settings:
     image_memory_mb: int = setting(0, "images and activations kept by a process; 0: half of the memory", 0, 2**31)
     checkpoint_seconds: float = setting(60, "between checkpoints within an epoch; one follows each epoch", 0, 86400)
     stop_on_issue: str = setting("none", "Debugger rules, with commas: training ends as soon as one finds something")
+    rule_parameters: str = setting("none", "of these rules: Rule.parameter=value, with commas")
     optimize: str = setting("on", "on or off: make and measure the faster forms that can be served")
 
     def __post_init__(self) -> None:
@@ -139,7 +140,7 @@ def train(job: Job) -> None:
     training.make_deterministic(settings.seed)
     announce(job)
     debugger, off = hook.create(), hook.DebuggerHook()
-    live_rules.watch(debugger, settings.stop_on_issue, world)
+    live_rules.watch(debugger, settings.stop_on_issue, settings.rule_parameters, world)
     train_set, valid_set = (feature_batches(job, split) for split in ("train", "valid"))
     head = Head(job.info["feature_dim"], settings.hidden_width, train_set.num_classes, settings.dropout)
     model = packaged = head.to(world.device)
@@ -180,7 +181,7 @@ def announce(job: Job) -> None:
 
 def identity(job: Job, head: Head, train_set: training.Batches) -> dict[str, Any]:
     """What a checkpoint has to agree on: all that decides the result. The mean of the features stands for the data."""
-    ignored = ("optimize", "stop_on_issue", "checkpoint_seconds", "backbone")
+    ignored = ("optimize", "stop_on_issue", "rule_parameters", "checkpoint_seconds", "backbone")
     chosen = {name: value for name, value in asdict(job.settings).items() if name not in ignored}
     data = zlib.crc32(train_set.labels.cpu().numpy(), zlib.crc32(head.mean.cpu().numpy()))
     return {**job.info, **chosen, "seed_of_features": job.info.get("seed"), "data": data, "processes": job.world.size}

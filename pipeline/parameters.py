@@ -7,6 +7,7 @@ import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from pipeline import rule_parameters
 from pipeline.errors import ParameterError
 
 Value = str | int | float
@@ -125,6 +126,11 @@ PARAMETERS: tuple[Parameter, ...] = (
     _text(
         "StopOnIssue", "none", "Debugger rules that end the training as soon as one finds something; none: all of it"
     ),
+    _text(
+        "RuleParameters",
+        rule_parameters.NOTHING,
+        "rules' thresholds as Rule.parameter=value,…; a rule named here is not left to SageMaker (debugger=managed)",
+    ),
     _text("TensorBoard", "off", "write what training saved for the rules as TensorBoard event files too", "off", "on"),
     _text(
         "ModelApprovalStatus",
@@ -157,7 +163,7 @@ PARAMETERS: tuple[Parameter, ...] = (
 )
 
 # Without the Debugger (debugger=off) no step uses these.
-OF_THE_DEBUGGER = ("BlockingRules", "StopOnIssue", "TensorBoard")
+OF_THE_DEBUGGER = ("BlockingRules", "StopOnIssue", "RuleParameters", "TensorBoard")
 
 BY_NAME = {parameter.name: parameter for parameter in PARAMETERS}
 
@@ -186,6 +192,7 @@ def check(given: Mapping[str, str]) -> dict[str, Value]:
         for rule in str(values.get(name, nothing)).split(","):
             if rule not in ("", nothing, *RULES):
                 raise ParameterError(f"{name} names {rule!r}, which is no rule.", f"Rules: {', '.join(RULES)}.")
+    rule_parameters.check(str(values.get("RuleParameters", rule_parameters.NOTHING)))
     return values
 
 

@@ -27,6 +27,7 @@ def step(site: Site, *, train: RequestStep) -> RequestStep:
         output="debug",
         arguments={
             "blocking-rules": site["BlockingRules"],
+            "rule-parameters": site["RuleParameters"],
             "training-job": job.TrainingJobName,
             **({"managed-rules": ",".join(MANAGED_RULES)} if managed else {}),
             "tensorboard": site["TensorBoard"],

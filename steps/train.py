@@ -1,5 +1,6 @@
 """Train: the best hyperparameters once more, with the Debugger hook; writes the archive that will be served."""
 
+import copy
 from typing import Any
 
 from sagemaker.core.workflow.functions import Join
@@ -50,6 +51,13 @@ COLLECTIONS = [
         },
     },
 ]
+# SageMaker's own PoorWeightInitialization looks at the first ten steps (its parameter `steps`), at the percentiles of
+# gradients among them, and smdebug's evaluator passes over a step of which a rule finds reductions only.
+FIRST_TEN = "0,1,2,3,4,5,6,7,8,9"
+MANAGED_PARAMETERS: dict[str, dict[str, str]] = {
+    "first_gradients": {"train.end_step": "10"},
+    "some_relu_inputs": {"train.save_steps": FIRST_TEN + DOUBLING.removeprefix("0,1,2")},
+}
 
 DESCRIPTIONS = {
     "open": "Trains with the best hyperparameters; saves Debugger tensors and a complete model archive.",
@@ -74,7 +82,7 @@ def step(site: Site, *, features: Any, prepared: Any, best: dict[str, Any], tria
             "trainable-stages": as_text(site["TrainableStages"]),
             "optimize": site["FasterServing"],
             "checkpoints": CHECKPOINTS,
-            **({} if site.settings.debugger == OFF else {"stop-on-issue": site["StopOnIssue"]}),
+            **_live_rules(site),
             **best,
         },
         "AlgorithmSpecification": {
@@ -114,13 +122,21 @@ def step(site: Site, *, features: Any, prepared: Any, best: dict[str, Any], tria
     )
 
 
+def _live_rules(site: Site) -> dict[str, Any]:
+    """The hyperparameters of the rules that watch the training."""
+    if site.settings.debugger == OFF:
+        return {}
+    return {"stop-on-issue": site["StopOnIssue"], "rule-parameters": site["RuleParameters"]}
+
+
 def _debugger(site: Site) -> dict[str, Any]:
     """The members with which training saves tensors, and SageMaker evaluates rules on them."""
     if site.settings.debugger == OFF:
         return {}
     # The path is a cache key: it must not name the execution. SageMaker adds the job's name to it.
-    hook = {"S3OutputPath": f"{site.settings.root}/tensors", "CollectionConfigurations": COLLECTIONS}
-    if site.settings.debugger != MANAGED:
+    managed = site.settings.debugger == MANAGED
+    hook = {"S3OutputPath": f"{site.settings.root}/tensors", "CollectionConfigurations": _collections(managed)}
+    if not managed:
         return {"DebugHookConfig": hook}
     rules = [
         {
@@ -131,3 +147,10 @@ def _debugger(site: Site) -> dict[str, Any]:
         for name in MANAGED_RULES
     ]
     return {"DebugHookConfig": hook, "DebugRuleConfigurations": rules}
+
+
+def _collections(managed: bool) -> list[dict[str, Any]]:
+    collections: list[dict[str, Any]] = copy.deepcopy(COLLECTIONS)
+    for collection in collections if managed else []:
+        collection["CollectionParameters"] |= MANAGED_PARAMETERS.get(collection["CollectionName"], {})
+    return collections

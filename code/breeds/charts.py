@@ -9,7 +9,8 @@ import numpy as np
 from breeds.drawing import GREY, INK, PALE, Drawing
 
 COLOURS = ("#2667b0", "#de7a22", "#3a8a4d", "#9a4fb0", "#b8860b", "#1a9aa0", "#c2476b", "#6b6f76")
-RED = "#c62828"
+RED, BEHIND = "#c62828", "#d5dae0"
+MARK_HEIGHT, MARK_WIDTH = 14, 7  # of a word above the chart, and of each of its letters at most
 Series = Sequence[tuple[float, float]]  # (x, y), sorted by x
 
 
@@ -23,16 +24,28 @@ class Mark:
 
 
 def lines(
-    series: Mapping[str, Series], *, x_title: str, marks: Sequence[Mark] = (), logarithmic: bool = False
+    series: Mapping[str, Series],
+    *,
+    title: str,
+    x_title: str,
+    others: Sequence[Series] = (),
+    marks: Sequence[Mark] = (),
+    logarithmic: bool = False,
 ) -> Drawing:
-    """A line each, with dots where there are few; `logarithmic`: powers of ten on the y axis, values <= 0 left out."""
-    legend, left, top, width, height = 20 * len(series), 64, 24, 620, 260
+    """A line each, with dots where there are few; what cannot be drawn is told in the legend.
+
+    `others` are drawn pale, behind and without names. `logarithmic`: powers of ten on the y axis.
+    """
+    legend, left, width, height = 20 * (len(series) + bool(others)), 64, 620, 260
+    top = 36 + MARK_HEIGHT * len(marks)
     drawing = Drawing(left + width + 24, top + height + 56 + legend)
+    drawing.text(left, 14, title, size=13)
     shown = {name: _shown(points, logarithmic) for name, points in series.items()}
-    everything = [point for points in shown.values() for point in points]
+    behind = [_shown(points, logarithmic) for points in others]
+    everything = [point for points in (*shown.values(), *behind) for point in points]
     if not everything:
         drawing.text(left, top + height / 2, "nothing was saved that could be drawn", colour=GREY)
-        return drawing
+    everything = everything or [(0.0, 0.0)]
     xs = [x for x, _ in everything] + [mark.x for mark in marks]
     ys = [y for _, y in everything]
     (x0, x1), ticks = (min(xs), max(max(xs), min(xs) + 1)), _ticks(min(ys), max(ys), logarithmic)
@@ -46,42 +59,63 @@ def lines(
         drawing.line([(left, y), (left + width, y)], PALE, 1)
         drawing.text(left - 8, y, label, "end", 11)
     for tick in _ticks(x0, x1, False):
-        if x0 <= tick <= x1:
+        if x0 <= tick <= x1 and float(tick).is_integer():
             drawing.text(place(tick, y0)[0], top + height + 12, f"{tick:g}", "middle", 11)
     drawing.line([(left, top), (left, top + height), (left + width, top + height)], INK, 1)
     drawing.text(left + width / 2, top + height + 32, x_title, "middle")
-    _draw_marks(drawing, marks, [place(mark.x, y0)[0] for mark in marks], top, height)
+    for points in behind:
+        drawing.line([place(*point) for point in points], BEHIND, 1)
+    _draw_marks(drawing, marks, [place(mark.x, y0)[0] for mark in marks], top + height, left + width)
     for number, (name, points) in enumerate(shown.items()):
         colour, spots = COLOURS[number % len(COLOURS)], [place(*point) for point in points]
         drawing.line(spots, colour)
         for (x, y), (step, _), (_, value) in zip(spots, points, _kept(series[name], logarithmic), strict=True):
             if len(spots) <= 60:
                 drawing.dot(x, y, 2.5, colour, f"{name}, step {step:g}: {value:.4g}")
-        y = top + height + 56 + 20 * number
-        drawing.line([(left, y), (left + 24, y)], colour, 2.5)
-        drawing.text(left + 32, y, name, size=12)
+        _name(drawing, left, top + height + 56 + 20 * number, colour, name + _left_out(series[name], logarithmic))
+    if others:
+        _name(drawing, left, top + height + 56 + 20 * len(shown), BEHIND, f"the other {len(others)}")
     return drawing
 
 
-def _draw_marks(drawing: Drawing, marks: Sequence[Mark], places: Sequence[float], top: float, height: float) -> None:
-    for number, (mark, x) in enumerate(zip(marks, places, strict=True)):
-        colour = RED if mark.strong else "#8a6d00"
-        drawing.line([(x, top), (x, top + height)], colour, 1, dashed=True)
-        right = x < 500
-        drawing.text(
-            x + (4 if right else -4), top + 8 + 14 * (number % 6), mark.text, "start" if right else "end", 11, colour
-        )
+def _name(drawing: Drawing, left: float, y: float, colour: str, name: str) -> None:
+    drawing.line([(left, y), (left + 24, y)], colour, 2.5)
+    drawing.text(left + 32, y, name, size=12)
 
 
-def histograms(values: Mapping[str, np.ndarray]) -> Drawing:
+def _left_out(points: Series, logarithmic: bool) -> str:
+    """What of a series is not in its line, for the legend."""
+    broken = [x for x, y in points if not math.isfinite(y)]
+    zeros = sum(y <= 0 for _, y in points if math.isfinite(y)) if logarithmic else 0
+    said = [f"not a finite number at step {broken[0]:g}{' and later' * (len(broken) > 1)}"] if broken else []
+    said += [f"0 at {zeros} of {len(points)} steps"] if zeros else []
+    return f" ({', '.join(said)})" if said else ""
+
+
+def _draw_marks(drawing: Drawing, marks: Sequence[Mark], places: Sequence[float], bottom: float, right: float) -> None:
+    """A line each, down from its word; the words stand above the chart, below one another."""
+    by_place = sorted(zip(places, marks, strict=True), key=lambda each: each[0])
+    fits = [x + MARK_WIDTH * len(mark.text) < right for x, mark in by_place]
+    # In this order a line begins below every word that it would cross.
+    ordered = [each for each, fit in zip(by_place, fits, strict=True) if not fit][::-1]
+    ordered += [each for each, fit in zip(by_place, fits, strict=True) if fit]
+    for number, (x, mark) in enumerate(ordered):
+        colour, y = RED if mark.strong else "#8a6d00", 36 + MARK_HEIGHT * number
+        drawing.line([(x, y - 6), (x, bottom)], colour, 1, dashed=True)
+        inside = x + MARK_WIDTH * len(mark.text) < right
+        drawing.text(x + (4 if inside else -4), y, mark.text, "start" if inside else "end", 11, colour)
+
+
+def histograms(values: Mapping[str, np.ndarray], *, title: str) -> Drawing:
     """A panel for each: how its finite values are spread, with mean and standard deviation."""
     columns, width, height = 3, 220, 170
     rows = max(1, math.ceil(len(values) / columns))
-    drawing = Drawing(columns * width + 20, rows * height + 10)
+    drawing = Drawing(columns * width + 20, rows * height + 40)
+    drawing.text(18, 14, title, size=13)
     if not values:
-        drawing.text(20, 20, "no ReLU input and no gradient was saved in full at the first step", colour=GREY)
+        drawing.text(18, 50, "no ReLU input and no gradient was saved in full at the first step", colour=GREY)
     for number, (name, array) in enumerate(values.items()):
-        drawing.paste(_histogram(name, array), 10 + number % columns * width, 5 + number // columns * height)
+        drawing.paste(_histogram(name, array), 10 + number % columns * width, 35 + number // columns * height)
     return drawing
 
 

@@ -1,9 +1,11 @@
 """What a person sees of the rules' verdict: debug.html, self-contained, and its pictures as PNGs."""
 
+import math
 import re
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -27,20 +29,21 @@ def write(tensors: Path, output: Path, verdict: dict[str, Any], with_tensorboard
     try:
         trial = open_trial(tensors)
     except NoUsableData as error:
-        (output / "debug.html").write_text(page(verdict, [], str(error)))
+        (output / "debug.html").write_text(page(verdict, [], missing=str(error)))
         return
     figures = [
+        ("losses", "Dashed where a rule fired first, red where it blocks.", losses(trial, verdict)),
         (
-            "losses",
-            "Loss of training and validation; dashed where a rule fired first.",
-            losses(trial, verdict),
+            "gradients",
+            "At the training steps it was saved. A tensor far below the others hardly learns; one that grows explodes.",
+            gradients(trial),
         ),
-        ("gradients", "Mean |gradient| of each trained tensor at the training steps it was saved.", gradients(trial)),
-        ("activations", "How values are spread at the first step: inputs of ReLUs, and gradients.", activations(trial)),
+        ("activations", "Inputs of ReLUs, then gradients: how their values are spread.", activations(trial)),
     ]
+    job = str(saved.state(trial).get("training_job") or "")
+    (output / "debug.html").write_text(page(verdict, figures, job=job))
     for name, _, drawing in figures:
         drawing.image().save(output / f"{name}.png", optimize=True)
-    (output / "debug.html").write_text(page(verdict, figures))
     if with_tensorboard:
         tensorboard.write(trial, output / "tensorboard")
 
@@ -58,7 +61,8 @@ def losses(trial: LocalTrial, verdict: dict[str, Any]) -> Drawing:
         ]
         series[f"mean validation loss{which}"] = [(p.last_step, p.mean_loss) for p in phases if not p.training]
     drawn = {name: points for name, points in series.items() if points}
-    return charts.lines(drawn, x_title="step (training and evaluation counted together)", marks=marks(verdict))
+    counted = "step (training and evaluation counted together)"
+    return charts.lines(drawn, title="Loss", x_title=counted, marks=marks(verdict))
 
 
 def marks(verdict: dict[str, Any]) -> list[Mark]:
@@ -74,12 +78,19 @@ def marks(verdict: dict[str, Any]) -> list[Mark]:
 
 
 def gradients(trial: LocalTrial) -> Drawing:
-    """Mean |gradient| over time; of many layers the ones with the smallest and the largest."""
+    """Mean |gradient| over time; of many tensors the ones with the smallest and the largest have names."""
     series = {name: sizes(trial, name) for name in saved.names(trial, regex="gradient/")}
     known = {name.removeprefix("gradient/"): points for name, points in series.items() if points}
-    ordered = sorted(known, key=lambda name: float(np.median([value for _, value in known[name]])))
-    chosen = ordered if len(ordered) <= MAX_LAYERS else ordered[: MAX_LAYERS // 2] + ordered[-MAX_LAYERS // 2 :]
-    return charts.lines({name: known[name] for name in chosen}, x_title="step", logarithmic=True)
+    ordered = sorted(known, key=lambda name: _middle(known[name]), reverse=True)
+    others = ordered[MAX_LAYERS // 2 : -MAX_LAYERS // 2] if len(ordered) > MAX_LAYERS else []
+    of_many = f": the largest and the smallest of {len(known)}" if others else ""
+    return charts.lines(
+        {name: known[name] for name in ordered if name not in others},
+        title=f"Mean |gradient| of each trained tensor{of_many}",
+        x_title="step",
+        others=[known[name] for name in others],
+        logarithmic=True,
+    )
 
 
 def sizes(trial: LocalTrial, name: str) -> list[tuple[int, float]]:
@@ -88,11 +99,20 @@ def sizes(trial: LocalTrial, name: str) -> list[tuple[int, float]]:
     return [(step, size) for step, size in found if size is not None]
 
 
+def _middle(points: Sequence[tuple[int, float]]) -> float:
+    """The median of the finite values; infinite where none is."""
+    finite = [value for _, value in points if math.isfinite(value)]
+    return median(finite) if finite else math.inf
+
+
 def activations(trial: LocalTrial) -> Drawing:
-    """Histograms at initialisation: inputs of ReLUs, and gradients where there is room."""
-    names = saved.names(trial, regex=r".*(relu|ReLU)\d*_input") + saved.names(trial, regex="gradient/")
+    """Histograms at initialisation: inputs of ReLUs, of many some from first to last, and gradients where there is
+    room."""
+    inputs, own = saved.names(trial, regex=r".*(relu|ReLU)\d*_input"), saved.names(trial, regex="gradient/")
+    every = len(inputs) / min(len(inputs) or 1, MAX_HISTOGRAMS)
+    names = [inputs[int(number * every)] for number in range(min(len(inputs), MAX_HISTOGRAMS))] + own
     first = {name: value.ravel() for name in names if (value := _first(trial, name)) is not None}
-    return charts.histograms(dict(list(first.items())[:MAX_HISTOGRAMS]))
+    return charts.histograms(dict(list(first.items())[:MAX_HISTOGRAMS]), title="Values at the first step")
 
 
 def _first(trial: LocalTrial, name: str) -> np.ndarray | None:
@@ -101,11 +121,13 @@ def _first(trial: LocalTrial, name: str) -> np.ndarray | None:
     return saved.full(trial, name, steps[0]) if steps else None
 
 
-def page(verdict: dict[str, Any], figures: Sequence[tuple[str, str, Drawing]], missing: str = "") -> str:
-    """The page; every text of a tensor or a job in it is escaped."""
+def page(
+    verdict: dict[str, Any], figures: Sequence[tuple[str, str, Drawing]], *, job: str = "", missing: str = ""
+) -> str:
+    """The page; every text of a tensor or a job in it is escaped. `missing`: why there are no figures."""
     rows = "\n".join(_row(rule) for rule in verdict["rules"])
     pictures = "\n".join(
-        f"<figure id='{name}'>{drawing.svg()}<figcaption>{escape(caption)}</figcaption></figure>"
+        f"<figure id='{name}'>{drawing.svg(f'{name}: {caption}')}<figcaption>{escape(caption)}</figcaption></figure>"
         for name, caption, drawing in figures
     )
     note = f"<p class='Error'>No curves: {escape(missing)}</p>" if missing else ""
@@ -114,6 +136,7 @@ def page(verdict: dict[str, Any], figures: Sequence[tuple[str, str, Drawing]], m
         verdict=escape(verdict["verdict"]),
         blocking=verdict["blocking"],
         passes=passes,
+        job=f" Training job {escape(job)}." if job else "",
         rows=rows,
         pictures=pictures + note,
         style=STYLE,
@@ -142,7 +165,10 @@ def _number(value: Any) -> str:
 
 
 STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #222831; max-width: 1060px; margin: 2rem auto; padding: 0 1rem }
+:root { color-scheme: light dark }
+body { font: 15px/1.5 system-ui, sans-serif; background: #fff; color: #222831; max-width: 1060px; margin: 2rem auto;
+       padding: 0 1rem }
+.wide { overflow-x: auto }
 table { border-collapse: collapse; width: 100%; font-size: 14px }
 th, td { text-align: left; vertical-align: top; padding: 6px 10px; border-bottom: 1px solid #dfe3e8 }
 th { color: #5a6270; font-weight: 600 }
@@ -150,17 +176,26 @@ td:nth-child(1) { font-weight: 600 }
 tr.NoIssuesFound td:nth-child(2) { color: #2e7d32 }
 tr.IssuesFound td:nth-child(2), tr.Error td:nth-child(2), tr.Stopped td:nth-child(2), .Error { color: #8a6d00 }
 tr.blocks td:nth-child(2) { color: #c62828; font-weight: 700 }
-figure { margin: 2rem 0 } figcaption { color: #5a6270 } svg { max-width: 100%; height: auto }
+figure { margin: 2rem 0 } figcaption { color: #5a6270 }
+svg { max-width: 100%; height: auto; background: #fff; border-radius: 6px }
+@media (prefers-color-scheme: dark) {
+  body { background: #15181d; color: #e3e6ea }
+  th, figcaption { color: #a3abb6 } th, td { border-color: #333a43 }
+  tr.NoIssuesFound td:nth-child(2) { color: #7bc47f }
+  tr.IssuesFound td:nth-child(2), tr.Error td:nth-child(2), tr.Stopped td:nth-child(2), .Error { color: #e0bd4a }
+  tr.blocks td:nth-child(2) { color: #ff8a80 }
+}
 """
 
 PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>Debugger: {verdict}</title><style>{style}</style></head><body>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Debugger: {verdict}</title><style>{style}</style></head><body>
 <h1>Debugger: {verdict}</h1>
-<p>{blocking} blocking: {passes}.</p>
-<table><thead><tr><th>rule</th><th>status</th><th>blocks</th><th>where first</th><th>value</th><th>threshold</th>
-<th>what it says, and what helps</th></tr></thead><tbody>
+<p>{blocking} blocking: {passes}.{job}</p>
+<div class="wide"><table><thead><tr><th>rule</th><th>status</th><th>blocks</th><th>where first</th><th>value</th>
+<th>threshold</th><th>what it says, and what helps</th></tr></thead><tbody>
 {rows}
-</tbody></table>
+</tbody></table></div>
 {pictures}
 </body></html>
 """

@@ -18,7 +18,9 @@ class Drawing:
         self._shapes: list[tuple] = []
 
     def line(self, points: Sequence[Point], colour: str, width: float = 1.5, dashed: bool = False) -> None:
-        self._shapes.append(("line", list(points), colour, width, dashed))
+        """Nothing for no points."""
+        if points:
+            self._shapes.append(("line", list(points), colour, width, dashed))
 
     def dot(self, x: float, y: float, radius: float, colour: str, tip: str = "") -> None:
         self._shapes.append(("dot", x, y, radius, colour, tip))
@@ -39,10 +41,12 @@ class Drawing:
                 left, top, *more = rest
                 self._shapes.append((kind, left + x, top + y, *more))
 
-    def svg(self) -> str:
+    def svg(self, what: str) -> str:
+        """`what` is read out to those who cannot see it."""
         size = f'viewBox="0 0 {self.width:g} {self.height:g}" width="{self.width:g}" height="{self.height:g}"'
         inside = "\n".join(_as_svg(kind, *rest) for kind, *rest in self._shapes)
-        return f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif">\n{inside}\n</svg>'
+        spoken = f'role="img" aria-label="{escape(what)}"'
+        return f'<svg xmlns="http://www.w3.org/2000/svg" {size} {spoken} font-family="sans-serif">\n{inside}\n</svg>'
 
     def image(self) -> Image.Image:
         scale = 2 * SCALE

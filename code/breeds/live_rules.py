@@ -2,33 +2,38 @@
 
 from typing import Any
 
+from breeds import rule_parameters
 from breeds.container import InputError
 from breeds.distributed import World
 from breeds.hook import DebuggerHook
 from breeds.rule_names import RULE_NAMES
 
 
-def watch(debugger: DebuggerHook, rules: str, world: World) -> None:
+def watch(debugger: DebuggerHook, rules: str, parameters: str, world: World) -> None:
     """Apply `rules` (names with commas between, or `none`) to what `debugger` has saved, at the end of each epoch.
 
-    Raises InputError for a rule that is not known. Without a hook there is nothing to apply them to: said once.
+    `parameters`: Rule.parameter=value with commas between, or `none`. Raises InputError for a rule or a parameter that
+    is not known, and for a value out of place. Without a hook there is nothing to apply them to: said once.
     """
     names = [name.strip() for name in rules.split(",") if name.strip() not in ("", "none")]
     for name in names:
         if name not in RULE_NAMES:
             raise InputError(f"stop-on-issue names {name!r}, which is no rule.", f"Rules: {', '.join(RULE_NAMES)}.")
+    by_rule = rule_parameters.parse(parameters)
+    if by_rule and debugger.is_on:
+        rule_parameters.check(by_rule)
     if not names:
         return
     if world.is_main and not debugger.is_on:
         print("stop-on-issue has no effect: the Debugger hook is off, so no rule has tensors to judge.", flush=True)
-    debugger.at_epoch_end = LiveRules(names, debugger, world).check
+    debugger.at_epoch_end = LiveRules(names, by_rule, debugger, world).check
 
 
 class LiveRules:
     """Rank 0 has the tensors and judges; all ranks end together."""
 
-    def __init__(self, names: list[str], debugger: DebuggerHook, world: World):
-        self.names, self.debugger, self.world = names, debugger, world
+    def __init__(self, names: list[str], parameters: rule_parameters.ByRule, debugger: DebuggerHook, world: World):
+        self.names, self.parameters, self.debugger, self.world = names, parameters, debugger, world
         self._trial: Any = None
         self._epochs = 0
 
@@ -63,7 +68,9 @@ class LiveRules:
             if self._epochs < rule.live_from:
                 continue
             try:
-                findings = rule(self._refreshed(open_trial), **rule.live_parameters).findings()
+                # What suits a training that is not over goes before what was asked for at its end.
+                parameters = {**self.parameters.get(name, {}), **rule.live_parameters}
+                findings = rule(self._refreshed(open_trial), **parameters).findings()
             except NoUsableData:
                 continue  # not saved yet; if it never is, the Debug step says so
             if findings:

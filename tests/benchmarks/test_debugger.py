@@ -5,6 +5,7 @@ import re
 import pytest
 
 from benchmarks import debugger, trainings
+from benchmarks.scale import filled
 from benchmarks.trainings import HEALTHY, SABOTAGED
 
 COLLECTIONS = trainings.default_collections()
@@ -55,5 +56,11 @@ def test_the_page_explains_every_rule_with_its_parameters_and_has_a_row_for_ever
         assert row or f"**{name}**" in page
         missing = [each for each in rule.defaults if row and f"`{each}`" not in row]
         assert not missing, f"{name}: {missing}"
-    assert set(re.findall("<!-- table: (.+) -->", page)) == {"sabotaged", "healthy"}
+    assert set(re.findall("<!-- table: (.+) -->", page)) == {"sabotaged", "healthy", "cost"}
     assert [each.name for each in (*SABOTAGED, *HEALTHY) if f"| {each.name} |" not in page] == []
+
+
+def test_the_page_has_a_place_for_the_cost_as_it_was_printed():
+    costs = debugger.cost_table([("written", "13.9 MB", "at most 20 MB")])
+    page = filled(debugger.PAGE.read_text(), {"cost": costs})
+    assert "| what | measured | wanted |\n|---|---|---|\n| written | 13.9 MB | at most 20 MB |" in page

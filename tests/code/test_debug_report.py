@@ -1,14 +1,16 @@
 """What a person sees: debug.html, its pictures, and TensorBoard's files, made of tensors that the real hook saved."""
 
 import json
+import re
 import struct
 import sys
 from html.parser import HTMLParser
 
 import pytest
-from breeds import charts
-from breeds.drawing import Drawing
+import torch
+from breeds import charts, hook
 from PIL import Image
+from torch import nn
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +64,9 @@ def test_the_page_has_the_verdict_of_every_rule_and_needs_nothing_else(written):
         first["value"], rel=1e-3
     )
     assert "what" not in says and first["advice"] in says
-    assert text.count("<svg") == 3
+    assert text.count("<svg") == text.count('role="img" aria-label="') == 3
+    assert 'name="viewport"' in text and "<title>Debugger: " in text and "prefers-color-scheme: dark" in text
+    assert "<script" not in text and "http" not in text.replace('xmlns="http://www.w3.org/2000/svg"', "")
 
 
 def test_the_curves_name_losses_layers_and_the_rule_that_fired(written):
@@ -111,7 +115,7 @@ def test_the_step_of_a_managed_rule_is_read_from_its_details():
 def test_a_failure_while_drawing_leaves_the_verdict(scripts, monkeypatch, tensors, tmp_path, capsys):
     from breeds import debug_report
 
-    def broken(*_):
+    def broken(*_, **__):
         raise OSError("no space left")
 
     monkeypatch.setattr(debug_report, "page", broken)
@@ -124,13 +128,77 @@ def test_a_failure_while_drawing_leaves_the_verdict(scripts, monkeypatch, tensor
 @pytest.mark.parametrize("values", [[], [float("nan")], [0.0], [float("inf"), -1.0], [1e-30, 1e30], [3.0, 3.0]])
 @pytest.mark.parametrize("logarithmic", [False, True])
 def test_any_numbers_can_be_drawn(values, logarithmic):
-    drawing = charts.lines({"loss": list(enumerate(values))}, x_title="step", logarithmic=logarithmic)
-    assert (
-        isinstance(drawing, Drawing)
-        and ">nan<" not in drawing.svg()
-        and "nan," not in drawing.svg()
-        and drawing.image().size[0] > 100
+    points = list(enumerate(values))
+    for series in ({"loss": points}, {"loss": points, "other": [(0, 1.0), (4, 2.0)]}):
+        drawing = charts.lines(series, title="Loss", x_title="step", others=[points], logarithmic=logarithmic)
+        assert not re.search(r'["> ,](nan|-?inf)["<,]', drawing.svg("a chart"))
+        assert drawing.image().size[0] > 100
+
+
+def test_the_legend_tells_what_its_line_cannot_show():
+    nan, gradients = [(0, 1.0), (7, float("nan")), (9, float("inf"))], [(0, 0.0), (1, 0.5)]
+    drawn = charts.lines({"loss": nan, "dead": gradients}, title="t", x_title="step", logarithmic=True).svg("a chart")
+    assert ">loss (not a finite number at step 7 and later)<" in drawn
+    assert ">dead (0 at 1 of 2 steps)<" in drawn
+
+
+def words_and_places(drawing, colours) -> dict[str, tuple[str, float, float]]:
+    """Anchor, x and y of each text in one of the colours."""
+    found = re.findall(
+        r'<text x="([\d.]+)" y="([\d.]+)" text-anchor="(\w+)"[^>]* fill="(\S+)">([^<]*)<', drawing.svg("")
     )
+    return {text: (anchor, float(x), float(y)) for x, y, anchor, colour, text in found if colour in colours}
+
+
+@pytest.mark.parametrize("last", [1, 120, 100_000])
+def test_the_words_of_many_marks_stand_above_the_chart_and_cross_neither_each_other_nor_a_line(last):
+    steps = [round(last * share) for share in (0, 0, 0.01, 0.2, 0.5, 0.93, 0.97, 1, 1)]
+    marks = [charts.Mark(x=step, text=f"PoorWeightInitialization{n}", strong=True) for n, step in enumerate(steps)]
+    drawing = charts.lines({"loss": [(0, 1.0), (last, 2.0)]}, title="Loss", x_title="step", marks=marks)
+    words = words_and_places(drawing, [charts.RED])
+    assert len(words) == len(marks)
+    lines = re.findall(r'<polyline points="([\d.]+),([\d.]+) [\d.]+,([\d.]+)"[^>]*dasharray', drawing.svg(""))
+    for text, (anchor, x, y) in words.items():
+        left, right = (x, x + 6.5 * len(text)) if anchor == "start" else (x - 6.5 * len(text), x)
+        assert left > 0 and right < drawing.width, text
+        assert not [
+            line for line in lines if left + 1 < float(line[0]) < right - 1 and float(line[1]) < y < float(line[2])
+        ]
+    rows = sorted(y for _, _, y in words.values())
+    assert all(below - above >= 12 for above, below in zip(rows, rows[1:], strict=False))
+
+
+@pytest.fixture(scope="module")
+def of_many_layers(tmp_path_factory, hook_configuration):
+    """The report of a network with 53 trained tensors, half of which are dead from the start."""
+    from breeds import debug_report
+
+    root = tmp_path_factory.mktemp("deep")
+    layers = [nn.Sequential(nn.Linear(8, 8), nn.BatchNorm1d(8), nn.ReLU()) for _ in range(13)]
+    model, criterion = nn.Sequential(*layers, nn.Linear(8, 3, bias=False)), nn.CrossEntropyLoss()
+    nn.init.constant_(layers[6][1].bias, -100.0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SMDEBUG_CONFIG_FILE_PATH", str(hook_configuration(root, root / "tensors")))
+        debugger = hook.create()
+    debugger.register(model, criterion)
+    for _ in range(2):
+        debugger.train()
+        for _ in range(3):
+            criterion(model(torch.randn(12, 8)), torch.arange(12) % 3).backward()
+    debugger.close()
+    debug_report.write(root / "tensors", root, {"verdict": "IssuesFound", "blocking": 1, "summary": "", "rules": []})
+    return root
+
+
+def test_of_many_layers_the_extremes_have_names_and_dead_ones_are_told(of_many_layers):
+    text = (of_many_layers / "debug.html").read_text()
+    gradients = text[text.index("id='gradients'") : text.index("id='activations'")]
+    assert "the largest and the smallest of 53" in gradients and ">the other 45<" in gradients
+    assert gradients.count("(0 at 6 of 6 steps)") == 4
+    activations = text[text.index("id='activations'") :]
+    assert activations.count("relu_input") == 9 and "relu_input_0" in activations
+    for name in ("losses", "gradients", "activations"):
+        assert (of_many_layers / f"{name}.png").stat().st_size > 5000
 
 
 def records(path) -> list[bytes]:

@@ -52,6 +52,36 @@ def test_a_rule_that_is_not_known_is_refused_before_training(train, make_feature
         )
 
 
+def test_a_rule_judges_by_the_parameters_it_is_given(hooked, train, make_features, tmp_path):
+    data = make_features(tmp_path / "f", num_train=300, num_valid=200, dim=32, separation=0.8)
+    arguments = ("--features", data, "--model-dir", tmp_path / "m", *FAST, "--stop-on-issue", "VanishingGradient")
+    with pytest.raises(InputError, match="stopped after epoch 1 of 8: VanishingGradient: mean"):
+        train(*arguments, "--rule-parameters", "VanishingGradient.threshold=1000,Overfit.patience=3")
+
+
+def test_what_suits_a_training_that_is_not_over_goes_before_the_parameters(
+    hooked, train, make_features, tmp_path, capsys
+):
+    """At significance 1e-9 nothing less than 20 of 20 right would be above guessing."""
+    data = make_features(tmp_path / "f", num_train=300, num_valid=20, dim=32, separation=0.3)
+    arguments = ("--features", data, "--model-dir", tmp_path / "m", *FAST, "--stop-on-issue", "NotLearning")
+    out = train(*arguments, "--rule-parameters", "NotLearning.significance=1e-9", "--patience", 8)
+    assert epochs(out) == 8 and "validation:accuracy=1.0" not in out
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [("Overheating.a=1", "'Overheating' is not known"), ("Overfit.ratio=1", "Overfit has no parameter 'ratio'")],
+)
+def test_a_parameter_that_is_not_known_is_refused_before_training(
+    hooked, train, make_features, tmp_path, capsys, parameters, message
+):
+    arguments = ("--features", make_features(tmp_path / "f"), "--model-dir", tmp_path / "m")
+    with pytest.raises(InputError, match=message):
+        train(*arguments, "--rule-parameters", parameters)
+    assert epochs(capsys.readouterr().out) == 0
+
+
 def test_without_a_hook_it_says_that_nothing_is_watched(train, make_features, tmp_path):
     data = make_features(tmp_path / "f")
     out = train("--features", data, "--model-dir", tmp_path / "m", *FAST, "--epochs", 1, "--stop-on-issue", "Overfit")

@@ -136,20 +136,80 @@ def with_shuffled_labels(archive: Path, target: Path) -> Path:
     return target
 
 
-def test_a_training_on_shuffled_labels_is_refused_by_the_rules_with_their_numbers(state_dir, server, client, tmp_path):
-    """AccuracyThreshold=0: it is not the test accuracy that refuses it."""
+@pytest.fixture(scope="module")
+def shuffled(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("shuffled")
+    drawn = draw_sample_data(root, images_per_class={"train": 20, "valid": 13, "test": 5})
+    return with_shuffled_labels(drawn, root / "shuffled.zip")
+
+
+def refused(state_dir, client, data: Path, *words: str, **environment: str) -> tuple[dict, str, dict]:
+    """(report, what was said, debug.json) of a run that must end at the gate, with nothing registered.
+
+    AccuracyThreshold=0: it is not the test accuracy that refuses it.
+    """
     packages = client("sagemaker").list_model_packages()["ModelPackageSummaryList"]
-    drawn = draw_sample_data(tmp_path, images_per_class={"train": 20, "valid": 13, "test": 5})
-    data = with_shuffled_labels(drawn, tmp_path / "shuffled.zip")
     settings = ["ImageSize=32", "AugmentedViews=1", "Backbone=resnet18", "MaxTuningJobs=1", "AccuracyThreshold=0"]
-    words = ["run", "--json", "--data", str(data), "--weights", "random", *settings]
-    done = pawline(state_dir, *words)
+    given = ["run", "--json", "--data", str(data), "--weights", "random", *settings, *words]
+    done = pawline(state_dir, *given, environment=environment)
     assert done.returncode == 1, done.stderr
-    report = last_json(done)
+    report, said = last_json(done), " ".join(done.stderr.split())
     assert report["status"] == "Failed" and report["model_package_arn"] is None
-    (failed,) = [step for step in report["steps"] if step["status"] == "Failed"]
-    said = " ".join(done.stderr.split())
-    assert failed["name"] == "Reject", said
-    assert "Debugger verdict IssuesFound" in said
-    assert "NotLearning: validation accuracy " in said and "of 104) is not above" in said and "guessing gives " in said
+    assert [step["name"] for step in report["steps"] if step["status"] == "Failed"] == ["Reject"], said
+    assert not {"Register", "Deploy"} & {step["name"] for step in report["steps"]}
     assert client("sagemaker").list_model_packages()["ModelPackageSummaryList"] == packages
+    verdict = json.loads(client("s3").get_object(Bucket=BUCKET, Key=f"{output(report)}/debug.json")["Body"].read())
+    key = f"{output(report).removesuffix('debug')}evaluation/evaluation.json"
+    evaluation = json.loads(client("s3").get_object(Bucket=BUCKET, Key=key)["Body"].read())
+    assert evaluation["pawline"]["champion"]["worse"] == 0, "the champion must not be what refuses it"
+    return report, said, verdict
+
+
+@pytest.fixture(scope="module")
+def refused_openly(state_dir, server, client, shuffled) -> tuple[dict, str, dict]:
+    return refused(state_dir, client, shuffled)
+
+
+def test_a_training_on_shuffled_labels_is_refused_by_the_rules_with_their_numbers(refused_openly):
+    _, said, verdict = refused_openly
+    assert verdict["verdict"] == "IssuesFound" and verdict["blocking"] > 0
+    assert f"Debugger verdict IssuesFound with {verdict['blocking']} blocking rule(s): " in said
+    (rule,) = [rule for rule in verdict["rules"] if rule["RuleConfigurationName"] == "NotLearning"]
+    finding = rule["findings"][0]
+    assert rule["blocks"] and finding["value"] <= finding["threshold"]
+    finds = rule["StatusDetails"].removesuffix(finding["advice"]).rstrip(" .")
+    assert f"NotLearning: {finds}" in said
+    assert finds.startswith(f"validation accuracy {finding['value']:.1%} (") and "of 104) is not above" in finds
+    assert "guessing gives 12.5%" in finds
+
+
+def test_managed_rules_refuse_the_same_training_with_the_same_verdict(
+    state_dir, server, client, shuffled, refused_openly
+):
+    """And a rule that is given parameters is judged by them, in the Debug step."""
+    asked = ["BlockingRules=Overfit,NotLearning,Overtraining", "RuleParameters=Overtraining.patience_train=1"]
+    report, said, verdict = refused(state_dir, client, shuffled, *asked, PAWLINE_DEBUGGER="managed")
+    rules = {rule["RuleConfigurationName"]: rule for rule in verdict["rules"]}
+    openly = {rule["RuleConfigurationName"]: rule for rule in refused_openly[2]["rules"]}
+    steps = client("sagemaker").list_pipeline_execution_steps(PipelineExecutionArn=report["execution_arn"])
+    train = next(step for step in steps["PipelineExecutionSteps"] if step["StepName"] == "Train")
+    job = client("sagemaker").describe_training_job(
+        TrainingJobName=train["Metadata"]["TrainingJob"]["Arn"].rpartition("/")[2]
+    )
+    statuses = {s["RuleConfigurationName"]: s["RuleEvaluationStatus"] for s in job["DebugRuleEvaluationStatuses"]}
+    for name in set(MANAGED_RULES) - {"Overtraining"}:
+        assert statuses[name] == rules[name]["RuleEvaluationStatus"] == openly[name]["RuleEvaluationStatus"]
+        assert not rules[name]["findings"], "SageMaker's verdict, not ours"
+    assert {name: rule["RuleEvaluationStatus"] for name, rule in rules.items() if name not in MANAGED_RULES} == {
+        name: rule["RuleEvaluationStatus"] for name, rule in openly.items() if name not in MANAGED_RULES
+    }
+    assert "NotLearning: validation accuracy " in said
+    assert rules["Overtraining"]["RuleEvaluationStatus"] == "IssuesFound"
+    assert rules["Overtraining"]["findings"], "ours, with the parameter"
+
+
+@pytest.mark.parametrize("parameters", ["Overfit.ratio=1", "Overfit.patience=often", "Overheating.patience=1"])
+def test_a_rule_parameter_that_is_not_known_is_refused_before_anything_starts(state_dir, server, parameters):
+    done = pawline(state_dir, "run", f"RuleParameters={parameters}")
+    assert done.returncode == 2 and "RuleParameters" in done.stderr and "Traceback" not in done.stderr
+    assert parameters.partition(".")[0] in done.stderr and "Started" not in done.stdout + done.stderr

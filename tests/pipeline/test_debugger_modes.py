@@ -52,6 +52,19 @@ def test_the_debug_step_is_told_whose_verdict_on_which_rules_to_wait_for(managed
     assert "Steps.Train.TrainingJobName" in json.dumps(words[words.index("--training-job") + 1])
 
 
+@pytest.mark.parametrize("mode", ["open", "managed"])
+def test_the_debug_step_and_the_training_get_the_rules_parameters(mode):
+    found = steps(document(PAWLINE_DEBUGGER=mode))
+    words = found["Debug"]["Arguments"]["AppSpecification"]["ContainerArguments"]
+    given = {"Get": "Parameters.RuleParameters"}
+    assert words[words.index("--rule-parameters") + 1] == given
+    assert found["Train"]["Arguments"]["HyperParameters"]["rule-parameters"] == given
+
+
+def test_without_the_debugger_training_has_no_hyperparameters_of_its_rules(off):
+    assert not {"stop-on-issue", "rule-parameters"} & set(steps(off)["Train"]["Arguments"]["HyperParameters"])
+
+
 def test_the_gate_is_the_same_for_both_ways(managed):
     assert steps(managed)["Gate"] == steps(document(AWS_REGION="eu-west-1"))["Gate"]
 
@@ -65,7 +78,7 @@ def test_off_saves_no_tensors_and_has_neither_step_nor_condition(off):
         == len(steps(document())["Gate"]["Arguments"]["Conditions"]) - 1
     )
     assert "debugger=off" in steps(off)["Gate"]["Description"] and "debugger=off" in steps(off)["Train"]["Description"]
-    assert not {"BlockingRules", "TensorBoard"} & {entry["Name"] for entry in off["Parameters"]}
+    assert not {"BlockingRules", "RuleParameters", "TensorBoard"} & {entry["Name"] for entry in off["Parameters"]}
 
 
 @pytest.mark.parametrize("mode", settings.DEBUGGER_CHOICES)

@@ -31,6 +31,13 @@ def test_values_are_typed():
         ({"EndpointInstanceType": "serverless", "DataCapturePercent": "10"}, "cannot capture data"),
         ({"CanaryPercent": "60"}, "Allowed: 0 to 50"),
         ({"BlockingRules": "Overfit,Underfit"}, "'Underfit', which is no rule"),
+        ({"RuleParameters": "Overheating.a=1"}, "names 'Overheating', which is no rule. Rules: Overfit, "),
+        ({"RuleParameters": "Overfit.ratio=1"}, "rule Overfit has no parameter 'ratio'. It has start_step, patience"),
+        ({"RuleParameters": "Overfit.patience=2.5"}, "Overfit.patience cannot be '2.5'. It must be a whole number"),
+        ({"RuleParameters": "Overfit.delta"}, "cannot be read. Write Rule.parameter=value"),
+        ({"RuleParameters": '{"Overfit": {"patience": 3}}'}, "cannot be read. Write Rule.parameter=value"),
+        ({"RuleParameters": ""}, "RuleParameters cannot be empty. Write none"),
+        ({"RuleParameters": "AllZero.collection_names=" + "weights," * 40}, "AWS takes 256"),
         ({"TuningStrategy": "Hyperband", "TuningEarlyStopping": "Auto"}, "Leave it Off: Hyperband ends trials itself"),
     ],
 )

@@ -1,8 +1,9 @@
 """What the rules share: findings, parameters, the life of a rule."""
 
 import math
+import re
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -31,12 +32,13 @@ class Finding:
 class TensorRule(Rule):
     """A Debugger rule on the tensors of a training.
 
-    Subclasses give `defaults`, AWS's own parameter values (None: no value), and `find`. The rule is an ordinary smdebug
-    Rule too: `invoke_at_step` is true at the steps it has findings for. While a training still runs it is asked from
-    the `live_from`th evaluation on, with `live_parameters`.
+    Subclasses give `defaults`, AWS's own parameter values (None: no value), `choices` where only some texts will do,
+    and `find`. The rule is an ordinary smdebug Rule too: `invoke_at_step` is true at the steps it has findings for.
+    While a training still runs it is asked from the `live_from`th evaluation on, with `live_parameters`.
     """
 
     defaults: ClassVar[Mapping[str, Any]] = {}
+    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     live_from: ClassVar[int] = 1
     live_parameters: ClassVar[Mapping[str, Any]] = {}
 
@@ -64,17 +66,17 @@ def checked_parameters(rule: type[TensorRule], parameters: Mapping[str, Any]) ->
     for name, value in parameters.items():
         if name not in rule.defaults:
             raise InputError(f"Rule {rule.__name__} has no parameter {name!r}.", f"It has {', '.join(rule.defaults)}.")
-        checked[name] = _converted(f"{rule.__name__}.{name}", rule.defaults[name], value)
+        checked[name] = _converted(f"{rule.__name__}.{name}", rule.defaults[name], value, rule.choices.get(name, ()))
     return checked
 
 
-def _converted(name: str, default: Any, value: Any) -> Any:
+def _converted(name: str, default: Any, value: Any, choices: Sequence[str]) -> Any:
     if isinstance(default, bool):
         if str(value).lower() not in ("true", "false"):
             raise InputError(f"{name}={value!r} is neither True nor False.", "Give one of them.")
         return str(value).lower() == "true"
     if isinstance(default, str):
-        return str(value)
+        return _text(name, str(value), choices)
     lowest = -math.inf if default is not None and default < 0 else 0
     try:
         number = float(value)
@@ -83,4 +85,17 @@ def _converted(name: str, default: Any, value: Any) -> Any:
     except (TypeError, ValueError):
         wanted = "a number" if lowest else "a number >= 0"
         raise InputError(f"{name}={value!r} is not {wanted}.", "Give a number.") from None
+    if isinstance(default, int) and not number.is_integer():
+        raise InputError(f"{name}={value!r} is not a whole number.", "Give one.")
     return int(number) if isinstance(default, int) else number
+
+
+def _text(name: str, value: str, choices: Sequence[str]) -> str:
+    if choices and value.upper() not in choices:
+        raise InputError(f"{name}={value!r} is not one of {', '.join(choices)}.", "Give one of them.")
+    if name.endswith("_regex"):
+        try:
+            re.compile(value)
+        except re.error as error:
+            raise InputError(f"{name}={value!r} is no regular expression: {error}.", "Correct it.") from None
+    return value

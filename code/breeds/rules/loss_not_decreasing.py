@@ -38,6 +38,7 @@ class LossNotDecreasing(TensorRule):
     """
 
     defaults = {"num_steps": 10, "diff_percent": 0.1, "increase_threshold_percent": 5.0, "mode": "GLOBAL"}
+    choices = {"mode": ("GLOBAL", "TRAIN", "EVAL")}
     live_from = 2
 
     def find(self) -> Iterator[Finding]:
