@@ -67,6 +67,14 @@ class World:
         loss, correct, count = values.tolist()
         return Sums(loss, round(correct), round(count))
 
+    def smallest(self, value: int) -> int:
+        """The smallest of all ranks' values."""
+        if self.size == 1:
+            return value
+        found = torch.tensor(value, device=self.device)
+        dist.all_reduce(found, dist.ReduceOp.MIN)
+        return int(found)
+
     def said_by_main(self, value: Any) -> Any:
         """Rank 0's `value`, on every rank. It travels pickled: between processes of one training only."""
         if self.size == 1:

@@ -68,7 +68,6 @@ class Fit:
         self.best, self.world, self.debugger, self.checkpoints = best, world, debugger, checkpoints
         # The same loss for training and validation: the Debugger's Overfit rule compares the two.
         self.criterion = nn.CrossEntropyLoss(label_smoothing=plan.label_smoothing)
-        debugger.register(model, self.criterion)
         self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self.optimizer = training.optimizer(
             plan.optimizer, self.parameters, learning_rate=plan.learning_rate, weight_decay=plan.weight_decay
@@ -78,14 +77,47 @@ class Fit:
         self.steps_per_epoch = math.ceil(len(train_set.labels) / plan.batch_size)
         self.first_epoch = self.epoch = 1 + (best.metrics.epoch if best.metrics else 0)
         self.step, self.sums = 0, Sums()  # within the epoch
+        self.saved_debugger: dict | None = None
         if checkpoints.state and checkpoints.phase == plan.phase:
             self._restore(checkpoints.state)
-        self.wrapped = world.wrap(model, bf16=getattr(model, "bf16", False))
+        self.wrapped = model  # until `run` has it average gradients over ranks
+
+    @property
+    def is_finished(self) -> bool:
+        return self.epoch >= self.first_epoch + self.plan.epochs or self.best.should_stop
 
     def run(self) -> None:
         """Train for the plan's epochs or until patience runs out."""
-        while self.epoch < self.first_epoch + self.plan.epochs and not self.best.should_stop:
+        if self.world.size > 1 and not self.is_finished:
+            self._agree_on_micro_batches()
+        self.debugger.register(self.model, self.criterion)
+        self.debugger.restore(self.saved_debugger)
+        self.wrapped = self.world.wrap(self.model, bf16=getattr(self.model, "bf16", False))
+        while not self.is_finished:
             self._train_epoch()
+
+    def _agree_on_micro_batches(self) -> None:
+        """Try a batch on each rank, and take what fits all of them; nothing else changes.
+
+        A rank that ran out of memory within a step could not try again: the others would wait for its gradients. The
+        Debugger must not see this, nor may gradients be averaged; so it comes before either is set up.
+        """
+        _, inputs, labels, share = next(
+            training.training_batches(
+                self.train_set, batch_size=self.plan.batch_size, epoch=self.epoch, first_step=0, world=self.world
+            )
+        )
+        self.model.train()
+        # The optimizer takes its memory, two values a parameter, at the end of its first step.
+        taken = [] if self.optimizer.state else [torch.empty_like(each) for each in self.parameters for _ in range(2)]
+        asked = self.micro_batch_size
+        with torch.random.fork_rng([labels.device] if labels.device.type == "cuda" else []):
+            while self._gradients(inputs, labels, labels, share) is None:
+                pass
+        del taken
+        self.optimizer.zero_grad()
+        self.micro_batch_size = self.world.smallest(self.micro_batch_size)
+        self._say_if_smaller(asked, len(labels))
 
     def _train_epoch(self) -> None:
         started = time.perf_counter()
@@ -130,10 +162,11 @@ class Fit:
             inputs, targets = training.mixup(inputs, labels, self.train_set.num_classes, plan.mixup_alpha, chance)
         else:
             targets = labels
-        sums = None
+        sums, asked = None, self.micro_batch_size
         while sums is None:
             training.seed_dropout(labels.device, training.mixed(*streams))
             sums = self._gradients(inputs, labels, targets, share)
+        self._say_if_smaller(asked, len(labels))
         training.check_finite(
             sums.loss, self.parameters, self.world, epoch=self.epoch, learning_rate=plan.learning_rate
         )
@@ -145,12 +178,11 @@ class Fit:
     def _gradients(self, inputs: Tensor, labels: Tensor, targets: Tensor, share: float) -> Sums | None:
         """Gradients of the batch, summed over micro-batches; None when they were too large: try again."""
         self.optimizer.zero_grad()
-        sums, count, synced = Sums(), len(labels), False
+        sums, count = Sums(), len(labels)
         try:
             for start in range(0, count, self.micro_batch_size):
                 part = slice(start, start + self.micro_batch_size)
-                synced = start + self.micro_batch_size >= count
-                if synced:
+                if start + self.micro_batch_size >= count:
                     self._backward(inputs, labels, targets, part, share / count, sums)
                 else:
                     with distributed.without_sync(self.wrapped):
@@ -158,7 +190,7 @@ class Fit:
             return sums
         except torch.OutOfMemoryError as error:
             reason = str(error).splitlines()[0]
-        self._use_smaller_batches(count, reason, retry=not synced or self.world.size == 1)
+        self._halve_micro_batches(count, reason)
         return None
 
     def _backward(self, inputs: Tensor, labels: Tensor, targets: Tensor, part: slice, scale: float, sums: Sums) -> None:
@@ -168,22 +200,26 @@ class Fit:
         (loss * (scale * size)).backward()
         sums.add(loss.item(), count_correct(logits, labels[part]), size)
 
-    def _use_smaller_batches(self, count: int, reason: str, *, retry: bool) -> None:
-        """Halve the micro-batch. Raises InputError where that cannot help, or other ranks would wait for this step."""
+    def _halve_micro_batches(self, count: int, reason: str) -> None:
+        """Raises InputError where that cannot help, or where other ranks already wait for this one's gradients."""
         used = min(self.micro_batch_size, count)
-        if used == 1 or not retry:
+        if used == 1 or self.wrapped is not self.model:
+            advice = f"Start again, which tries what fits now, or set micro-batch-size to {used // 2} or less."
             raise InputError(
                 f"A micro-batch of {used} images does not fit the device's memory ({reason[:200]}).",
-                "Use a larger instance." if used == 1 else f"Set micro-batch-size to {used // 2} or less.",
+                "Use a larger instance." if used == 1 else advice,
             )
         self.micro_batch_size = math.ceil(used / 2)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        print(
-            f"out of memory with {used} images at once: going on with micro-batches of {self.micro_batch_size}; "
-            f"each step still takes {self.plan.batch_size} images",
-            flush=True,
-        )
+
+    def _say_if_smaller(self, asked: int, count: int) -> None:
+        if self.micro_batch_size < asked and self.world.is_main:
+            print(
+                f"out of memory with {min(asked, count)} images at once: going on with micro-batches of "
+                f"{self.micro_batch_size}; each step still takes {self.plan.batch_size} images",
+                flush=True,
+            )
 
     @torch.no_grad()
     def _evaluate(self) -> Sums:
@@ -211,6 +247,7 @@ class Fit:
                 "optimizer": self.optimizer.state_dict(),
                 "average": self.average.as_state(),
                 "best": self.best.as_state(),
+                "debugger": self.debugger.as_state(),
             }
         )
 
@@ -222,3 +259,4 @@ class Fit:
         self.optimizer.load_state_dict(saved["optimizer"])
         self.average.restore(saved["average"])
         self.best.restore(saved["best"])
+        self.saved_debugger = saved.get("debugger")

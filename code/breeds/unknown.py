@@ -7,11 +7,12 @@ distances tried beside it; only the nearest training features did better, and th
 (docs/serving.md has figures).
 """
 
+import math
 from typing import Any
 
 import numpy as np
 
-SHARE = 0.05  # of validation photos, all of known breeds, that are called unknown: the price of finding the others
+SHARE = 0.05  # of photos of known breeds that are called unknown: the price of finding the others
 
 
 def energy(logits: np.ndarray) -> np.ndarray:
@@ -21,9 +22,15 @@ def energy(logits: np.ndarray) -> np.ndarray:
 
 
 def choose_threshold(logits: np.ndarray) -> dict[str, Any]:
-    """`unknown` of model.json, from the calibrated logits of the validation photos [n, num_classes]."""
-    threshold = float(np.quantile(energy(logits), 1 - SHARE))
-    return {"score": "energy", "threshold": threshold, "share": SHARE, "images": len(logits)}
+    """`unknown` of model.json, from the calibrated logits of the validation photos [n, num_classes].
+
+    The threshold is the k-th lowest energy, k = ceil((n + 1)(1 - share)), which a new photo like them exceeds with at
+    most that probability (Vovk et al. 2005, conformal prediction); the plain quantile allows 0.2 points more at 400
+    photos. Of fewer than 19 photos it is the highest, for want of a higher one.
+    """
+    energies, count = np.sort(energy(logits)), len(logits)
+    threshold = float(energies[min(math.ceil((count + 1) * (1 - SHARE)), count) - 1])
+    return {"score": "energy", "threshold": threshold, "share": SHARE, "images": count}
 
 
 def of_the_served_form(serving: dict[str, Any] | None, logits: np.ndarray) -> dict[str, Any]:

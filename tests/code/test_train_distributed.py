@@ -12,10 +12,11 @@ import pytest
 import torch
 from breeds.container import InputError
 from breeds.distributed import World
+from breeds.fitting import Fit
 from breeds.metrics import METRIC_NAMES
 from breeds.training import check_finite, training_batches
 
-from tests.code.training_output import metrics_in
+from tests.code.training_output import metrics_in, same_weights
 
 TRAIN = Path(__file__).resolve().parents[2] / "code" / "train.py"
 TWO = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
@@ -52,6 +53,71 @@ def test_two_processes_fine_tune_and_evaluate_as_one_does(script, small_model, t
     assert "2 processes share each batch of 7 images" in both.stdout
     for name, tolerance in {"train:loss": 0.03, "validation:loss": 0.03, "validation:accuracy": 0.06}.items():
         assert metrics_in(both.stdout, name) == pytest.approx(metrics_in(alone.stdout, name), abs=tolerance)
+
+
+def short_of_memory(folder: Path, where: str) -> dict[str, str]:
+    """The environment of processes whose head runs out of memory in a training pass where this condition holds, of
+    `rank`, `images` in the pass, and `passes` so far."""
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(
+        f"""
+import os, sys
+if "RANK" in os.environ:
+    sys.path.insert(0, {str(TRAIN.parent)!r})
+    import torch
+    from breeds.model import Head
+    forward, rank, passes = Head.forward, int(os.environ["RANK"]), 0
+    def limited(self, features):
+        global passes
+        images, passes = len(features), passes + self.training
+        if self.training and {where}:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return forward(self, features)
+    Head.forward = limited
+"""
+    )
+    return {"PYTHONPATH": str(folder)}
+
+
+def test_memory_short_on_one_rank_gives_every_rank_the_micro_batches_that_could_be_set(script, make_features, tmp_path):
+    same = ("--features", make_features(tmp_path / "f"), "--epochs", 2, "--batch-size", 15, "--hidden-width", 8)
+    asked = ("--micro-batch-size", 2, "--model-dir", tmp_path / "asked")
+    asked = script("train", *same, *asked, launcher=TWO)
+    environment = short_of_memory(tmp_path / "short", "rank == 1 and images > 3")
+    short = script("train", *same, "--model-dir", tmp_path / "found", launcher=TWO, env=environment)
+    assert asked.returncode == short.returncode == 0, short.stderr
+    assert [line for line in short.stdout.splitlines() if "out of memory" in line] == [
+        "out of memory with 8 images at once: going on with micro-batches of 2; each step still takes 15 images"
+    ]
+    assert metrics_in(short.stdout, "train:loss") == metrics_in(asked.stdout, "train:loss")
+    assert same_weights(tmp_path / "found", tmp_path / "asked")
+
+
+def test_trying_a_batch_before_training_changes_nothing(train, make_features, tmp_path, monkeypatch):
+    same = ("--features", make_features(tmp_path / "f"), "--epochs", 2, "--hidden-width", 8)
+    train(*same, "--model-dir", tmp_path / "plain")
+    run, tried = Fit.run, []
+
+    def try_and_run(self):
+        chance = torch.get_rng_state()
+        self._agree_on_micro_batches()
+        tried.append(torch.equal(chance, torch.get_rng_state()))
+        assert all(parameter.grad is None for parameter in self.parameters)
+        run(self)
+
+    monkeypatch.setattr(Fit, "run", try_and_run)
+    train(*same, "--model-dir", tmp_path / "tried")
+    assert tried == [True]
+    assert same_weights(tmp_path / "plain", tmp_path / "tried")
+
+
+def test_memory_that_runs_out_within_a_step_of_several_ranks_ends_them_with_advice(script, make_features, tmp_path):
+    same = ("--features", make_features(tmp_path / "f"), "--epochs", 1, "--batch-size", 16, "--hidden-width", 8)
+    environment = short_of_memory(tmp_path / "late", "rank == 1 and passes > 2")
+    done = script("train", *same, "--model-dir", tmp_path / "m", launcher=TWO, env=environment)
+    assert done.returncode != 0
+    assert "A micro-batch of 8 images does not fit the device's memory" in done.stderr + done.stdout
+    assert "Start again, which tries what fits now, or set micro-batch-size to 4 or less." in done.stderr + done.stdout
 
 
 class Numbers:

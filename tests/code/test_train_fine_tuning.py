@@ -5,10 +5,11 @@ import shutil
 
 import pytest
 import torch
-from breeds import backbones, features, finetuning, fitting, streaming
+from breeds import backbones, features, finetuning, fitting, streaming, unknown
 from breeds.container import InputError
 from breeds.distributed import World
-from breeds.training import Average
+from breeds.model import Classifier, Head
+from breeds.training import Average, predict
 
 from tests.code.training_output import metrics_in, same_weights, weights
 
@@ -76,6 +77,34 @@ def test_the_losses_of_fine_tuning_on_sixteen_images_stay_what_they_are(
     assert metrics_in(out, "validation:loss")[1:3] == pytest.approx(GOLDEN_VALIDATION, abs=0.02)
 
 
+def test_temperature_and_threshold_are_those_of_the_fine_tuned_network_and_calibrate_it(
+    fine_tune, float32_features, small_model
+):
+    _, model = fine_tune("m", "--learning-rate", 1e-8, "--fine-tune-epochs", 2, features=float32_features)
+    info, trained = json.loads((model / "model.json").read_text()), weights(model)
+    assert info["metrics"]["epoch"] > 1  # the head's only one
+    logits, labels = validation_logits(small_model, trained)
+    untuned = {name: value for name, value in trained.items() if name.startswith("head.")}
+    assert not torch.allclose(validation_logits(small_model, untuned)[0], logits, atol=0.1)
+    head = Head(512, 512, len(info["classes"]))
+    head.calibrate(logits, labels)
+    assert head.temperature.item() == pytest.approx(trained["head.temperature"].item(), rel=0.06)  # a step of its grid
+    cross_entropy = torch.nn.functional.cross_entropy
+    assert cross_entropy(logits / trained["head.temperature"], labels) < cross_entropy(logits, labels)
+    chosen = unknown.choose_threshold((logits / trained["head.temperature"]).numpy())
+    assert info["unknown"] == chosen | {"threshold": pytest.approx(chosen["threshold"], abs=0.02)}
+
+
+def validation_logits(small_model, trained: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits of the validation images, and their labels, by the pretrained network with these weights put in."""
+    info = features.load_info(small_model.features)
+    network, _ = backbones.build_backbone("resnet18", small_model.weights)
+    model = Classifier(network, Head(512, 512, len(info["classes"])))
+    model.load_state_dict(trained, strict=False)
+    source = streaming.JpegShards(small_model.prepared, "valid", 2**30)
+    return predict(model, streaming.ImageBatches(source, info, device=ALONE.device, seed=0, num_views=1))
+
+
 def test_micro_batches_take_the_same_steps_as_whole_batches(fine_tune, float32_features):
     whole, _ = fine_tune("whole", features=float32_features)
     parts, _ = fine_tune("parts", "--micro-batch-size", 3, features=float32_features)
@@ -83,7 +112,7 @@ def test_micro_batches_take_the_same_steps_as_whole_batches(fine_tune, float32_f
         assert metrics_in(parts, name) == pytest.approx(metrics_in(whole, name), abs=2e-3)
 
 
-def test_out_of_memory_halves_the_micro_batch_once_for_all_and_keeps_the_effective_batch(
+def test_out_of_memory_halves_the_micro_batch_for_all_that_follows_and_keeps_the_effective_batch(
     fine_tune, float32_features, monkeypatch
 ):
     whole, _ = fine_tune("whole", features=float32_features)
@@ -97,8 +126,9 @@ def test_out_of_memory_halves_the_micro_batch_once_for_all_and_keeps_the_effecti
     monkeypatch.setattr(finetuning.FineTuned, "forward", small_memory)
     out, _ = fine_tune("small", features=float32_features)
     said = [line for line in out.splitlines() if "out of memory" in line]
-    assert [line.split("micro-batches of ")[1].split(";")[0] for line in said] == ["4", "2"]
-    assert "each step still takes 8 images" in said[-1]
+    assert said == [
+        "out of memory with 8 images at once: going on with micro-batches of 2; each step still takes 8 images"
+    ]
     for name in ("train:loss", "validation:loss"):
         assert metrics_in(out, name) == pytest.approx(metrics_in(whole, name), abs=2e-3)
 
@@ -153,9 +183,9 @@ def test_images_beyond_the_memory_bound_are_read_again_shard_by_shard(small_mode
     directory = tmp_path / "prepared"
     shutil.copytree(small_model.prepared, directory)
     content = [item for path in shards.shard_paths(directory, "train") for item in shards.read_shard(path)]
-    shutil.rmtree(directory / "train")
+    shutil.rmtree(directory / "shards" / "train")
     monkeypatch.setattr(shards, "IMAGES_PER_SHARD", 4)
-    with shards.ShardWriter(directory, "train", "algo-1") as writer:
+    with shards.ShardWriter(directory, "train", "algo-1") as writer, shards.ShardWriter(directory, "train", "algo-0"):
         for key, jpeg in content:
             writer.add(key, jpeg)
     monkeypatch.setattr(streaming, "GROUP", 1)

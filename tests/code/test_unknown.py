@@ -30,6 +30,22 @@ def test_energy_is_the_negative_logsumexp_and_does_not_overflow():
     )
 
 
+@pytest.mark.parametrize("images", [19, 100, 439])
+def test_a_new_photo_like_those_of_validation_is_called_unknown_with_at_most_one_chance_in_twenty(images):
+    draws = np.arange(400)
+    shares = []
+    for seed in draws:
+        chosen = {"unknown": unknown.choose_threshold(logits(images, 3, seed))}
+        shares.append((unknown.scores(logits(500, 3, 1000 + seed), chosen) > 0).mean())
+    assert np.mean(shares) <= 0.05 + 2 * np.std(shares) / np.sqrt(len(draws))
+    assert np.mean(shares) >= 0.045 - 2 * np.std(shares) / np.sqrt(len(draws))
+
+
+def test_of_a_handful_of_validation_photos_none_is_called_unknown():
+    few = logits(5, 8, seed=0)
+    assert not (unknown.scores(few, {"unknown": unknown.choose_threshold(few)}) > 0).any()
+
+
 def test_one_in_twenty_validation_photos_is_called_unknown():
     validation = logits(2000, 8, seed=0)
     chosen = unknown.choose_threshold(validation)

@@ -134,8 +134,13 @@ def test_the_bucket_is_private_encrypted_versioned_and_tls_only(resources):
     assert rule["SSEAlgorithm"] == "aws:kms"
     (deny,) = resources["BucketPolicy"]["Properties"]["PolicyDocument"]["Statement"]
     assert (deny["Effect"], deny["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": "false"}})
-    expiring = {rule.get("Prefix") for rule in bucket["LifecycleConfiguration"]["Rules"] if "ExpirationInDays" in rule}
-    assert expiring == {f"pawline/{name}/" for name in ("runs", "trials", "tensors", "captured")}
+
+
+def test_what_only_a_run_needs_expires_and_data_models_code_and_cache_stay(resources):
+    rules = resources["Bucket"]["Properties"]["LifecycleConfiguration"]["Rules"]
+    expiring = {rule.get("Prefix"): rule["ExpirationInDays"] for rule in rules if "ExpirationInDays" in rule}
+    folders = ("runs", "trials", "tensors", "checkpoints", "captured")
+    assert {prefix: int(days) for prefix, days in expiring.items()} == {f"pawline/{name}/": 35 for name in folders}
 
 
 def test_intermediate_data_outlives_the_cache_that_refers_to_it():

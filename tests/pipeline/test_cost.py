@@ -1,6 +1,7 @@
 """`make cost`: before, and after, a run."""
 
 import json
+import re
 import time
 from datetime import date
 from pathlib import Path
@@ -10,9 +11,11 @@ import pytest
 from werkzeug.serving import make_server
 from werkzeug.wrappers import Request, Response
 
-from pipeline import cost, prices, settings
+from pipeline import cost, durations, prices, settings
 from pipeline.cloud import Cloud
+from pipeline.durations import Work
 from pipeline.errors import UserError
+from pipeline.parameters import BY_NAME
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +58,49 @@ def test_fine_tuning_and_more_images_are_expected_to_cost_more(found):
     tuned = cost.for_pipeline(settings.from_environment({}), {"TrainableStages": 2})
     larger = cost.for_pipeline(settings.from_environment({}), {}, images=83_510)
     assert tuned["expected"] > found["expected"] and larger["expected"] > 2 * found["expected"]
+
+
+def seconds(step: str, *, instances: int = 1, images: int = 10_000, **values) -> float:
+    """Expected seconds of a step's work, without what each job has for starting."""
+    given = {name: parameter.default for name, parameter in BY_NAME.items()} | values
+    expected = durations.expected_seconds(step, Work(images, given), "ml.m5.2xlarge", instances)
+    return expected - durations.START_SECONDS
+
+
+def test_views_cost_embed_and_no_epoch_of_a_trial_or_of_training():
+    assert seconds("Embed", AugmentedViews=8) > 1.5 * seconds("Embed", AugmentedViews=4)
+    for step in ("Tune", "Train"):
+        assert seconds(step, AugmentedViews=8) == seconds(step, AugmentedViews=1)
+
+
+def test_epochs_are_those_of_the_head_also_where_stages_are_trained():
+    assert seconds("Tune", Epochs=16) == pytest.approx(2 * seconds("Tune", Epochs=8))
+    more = [seconds("Train", Epochs=epochs, TrainableStages=2) for epochs in (8, 16)]
+    assert more[1] - more[0] == pytest.approx(seconds("Tune", Epochs=8))
+
+
+def test_fine_tuning_costs_more_the_more_stages_it_trains_and_is_shared_by_the_hosts_but_the_faster_forms_are_not():
+    by_stages = [seconds("Train", TrainableStages=stages) for stages in range(6)]
+    assert by_stages == sorted(by_stages) and len(set(by_stages)) == 6
+    forms = seconds("Train") - seconds("Train", FasterServing="off")
+    alone, two = (seconds("Train", TrainableStages=3, instances=hosts) for hosts in (1, 2))
+    assert two - forms == pytest.approx((alone - forms) / 2)
+
+
+def test_the_numbers_that_the_estimate_takes_from_the_scripts_are_theirs():
+    train, optimising, robustness = (
+        Path(f"code/{name}.py").read_text() for name in ("train", "breeds/optimizing", "breeds/robustness")
+    )
+    assert f"fine_tune_epochs: int = setting({durations.FINE_TUNE_EPOCHS}," in train
+    photos = [
+        int(re.search(rf"^{name} = (\d+)", optimising, re.M)[1]) for name in ("CALIBRATION_IMAGES", "VALIDATION_IMAGES")
+    ]
+    assert photos[0] + 2 * photos[1] == durations.OPTIMISING_PHOTOS
+    sample = int(re.search(r"^SAMPLE_IMAGES = (\d+)", robustness, re.M)[1])
+    changes = re.search(r"^CHANGES = \{(.*?)^\}", robustness, re.M | re.S)[1]
+    strengths = sum(len(re.findall(r"[\d.]+", values)) for values in re.findall(r"\((.*?)\)", changes))
+    assert strengths * sample == durations.ROBUSTNESS_PHOTOS
+    assert set(durations.TRAINED) == set(durations.IMAGES_PER_VCPU_SECOND) == set(BY_NAME["Backbone"].choices)
 
 
 def test_a_type_without_a_price_is_refused_by_name():
