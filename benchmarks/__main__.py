@@ -60,6 +60,7 @@ def run(script: Script, kind: str, results: Path) -> int:
     words = getattr(script, kind) or ()
     kept = results / kind / f"{script.name}.json"
     print(f"\n== {script.name} {' '.join(words)}", flush=True)
+    began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         fresh = Path(folder) / kept.name
         code = subprocess.run(
@@ -70,6 +71,7 @@ def run(script: Script, kind: str, results: Path) -> int:
         if code == 0 and fresh.exists():
             kept.parent.mkdir(parents=True, exist_ok=True)
             kept.write_text(fresh.read_text())
+    print(f"\n{script.name} took {time.monotonic() - began:.0f} s", flush=True)
     return code
 
 

@@ -1,6 +1,6 @@
 """Data-parallel fine-tuning: two processes with a thread each against one process with one thread.
 
-    python -m benchmarks.ddp [--images 160 | --full | --quick]
+    python -m benchmarks.ddp [--images 300 | --full | --quick]
 
 code/train.py under torchrun, the total batch the same in all arms: ResNet-50's last stage, whose frozen part is cached
 in the first epoch, and all of ResNet-18. Rates are of the epochs after the first, validation included. Arms take turns.
@@ -53,16 +53,16 @@ def rates(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--images", type=int, default=160)
+    parser.add_argument("--images", type=int, default=300)
     parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--full", action="store_true", help="600 images, 3 rounds")
+    parser.add_argument("--full", action="store_true", help="3 rounds")
     parser.add_argument("--quick", action="store_true", help="whether it runs: 36 small images")
     given = parser.parse_args()
-    images, rounds, size, epochs, batch = given.images, given.rounds, 224, 4, 32
+    images, rounds, size, epochs, batch = given.images, given.rounds, 224, 4, 64
     if given.quick:
         images, size, epochs, batch = 36, 64, 2, 8
     elif given.full:
-        images, rounds = 600, 3
+        images, rounds = 300, 3
     found: dict[str, dict[str, list[float]]] = {work: {arm: [] for arm in ARMS} for work in WORK}
     with tempfile.TemporaryDirectory() as name:
         flow = Flow.of(Path(name), images)

@@ -44,8 +44,8 @@ GOALS = (
         figure="ratio",
         least=4,
     ),
-    Goal(what=WHOLE_WAY + "1 view", against="B1, scaled", script="baseline", figure="ratio_1", least=100),
-    Goal(what=WHOLE_WAY + "4 views", against="B1, scaled", script="baseline", figure="ratio_4", least=25),
+    Goal(what=WHOLE_WAY + "1 view", against="B1, scaled", script="baseline", figure="ratio_1_8351", least=100),
+    Goal(what=WHOLE_WAY + "4 views", against="B1, scaled", script="baseline", figure="ratio_4_8351", least=25),
     Goal(
         what=PHOTOS + ", 5 epochs",
         against="B1, 5 epochs",

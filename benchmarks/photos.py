@@ -22,14 +22,15 @@ IMAGES_PER_CLASS = 6  # at least, where that many classes leave so many
 Photo = tuple[PurePosixPath, bytes]
 
 
-def write_data_set(target: Path, images: int, archive: Path = DATA) -> Path:
+def write_data_set(target: Path, images: int, archive: Path = DATA, copies: int = 1) -> Path:
     """A zip of `images` photos, `<split>/<class>/<name>.jpg`; fewer classes where there are few images.
 
-    Every class has an image in every split. Without an archive the pictures are drawn: of a photo's size and weight,
-    but of nothing.
+    With `copies` it is a smaller data set that many times over. Every class has an image in every split. Without an
+    archive the pictures are drawn: of a photo's size and weight, but of nothing.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    originals = _ordered(_photos(archive) if archive.exists() else list(_draw(DRAWN)), images)
+    photos = images // copies
+    originals = _ordered(_photos(archive) if archive.exists() else list(_draw(DRAWN)), photos)[:photos]
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as zipped:
         for number in range(images):
             path, jpeg = originals[number % len(originals)]

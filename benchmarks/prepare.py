@@ -1,4 +1,4 @@
-"""Prepare on one core and on all, against Pillow's decode and resize on one core; what readers pay; memory at 10x.
+"""Prepare on one core and on all, against Pillow's decode and resize on one core; what readers pay.
 
     python -m benchmarks.prepare [--data dogImages.zip --images 1000 --rounds 5]
 
@@ -9,7 +9,6 @@ import argparse
 import io
 import os
 import random
-import subprocess
 import sys
 import tempfile
 import time
@@ -20,7 +19,6 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
-import psutil
 from PIL import Image
 
 from benchmarks.machine import print_table, spread
@@ -47,7 +45,6 @@ def main() -> None:
         camera = [enlarged(photo) for photo in photos[:: max(1, len(photos) // 24)]]
         speed(Path(folder), "the same at 12 megapixels", camera, arguments.rounds)
         reading(photos[:SAMPLE], arguments.rounds)
-        memory(Path(folder), photos)
 
 
 def speed(folder: Path, name: str, photos: list[bytes], rounds: int) -> None:
@@ -137,50 +134,12 @@ def copy_of(photo: bytes) -> bytes:
     return buffer.getvalue()
 
 
-def memory(folder: Path, photos: list[bytes]) -> None:
-    """Peak memory of prepare.py's processes over a data set and over one ten times as large."""
-    peaks = []
-    for times in (1, 10):
-        archive = write_zip(folder / f"times-{times}.zip", photos, times)
-        peaks.append(peak(archive, folder))
-    growth = peaks[1] / peaks[0] - 1
-    print_table(
-        "Memory of prepare.py and its workers, shared pages counted once",
-        [
-            (f"{len(photos)} images", f"{peaks[0] / 2**20:.0f} MiB", "—"),
-            (f"{10 * len(photos)} images", f"{peaks[1] / 2**20:.0f} MiB, {growth:+.1%}", "at most +10 %"),
-        ],
-    )
-
-
-def peak(archive: Path, folder: Path) -> int:
-    with tempfile.TemporaryDirectory(dir=folder) as output:
-        command = [sys.executable, str(ROOT / "code/prepare.py"), "--input", str(archive), "--output", output]
-        process = subprocess.Popen([*command, "--max-duplicates", "1000000"], stdout=subprocess.DEVNULL)
-        highest = 0
-        while process.poll() is None:
-            highest = max(highest, proportional_bytes(process.pid))
-            time.sleep(0.02)
-        assert process.returncode == 0
-    return highest
-
-
-def proportional_bytes(pid: int) -> int:
-    """Memory of a process and its children (PSS), 0 where they have just ended."""
-    try:
-        parent = psutil.Process(pid)
-        return sum(process.memory_full_info().pss for process in [parent, *parent.children(recursive=True)])
-    except psutil.Error:
-        return 0
-
-
-def write_zip(path: Path, photos: list[bytes], times: int = 1) -> Path:
-    """A data set of two classes in all splits; each copy differs in a comment at its end, so none is a duplicate."""
+def write_zip(path: Path, photos: list[bytes]) -> Path:
+    """A data set of two classes in all splits."""
     with zipfile.ZipFile(path, "w") as target:
-        for number in range(times):
-            for position, photo in enumerate(photos):
-                split = ("train", "valid", "test")[position // 2 % 3]
-                target.writestr(f"{split}/{position % 2}/{number}-{position}.jpg", photo + b"%d" % number)
+        for position, photo in enumerate(photos):
+            split = ("train", "valid", "test")[position // 2 % 3]
+            target.writestr(f"{split}/{position % 2}/{position}.jpg", photo)
     return path
 
 
