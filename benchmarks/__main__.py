@@ -41,7 +41,7 @@ SCRIPTS = (
     Script("tuning", (), FULL, QUICK),
     Script("baseline", (), FULL, QUICK),
     Script("ddp", (), FULL, QUICK),
-    Script("accuracy", (), FULL, QUICK),
+    Script("accuracy", None, FULL, QUICK),
     Script("unknown", None),
     Script("sizes", (), FULL, QUICK),
     Script("serving", ("--rounds", "30"), ()),

@@ -2,9 +2,11 @@
 
     python -m benchmarks.accuracy [--images 240 | --full | --quick]
 
-B1 trains 5 epochs and is tested once. Ours runs the real pipeline, 4 views and 10 trials, with 5 epochs and with its
-default of 8, for three seeds; the seed changes views, tuning, initial weights and order. Evaluate alone sees the test
-split. An ImageNet backbone has probably seen these photos: the difference between the arms is the point.
+B1 trains 5 epochs and is tested once. Its frozen network stays in eval mode here: the weights at hand have batch norm
+folded into the convolutions, so that in train mode, as the document has it, the features are all but 0 and nothing is
+learned (0.034). Ours runs the real pipeline, 4 views and 10 trials, with 5 epochs and with its default of 8, for three
+seeds; the seed changes views, tuning, initial weights and order. Evaluate alone sees the test split. An ImageNet
+backbone has probably seen these photos: the difference between the arms is the point.
 """
 
 import argparse
@@ -32,7 +34,7 @@ def ours(state: str, data: Path, seed: int, *words: str) -> float:
 
 def document(data: Path, epochs: int) -> tuple[float, float]:
     """(test top-1, train images per second) of B1."""
-    training = Training(data, BACKBONE, B1, WEIGHTS)
+    training = Training(data, BACKBONE, B1, WEIGHTS, drifts=False)
     rates = [training.train() for _ in range(epochs)]
     accuracy, _ = training.evaluate("test")
     return accuracy, sum(rate.images for rate in rates) / sum(sum(rate.seconds) for rate in rates)
@@ -60,7 +62,7 @@ def main() -> None:
         finally:
             stop(state)
     rows: list[Row] = [
-        (f"B1, {epochs} epochs", f"{seed_accuracy:.3f} ({rate:.0f} train images/s)", "—"),
+        (f"B1 with its network in eval mode, {epochs} epochs", f"{seed_accuracy:.3f} ({rate:.0f} train images/s)", "—"),
         (f"ours, {epochs} epochs", text(short, seed_accuracy), "+2.0 points"),
         ("ours, 8 epochs", text(default, seed_accuracy), "≥ 0.94 with all photos"),
     ]

@@ -79,9 +79,15 @@ class Rate:
 
 
 class Training:
-    """One training of a recipe; whole epochs, or so many batches at a time."""
+    """One training of a recipe; whole epochs, or so many batches at a time.
 
-    def __init__(self, archive: Path, backbone: str, recipe: Recipe, weights: Path | None = None):
+    Without `drifts` the frozen network is in eval mode, which the document's was not.
+    """
+
+    def __init__(
+        self, archive: Path, backbone: str, recipe: Recipe, weights: Path | None = None, *, drifts: bool = True
+    ):
+        self.drifts = drifts
         transform = {"train": TRAIN, "valid": EVALUATE, "test": EVALUATE}
         self.splits = {split: Photos(archive, split, each) for split, each in transform.items()}
         self.recipe = recipe
@@ -97,7 +103,7 @@ class Training:
 
     def train(self, images: int | None = None) -> Rate:
         """One epoch, or as many images of one."""
-        self.model.train()
+        self.model.train(self.drifts)
         return _timed(self._train_steps(self.loader("train", images)))
 
     def evaluate(self, split: str, images: int | None = None) -> tuple[float, Rate]:

@@ -38,6 +38,7 @@ from breeds.model import Classifier, Head  # noqa: E402
 CLASSES = 133
 SEED_SIZE, VIEW_SIZE = 224, 256  # pixels a side: what the seed sees, and what ours sees by default
 PHOTOS = 128
+SETTLE_SECONDS = 0.02  # threads of the arm before look for more work for a while
 PRECISIONS = ("bf16", "int8")
 
 
@@ -104,10 +105,11 @@ def rows(times: dict[str, list[float]], wanted: dict[str, float]):
 
 
 def interleaved(arms: dict[str, Callable[[bytes], Any]], photos: list[bytes], rounds: int) -> dict[str, list[float]]:
-    """Milliseconds per arm and round; the arms take turns on the same photo."""
+    """Milliseconds per arm and round; the arms take turns on the same photo, each on an idle machine."""
     times: dict[str, list[float]] = {name: [] for name in arms}
     for number in range(-5, rounds):
         for name, ask in arms.items():
+            time.sleep(SETTLE_SECONDS)
             began = time.perf_counter()
             ask(photos[number % len(photos)])
             if number >= 0:
