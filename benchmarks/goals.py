@@ -136,7 +136,7 @@ GOALS = (
         figure="resnet50_int8_overhead_ms",
         most=2,
         show="{:.2f} ms",
-        missed="decoding and resizing take 0.7 to 0.9 ms, HTTP and JSON 0.3 ms; the other arms had the caches",
+        missed="decoding and resizing take 0.7 to 0.9 ms, HTTP and JSON 0.3 ms; the bare call has warmer caches",
     ),
     Goal(
         what="serving overhead over the bare engine call, bf16",
