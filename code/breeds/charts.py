@@ -94,16 +94,18 @@ def _left_out(points: Series, logarithmic: bool) -> str:
 
 def _draw_marks(drawing: Drawing, marks: Sequence[Mark], places: Sequence[float], bottom: float, right: float) -> None:
     """A line each, down from its word; the words stand above the chart, below one another."""
+
+    def fits(x: float, mark: Mark) -> bool:
+        return x + MARK_WIDTH * len(mark.text) < right
+
     by_place = sorted(zip(places, marks, strict=True), key=lambda each: each[0])
-    fits = [x + MARK_WIDTH * len(mark.text) < right for x, mark in by_place]
     # In this order a line begins below every word that it would cross.
-    ordered = [each for each, fit in zip(by_place, fits, strict=True) if not fit][::-1]
-    ordered += [each for each, fit in zip(by_place, fits, strict=True) if fit]
+    ordered = [each for each in by_place if not fits(*each)][::-1] + [each for each in by_place if fits(*each)]
     for number, (x, mark) in enumerate(ordered):
         colour, y = RED if mark.strong else "#8a6d00", 36 + MARK_HEIGHT * number
         drawing.line([(x, y - 6), (x, bottom)], colour, 1, dashed=True)
-        inside = x + MARK_WIDTH * len(mark.text) < right
-        drawing.text(x + (4 if inside else -4), y, mark.text, "start" if inside else "end", 11, colour)
+        offset, anchor = (4, "start") if fits(x, mark) else (-4, "end")
+        drawing.text(x + offset, y, mark.text, anchor, 11, colour)
 
 
 def histograms(values: Mapping[str, np.ndarray], *, title: str) -> Drawing:
