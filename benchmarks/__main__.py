@@ -47,7 +47,7 @@ SCRIPTS = (
     Script("serving", ("--rounds", "30"), ()),
     Script("predict_function"),
     Script("main_job"),
-    Script("debugger", ("--photos",), ("--photos", "--write-docs"), QUICK),
+    Script("debugger", (), ("--photos", "--write-docs"), QUICK),
     Script("gpu", (), FULL, QUICK),
     Script("load_test", None),
     Script("endpoint", None),

@@ -9,7 +9,7 @@ from pathlib import Path
 from benchmarks.machine import print_table, spread
 from embedded import lifecycle
 
-ROUNDS = 5
+ROUNDS = 3
 
 
 def seconds(*words: str) -> float:

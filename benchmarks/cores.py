@@ -24,7 +24,7 @@ def counts() -> list[int]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, default=400)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--full", action="store_true", help="2,000 images, 5 rounds")
     parser.add_argument("--quick", action="store_true", help="whether it runs: 24 small images, once")
     given = parser.parse_args()

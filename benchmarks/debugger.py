@@ -4,7 +4,7 @@
 
 Every training of benchmarks/trainings.py under the hook of the pipeline's Train step, judged as its Debug step does.
 Then a training of the default run's size with and without the hook, in turns. `--photos` adds healthy trainings on the
-real photos' features and whole Train jobs with and without the hook, in turns; `--write-docs` puts the tables into
+real photos' features, whole Train jobs with and without the hook, and more turns; `--write-docs` puts the tables into
 docs/debugger.md.
 """
 
@@ -34,7 +34,7 @@ PAGE = ROOT / "docs" / "debugger.md"
 PHOTOS, SIZE = 1500, 160
 # The default run on real photos: 4 views of 2,190 train images, ResNet-50's features.
 DEFAULT_RUN = {"train": 2190, "valid": 440, "classes": 40, "dim": 2048, "views": 4}
-PAIRS = 7
+PAIRS, MANY_PAIRS = 7, 15
 OFF = "/nowhere"
 
 
@@ -186,7 +186,7 @@ def main() -> None:
     torch.set_num_threads(1)
     collections = trainings.default_collections()
     sabotaged, healthy = trainings.SABOTAGED, trainings.HEALTHY
-    pairs, size = PAIRS, DEFAULT_RUN
+    pairs, size = MANY_PAIRS if given.photos else PAIRS, DEFAULT_RUN
     if given.quick:
         sabotaged, healthy, pairs, size = sabotaged[:1], healthy[:1], 1, {}
     bad = [judge(training, collections) for training in sabotaged]

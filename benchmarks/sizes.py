@@ -1,6 +1,6 @@
 """Seconds and dollars of each step against the number of images.
 
-    python -m benchmarks.sizes [--sizes 300 1000 | --full | --quick]
+    python -m benchmarks.sizes [--sizes 200 800 | --full | --quick]
 
 Each size is a data set of its own through every script, MobileNetV2 with 4 views. Dollars are those of an ml.m5 with
 two vCPUs for each core here, the starts of instances left out: pipeline/durations.py reckons alike.
@@ -54,7 +54,7 @@ def slope(points: list[tuple[int, float]]) -> tuple[float, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[300, 1000])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[200, 800])
     parser.add_argument("--full", action="store_true", help="1,000, 3,000, 10,000 and 30,000 images")
     parser.add_argument("--quick", action="store_true", help="whether it runs: 24 and 48 small images")
     given = parser.parse_args()

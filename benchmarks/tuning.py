@@ -112,15 +112,15 @@ def as_processes(local_features: Path, trials: int, epochs: int) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, default=20)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--full", action="store_true", help="60 trials")
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--full", action="store_true", help="60 trials, 3 rounds")
     parser.add_argument("--quick", action="store_true", help="whether it runs: 2 short trials")
     given = parser.parse_args()
     trials, rounds, epochs, images = given.trials, given.rounds, EPOCHS, IMAGES
     if given.quick:
         trials, rounds, epochs, images = 2, 1, 1, 60
     elif given.full:
-        trials = 60
+        trials, rounds = 60, 3
     rates: dict[str, list[float]] = {"embedded": [], "processes": []}
     with tempfile.TemporaryDirectory() as folder:
         local = make_features(Path(folder), images)
