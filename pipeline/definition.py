@@ -23,12 +23,12 @@ from steps import champion, debug, deploy, embed, evaluate, gate, prepare, regis
 from steps.base import Site, output_uri
 
 
-def build(settings: Settings, session: PipelineSession | None = None) -> Pipeline:
+def build(settings: Settings, code: bundle.Bundle | None = None, session: PipelineSession | None = None) -> Pipeline:
     """The pipeline as an SDK object; `session` is needed only for calls that reach SageMaker (upsert, start)."""
     site = Site(
         settings=settings,
         parameters={parameter.name: _variable(parameter, settings) for parameter in used(settings)},
-        code_uri=bundle.read().prefix(settings.root) + "src/",
+        code_uri=(code or bundle.read()).prefix(settings.root) + "src/",
     )
 
     prepare_step = prepare.step(site)
@@ -73,9 +73,9 @@ def used(settings: Settings) -> list[Parameter]:
     return [p for p in PARAMETERS if settings.debugger != OFF or p.name not in OF_THE_DEBUGGER]
 
 
-def definition(settings: Settings) -> str:
-    """The pipeline's JSON document."""
-    return build(settings).definition()
+def definition(settings: Settings, code: bundle.Bundle | None = None) -> str:
+    """The pipeline's JSON document, for `code` or for code/ as it is."""
+    return build(settings, code).definition()
 
 
 def offline_session(region: str) -> PipelineSession:

@@ -40,7 +40,7 @@ def run(
     weights = weights or ("imagenet" if data else "random")
     chosen = str(values.get("Backbone", parameters.BY_NAME["Backbone"].default))
 
-    from pipeline import console, execution, infra, local, predict, upload
+    from pipeline import bundle, console, execution, infra, local, predict, upload
     from pipeline.upsert import upsert
 
     began = time.monotonic()
@@ -51,14 +51,15 @@ def run(
         infra.ensure(cloud)
         data = data or _sample(say)
         s3 = cloud.client("s3")
+        code = bundle.read()  # once: it may be edited while this starts
         with console.upload_progress() as progress:
-            upload.upload_code(s3, cloud.settings)
+            upload.upload_code(s3, cloud.settings, code)
             data_uri = upload.upload_data(s3, cloud.settings, data, progress)
             weights_uri = upload.upload_weights(s3, cloud.settings, weights, chosen, progress)
         values.update(InputDataUri=data_uri, PretrainedWeightsUri=weights_uri)
         # The pipeline's defaults too, so that `start`, a schedule and Studio take the same data.
         cloud.settings = replace(cloud.settings, input_data_uri=data_uri, weights_uri=weights_uri)
-        pipeline = upsert(cloud)
+        pipeline = upsert(cloud, code)
     say(f"Pipeline {pipeline.change}: {pipeline.arn}")
 
     arn = execution.start(cloud, values)

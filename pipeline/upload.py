@@ -36,11 +36,11 @@ def _quiet(what: str, done: int, total: int) -> None:
     pass
 
 
-def upload_code(s3: Any, settings: Settings) -> str:
-    """Upload code/ unless it is there; its S3 prefix. The archive goes last: where it is, everything is."""
+def upload_code(s3: Any, settings: Settings, code: bundle.Bundle | None = None) -> str:
+    """Upload code/ (or `code`) unless it is there; its S3 prefix. The archive goes last: where it is, everything is."""
     check_bucket(s3, settings)
     _begin_cache(s3, settings)
-    code = bundle.read()
+    code = code or bundle.read()
     prefix = code.prefix(settings.root)
     _, key = _bucket_and_key(prefix)
     if not _exists(s3, settings.bucket, f"{key}sourcedir.tar.gz"):

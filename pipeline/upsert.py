@@ -8,6 +8,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from pipeline import definition, lint
+from pipeline.bundle import Bundle
 from pipeline.cloud import Cloud
 from pipeline.errors import UserError
 
@@ -23,11 +24,14 @@ class Upserted:
     diff: list[str]
 
 
-def upsert(cloud: Cloud) -> Upserted:
-    """Send the definition where it is missing or differs. Raises UserError for what AWS would refuse."""
+def upsert(cloud: Cloud, code: Bundle | None = None) -> Upserted:
+    """Send the definition (of `code`, else of code/ as it is) where it is missing or differs.
+
+    Raises UserError for what AWS would refuse.
+    """
     sagemaker = cloud.client("sagemaker")
     settings = cloud.settings
-    document = definition.definition(settings)
+    document = definition.definition(settings, code)
     if problems := lint.errors(lint.lint(document)):
         raise UserError("AWS would refuse this definition:\n" + "\n".join(map(str, problems)), "Mend it and try again.")
     wanted = {

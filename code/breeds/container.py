@@ -100,13 +100,19 @@ def run(main: Callable[[], object]) -> NoReturn:
         _report_failure(str(error), unless_known=error.is_consequence)
         sys.exit(1)
     except Exception as error:
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        if _is_disk_full(error):
             error.add_note("The disk is full: raise the job's VolumeSizeInGB.")
         traceback.print_exc()
         sys.stderr.flush()
         _report_failure(f"{type(error).__name__}: {error}\n{traceback.format_exc()}")
         sys.exit(1)
     sys.exit(0)
+
+
+def _is_disk_full(error: Exception) -> bool:
+    """SQLite (breeds.listing) has an error of its own for it."""
+    is_of_system = isinstance(error, OSError) and error.errno == errno.ENOSPC
+    return is_of_system or getattr(error, "sqlite_errorname", "") == "SQLITE_FULL"
 
 
 def _report_failure(message: str, unless_known: bool = False) -> None:

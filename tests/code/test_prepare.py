@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import prepare
 import pytest
-from breeds import archive, container, manifest, shards, splits
+from breeds import archive, container, listing, manifest, shards, splits
 from breeds.container import InputError
 from breeds.images import Rejected
 from breeds.listing import BY_KEY, Member
@@ -546,6 +546,15 @@ def test_a_disk_that_is_too_small_for_an_expanded_tar_is_named(tmp_path, monkeyp
     monkeypatch.setattr(archive, "_expand", full)
     source = write_tar(tmp_path / "in" / "a.tgz", split_files())
     assert "The disk is full: a.tgz does not fit" in refusal(source, tmp_path / "out")
+
+
+def test_a_disk_that_is_full_while_files_are_listed_is_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(listing, "TABLES", listing.TABLES + "PRAGMA max_page_count = 8;")
+    names = {f"train/a/{'long' * 50}-{number}.jpg": b"" for number in range(500)}
+    source = write_zip(tmp_path / "in" / "a.zip", names)
+    with pytest.raises(SystemExit):
+        container.run(lambda: run(source, tmp_path / "out"))
+    assert "The disk is full: raise the job's VolumeSizeInGB." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["{split}/{folder}/{number:06}.jpg", "{folder}/{number:06}.jpg"])

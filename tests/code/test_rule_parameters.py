@@ -59,6 +59,10 @@ def test_what_one_allows_the_other_does(text):
     of_the_pipeline.check(text)
 
 
+def test_both_divide_a_text_at_the_same_commas():
+    assert rule_parameters.BETWEEN == of_the_pipeline.BETWEEN
+
+
 def test_the_pipeline_knows_every_parameter_of_every_rule():
     known = {rule: {name: kind(RULES[rule], name) for name in RULES[rule].defaults} for rule in RULES}
     assert known == of_the_pipeline.RULE_PARAMETERS

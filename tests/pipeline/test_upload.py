@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from pipeline import bundle, settings, upload
+from pipeline import bundle, definition, settings, upload
 from pipeline.errors import UserError
 
 BUCKET = "uploads"
@@ -73,6 +73,17 @@ def test_the_bundle_is_there_as_files_and_as_an_archive(s3, account):
     found = {key.removeprefix(prefix.removeprefix(f"s3://{BUCKET}/")) for key in keys(s3, prefix)}
     assert {"sourcedir.tar.gz", "src/train.py", "src/breeds/manifest.py", "src/endpoint/requirements.txt"} <= found
     assert not [key for key in found if "__pycache__" in key]
+
+
+def test_code_that_was_read_once_is_what_is_uploaded_and_what_the_definition_names(s3, account, tmp_path):
+    (tmp_path / "train.py").write_text("print(1)")
+    code = bundle.read(tmp_path)
+    (tmp_path / "train.py").write_text("print(2)")
+    prefix = upload.upload_code(s3, account, code)
+    assert (
+        s3.get_object(Bucket=BUCKET, Key=f"{prefix.partition(BUCKET)[2][1:]}src/train.py")["Body"].read() == b"print(1)"
+    )
+    assert f"{prefix}src/" in definition.definition(account, code)
 
 
 def test_the_cache_of_prepare_holds_an_object_before_the_first_run_and_loses_nothing_later(s3, account):

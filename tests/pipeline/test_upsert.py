@@ -20,7 +20,7 @@ def test_it_says_created_then_unchanged_then_updated_with_what_changed(cloud, mo
     real = definition.definition(cloud.settings)
     changed = real.replace('"MaxRuntimeInSeconds": 86400', '"MaxRuntimeInSeconds": 43200')
     assert changed != real
-    monkeypatch.setattr(definition, "definition", lambda _: changed)
+    monkeypatch.setattr(definition, "definition", lambda *_: changed)
     again = upsert.upsert(cloud)
     assert again.change == "updated"
     assert again.diff == [
@@ -32,6 +32,6 @@ def test_it_says_created_then_unchanged_then_updated_with_what_changed(cloud, mo
 def test_a_definition_that_aws_would_refuse_is_not_sent(cloud, monkeypatch):
     broken = definition.definition(cloud.settings).replace('"Strategy"', '"Strategem"')
     assert lint.errors(lint.lint(broken))
-    monkeypatch.setattr(definition, "definition", lambda _: broken)
+    monkeypatch.setattr(definition, "definition", lambda *_: broken)
     with pytest.raises(UserError, match="Tune"):
         upsert.upsert(cloud)
