@@ -3,8 +3,9 @@
     python -m benchmarks.serving [--data dogImages.zip --weights mobilenet_v2.pth --rounds 60]
 
 The arms take turns, a photo asked for three times in each turn: the first time pays for what the turns of others left
-behind, idle cores and caches full of their weights, and is not counted. Heads, and ResNet-50's weights, are random: latency does not depend on them, but
-whether int8 agrees does. That is measured by each training (model.json, "serving"), not here.
+behind, idle cores and caches full of their weights, and is not counted. Heads, and ResNet-50's weights, are random:
+latency does not depend on them, but whether int8 agrees does. That is measured by each training (model.json,
+"serving"), not here.
 """
 
 import argparse
