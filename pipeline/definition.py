@@ -23,8 +23,8 @@ from steps import champion, debug, deploy, embed, evaluate, gate, prepare, regis
 from steps.base import Site, output_uri
 
 
-def build(settings: Settings, code: bundle.Bundle | None = None, session: PipelineSession | None = None) -> Pipeline:
-    """The pipeline as an SDK object; `session` is needed only for calls that reach SageMaker (upsert, start)."""
+def build(settings: Settings, code: bundle.Bundle | None = None) -> Pipeline:
+    """The pipeline as an SDK object, with a session that reaches nothing."""
     site = Site(
         settings=settings,
         parameters={parameter.name: _variable(parameter, settings) for parameter in used(settings)},
@@ -64,7 +64,7 @@ def build(settings: Settings, code: bundle.Bundle | None = None, session: Pipeli
             gate_step,
         ],
         pipeline_experiment_config=None,
-        sagemaker_session=session or offline_session(settings.region),
+        sagemaker_session=offline_session(settings.region),
     )
 
 

@@ -104,9 +104,9 @@ def launch(
     uses_images = hyperparameters.get("trainable-stages", "0") != "0"
     channels = {"features": features_uri, "weights": weights_uri, "prepared": prepared_uri if uses_images else None}
     name = f"ec2-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
-    run = _run(
-        cloud, name, {channel: uri for channel, uri in channels.items() if uri}, hyperparameters, deadline_minutes
-    )
+    given = {channel: uri for channel, uri in channels.items() if uri}
+    code = bundle.read()  # once: what is uploaded is what the instance checks
+    run = _run(cloud, code, name, given, hyperparameters, deadline_minutes)
     script = run.script()
     answer = {
         "run": name,
@@ -119,15 +119,19 @@ def launch(
     _check_features(cloud, features_uri)
     image, subnet = _image(cloud), os.environ.get("PAWLINE_EC2_SUBNET", "")
     group = _security_group(cloud, _vpc(cloud, subnet))
-    upload.upload_code(cloud.client("s3"), cloud.settings)
+    upload.upload_code(cloud.client("s3"), cloud.settings, code)
     request = _request(cloud, name, script, image, instance_type, group, subnet, spot)
     return answer | {"instance_id": _run_instances(cloud, request)}
 
 
 def _run(
-    cloud: Cloud, name: str, channels: dict[str, str], hyperparameters: Mapping[str, str], deadline_minutes: float
+    cloud: Cloud,
+    code: bundle.Bundle,
+    name: str,
+    channels: dict[str, str],
+    hyperparameters: Mapping[str, str],
+    deadline_minutes: float,
 ) -> Run:
-    code = bundle.read()
     return Run(
         region=cloud.settings.region,
         # Beside the pipeline's models: the endpoint's role reads there, so this one can be registered too.

@@ -1,6 +1,5 @@
 """The raw data set as a list of files that can be read one by one: a folder, a zip or a tar, never unpacked to disk."""
 
-import errno
 import functools
 import gzip
 import os
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from breeds import zips
-from breeds.container import InputError
+from breeds.container import InputError, is_disk_full
 from breeds.images import Rejected
 from breeds.listing import Listing
 
@@ -129,7 +128,7 @@ def _open_archive(path: Path, scratch: Path) -> Source:
             path = _expand(path, scratch)
         return _open_tar_source(path, scratch)
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, NotImplementedError) as error:
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        if is_disk_full(error):
             raise InputError(
                 f"The disk is full: {path.name} does not fit on it expanded.",
                 "Raise the job's VolumeSizeInGB, or give a zip or an uncompressed tar, which are read in place.",

@@ -100,7 +100,7 @@ def run(main: Callable[[], object]) -> NoReturn:
         _report_failure(str(error), unless_known=error.is_consequence)
         sys.exit(1)
     except Exception as error:
-        if _is_disk_full(error):
+        if is_disk_full(error):
             error.add_note("The disk is full: raise the job's VolumeSizeInGB.")
         traceback.print_exc()
         sys.stderr.flush()
@@ -109,7 +109,7 @@ def run(main: Callable[[], object]) -> NoReturn:
     sys.exit(0)
 
 
-def _is_disk_full(error: Exception) -> bool:
+def is_disk_full(error: Exception) -> bool:
     """SQLite (breeds.listing) has an error of its own for it."""
     is_of_system = isinstance(error, OSError) and error.errno == errno.ENOSPC
     return is_of_system or getattr(error, "sqlite_errorname", "") == "SQLITE_FULL"

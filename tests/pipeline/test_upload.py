@@ -80,9 +80,8 @@ def test_code_that_was_read_once_is_what_is_uploaded_and_what_the_definition_nam
     code = bundle.read(tmp_path)
     (tmp_path / "train.py").write_text("print(2)")
     prefix = upload.upload_code(s3, account, code)
-    assert (
-        s3.get_object(Bucket=BUCKET, Key=f"{prefix.partition(BUCKET)[2][1:]}src/train.py")["Body"].read() == b"print(1)"
-    )
+    uploaded = s3.get_object(Bucket=BUCKET, Key=f"{prefix.removeprefix(f's3://{BUCKET}/')}src/train.py")
+    assert uploaded["Body"].read() == b"print(1)"
     assert f"{prefix}src/" in definition.definition(account, code)
 
 
