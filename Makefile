@@ -128,7 +128,7 @@ destroy: setup ## delete everything this project made, listed first [AWS=1 KEEP_
 	@$(BIN)/uv pip install --quiet --compile-bytecode --python .venv/bench/bin/python --no-deps -r $<
 	@touch $@
 
-bench: setup .venv/bench/installed ## the figures of the README and docs/performance.md, on subsets: about ten minutes [ARGS="engine memory"]
+bench: setup .venv/bench/installed ## the figures of the README and docs/performance.md, on subsets: ten to fifteen minutes [ARGS="engine memory"]
 	@$(BIN)/python -m benchmarks $$ARGS
 
 bench-full: setup .venv/bench/installed ## the same on all photos and all sizes: hours [ARGS="accuracy sizes"]

@@ -1,6 +1,6 @@
 """Data-parallel fine-tuning: two processes with a thread each against one process with one thread.
 
-    python -m benchmarks.ddp [--images 240 --epochs 3 | --full | --quick]
+    python -m benchmarks.ddp [--images 300 --epochs 3 | --full | --quick]
 
 code/train.py under torchrun, the total batch the same in all arms: ResNet-50's last stage, whose frozen part is cached
 in the first epoch, and all of ResNet-18. Rates are of the epochs after the first, validation included. Arms take turns.
@@ -71,7 +71,7 @@ def rates(folder: Path, work: Work, processes: int, threads: int, epochs: int) -
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--images", type=int, default=240)
+    parser.add_argument("--images", type=int, default=300)
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--full", action="store_true", help="600 images, 2 rounds, and two threads as an arm")
