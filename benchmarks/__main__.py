@@ -2,8 +2,8 @@
 
     python -m benchmarks [--full | --quick] [NAME …]
 
-`make bench` takes subsets, ten to fifteen minutes; `make bench-full` all photos and all sizes, some hours. The figures of
-each are kept in benchmarks/results/. A script that fails is named, and the others go on.
+`make bench` takes subsets, ten to fifteen minutes; `make bench-full` all photos and all sizes, some hours. The
+figures of each are kept in benchmarks/results/. A script that fails is named, and the others go on.
 """
 
 import argparse
