@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from benchmarks.machine import print_table, spread
-from embedded import lifecycle
+from sagelocal.core import lifecycle
 
 ROUNDS = 3
 

@@ -55,7 +55,7 @@ class Judged:
 
 def judge(training: Training, collections: list[dict], features: Path | None = None) -> Judged:
     import debug
-    from breeds.rule_names import BLOCKING_RULES
+    from breeds.debugger.rule_names import BLOCKING_RULES
 
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()) as printed:
         tensors = trainings.run(training, Path(folder), collections, features)
@@ -72,7 +72,7 @@ def judge(training: Training, collections: list[dict], features: Path | None = N
 
 def table(judged: Sequence[Judged]) -> str:
     """The page's table: trainings by rules. X: the rule that should; +: another that fired, (+) where it only warns."""
-    from breeds.rule_names import BLOCKING_RULES, DEFAULT_RULES
+    from breeds.debugger.rule_names import BLOCKING_RULES, DEFAULT_RULES
 
     lines = [f"| training | accuracy | {' | '.join(DEFAULT_RULES)} |", f"|---|---|{'---|' * len(DEFAULT_RULES)}"]
     for one in judged:

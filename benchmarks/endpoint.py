@@ -24,12 +24,12 @@ from typing import Any
 from PIL import Image
 
 from benchmarks.machine import print_table
-from embedded import lifecycle
 from pipeline import cloud as clouds
 from pipeline.cloud import Cloud
 from pipeline.load_test import clock, plot, scaling
 from pipeline.load_test.plan import Phase, Plan, serving
 from pipeline.load_test.process import Worker
+from sagelocal.core import lifecycle
 
 IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/python:3.11"
 SWAPPED, SCALED = "bench-swapped", "bench-scaled"  # endpoints: the load on one is no history of the other

@@ -22,7 +22,7 @@ from typing import Any
 import boto3
 
 from benchmarks.machine import Row, print_table, spread
-from embedded import lifecycle
+from sagelocal.core import lifecycle
 
 STEPS = 20
 OTHER_STEPS = 5  # in a chain of another orchestrator, which takes longer

@@ -18,8 +18,8 @@ from typing import Any
 import boto3
 
 from benchmarks.machine import print_table, spread
-from embedded import lifecycle
 from pipeline.functions import LAMBDAS, package
+from sagelocal.core import lifecycle
 
 TESTS = Path(__file__).parent.parent / "tests" / "lambda"
 INVOCATIONS = 2000

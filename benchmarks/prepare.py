@@ -26,7 +26,7 @@ from benchmarks.machine import print_table, spread
 ROOT = Path(__file__).parent.parent
 sys.path.append(str(ROOT / "code"))
 
-from breeds import images, shards  # noqa: E402
+from breeds.data import images, shards  # noqa: E402
 
 CAMERA = (4000, 3000)
 SAMPLE = 200

@@ -32,10 +32,12 @@ from benchmarks.machine import print_table, spread
 ROOT = Path(__file__).parent.parent
 sys.path.append(str(ROOT / "code"))
 
-from breeds import backbones, images, optimized, optimizing, packaging  # noqa: E402
-from breeds.inference import smooth_noise  # noqa: E402
-from breeds.metrics import EpochMetrics  # noqa: E402
-from breeds.model import Classifier, Head  # noqa: E402
+from breeds.base.metrics import EpochMetrics  # noqa: E402
+from breeds.data import images  # noqa: E402
+from breeds.model import backbones, optimized, optimizing  # noqa: E402
+from breeds.model.model import Classifier, Head  # noqa: E402
+from breeds.serving.inference import smooth_noise  # noqa: E402
+from breeds.training import packaging  # noqa: E402
 
 CLASSES = 133
 SEED_SIZE, VIEW_SIZE = 224, 256  # pixels a side: what the seed sees, and what ours sees by default

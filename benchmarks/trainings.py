@@ -22,9 +22,11 @@ from torch import nn
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "code"))
 
-from breeds import distributed, features, fitting, training  # noqa: E402
-from breeds.container import InputError  # noqa: E402
-from breeds.model import Head  # noqa: E402
+from breeds.base import distributed  # noqa: E402
+from breeds.base.container import InputError  # noqa: E402
+from breeds.model import features  # noqa: E402
+from breeds.model.model import Head  # noqa: E402
+from breeds.training import fitting, training  # noqa: E402
 
 LATENT, DIM, VIEWS = 24, 512, 2
 CLASSES, TRAIN, VALID = 20, 1500, 500

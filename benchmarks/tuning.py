@@ -132,7 +132,7 @@ def main() -> None:
                 rates["embedded"].append(embedded.trials_per_minute(trials, epochs))
                 rates["processes"].append(as_processes(local, max(cores(), trials // 5), epochs))
         finally:
-            from embedded import lifecycle
+            from sagelocal.core import lifecycle
 
             lifecycle.stop(state)
     ratio = median(rates["embedded"]) / median(rates["processes"])

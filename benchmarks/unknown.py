@@ -24,7 +24,9 @@ from benchmarks.photos import DATA, ROOT, WEIGHTS, weights_folder
 
 sys.path.insert(0, str(ROOT / "code"))
 
-from breeds import inference, shards, unknown  # noqa: E402
+from breeds.data import shards
+from breeds.model import unknown
+from breeds.serving import inference  # noqa: E402
 
 UNSEEN = 10  # breeds left out
 CORNER = 64  # pixels of a prepared photo's upper corner

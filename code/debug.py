@@ -14,9 +14,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from breeds import container, extras, managed_rules, rule_parameters
-from breeds.container import InputError
-from breeds.rule_names import BLOCKING_RULES, DEFAULT_RULES, RULE_NAMES
+from breeds.base import container, extras
+from breeds.base.container import InputError
+from breeds.debugger import managed_rules, rule_parameters
+from breeds.debugger.rule_names import BLOCKING_RULES, DEFAULT_RULES, RULE_NAMES
 
 MAX_FINDINGS = 20
 # The gate puts the summary into its Fail step's message, with up to 400 characters more. A step's FailureReason has
@@ -77,7 +78,7 @@ def write(output: Path | None, verdict: dict[str, Any]) -> None:
 def draw(tensors: Path, output: Path, verdict: dict[str, Any], *, with_tensorboard: bool) -> None:
     """The report beside debug.json. The verdict stands whether or not it can be drawn."""
     try:
-        from breeds import debug_report
+        from breeds.debugger import debug_report
 
         debug_report.write(tensors, output, verdict, with_tensorboard)
     except Exception as error:
@@ -120,7 +121,7 @@ def evaluate_here(
     try:
         if missing := extras.ensure(extras.DEBUGGING, with_dependencies=False):
             raise ImportError(missing)
-        from breeds import rules
+        from breeds.debugger import rules
     except Exception as error:  # a protobuf that does not go with smdebug raises TypeError
         return all_errors(f"smdebug cannot be imported: {error}")
     rule_parameters.check(parameters)
@@ -137,8 +138,8 @@ def evaluate_here(
 
 def why_incomplete(trial: Any, training_job: str) -> str:
     """Why the tensors tell only a part; empty where they tell all. Raises NoUsableData for those of another job."""
-    from breeds.rules import NoUsableData
-    from breeds.rules.saved import state
+    from breeds.debugger.rules import NoUsableData
+    from breeds.debugger.rules.saved import state
 
     known = state(trial)
     owner = known.get("training_job")

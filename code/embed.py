@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from breeds import backbones, container, features, graph_embedder, images, manifest, shards
-from breeds.container import Hosts, InputError
-from breeds.embedding import Embedder, choose_embedder, map_in_threads
-from breeds.graph_embedder import GraphEmbedder
-from breeds.manifest import SPLITS, Manifest
-from breeds.outputs import staged
-from breeds.views import make_views
+from breeds.base import container
+from breeds.base.container import Hosts, InputError
+from breeds.data import images, manifest, shards
+from breeds.data.manifest import SPLITS, Manifest
+from breeds.data.outputs import staged
+from breeds.data.views import make_views
+from breeds.model import backbones, features, graph_embedder
+from breeds.model.embedding import Embedder, choose_embedder, map_in_threads
+from breeds.model.graph_embedder import GraphEmbedder
 from torch import nn
 
 

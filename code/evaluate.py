@@ -14,25 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from breeds import (
-    champion,
-    confused,
-    container,
-    evaluation,
-    extras,
-    inference,
-    manifest,
-    metrics,
-    optimized,
-    plots,
-    predictions,
-    robustness,
-    shards,
-)
-from breeds.container import InputError
-from breeds.inference import Predictor
-from breeds.outputs import staged
-from breeds.predictions import Predictions
+from breeds.base import container, extras, metrics
+from breeds.base.container import InputError
+from breeds.data import manifest, shards
+from breeds.data.outputs import staged
+from breeds.evaluation import champion, confused, evaluation, plots, predictions, robustness
+from breeds.evaluation.predictions import Predictions
+from breeds.model import optimized
+from breeds.serving import inference
+from breeds.serving.inference import Predictor
 
 LATENCY_IMAGES = 50
 SMOKE_TEST_FILE = "smoke.jpg"

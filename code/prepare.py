@@ -16,15 +16,16 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from breeds import archive, container, extras, images, known, manifest, splits
-from breeds.container import InputError
-from breeds.known import Known, Recorder
-from breeds.listing import BY_KEY, Listing, Member
-from breeds.manifest import SPLITS, Limits, Manifest, Record
-from breeds.outputs import PARTIAL, staged
-from breeds.shards import ShardWriter, write_sample
-from breeds.splits import Placed
-from breeds.workers import Workers
+from breeds.base import container, extras
+from breeds.base.container import InputError
+from breeds.data import archive, images, known, manifest, splits
+from breeds.data.known import Known, Recorder
+from breeds.data.listing import BY_KEY, Listing, Member
+from breeds.data.manifest import SPLITS, Limits, Manifest, Record
+from breeds.data.outputs import PARTIAL, staged
+from breeds.data.shards import ShardWriter, write_sample
+from breeds.data.splits import Placed
+from breeds.data.workers import Workers
 
 USUAL_BYTES = 64 * 2**10  # that a prepared image takes on disk, at most, on the average of a data set
 FEW_IMAGES = 5  # of a class, to learn it from

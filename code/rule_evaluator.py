@@ -9,9 +9,9 @@ import json
 import os
 
 import debug
-from breeds import container
-from breeds.container import MESSAGE_LIMIT, InputError
-from breeds.rule_names import RULE_NAMES
+from breeds.base import container
+from breeds.base.container import MESSAGE_LIMIT, InputError
+from breeds.debugger.rule_names import RULE_NAMES
 
 RULE = "rule_to_invoke"
 TENSORS = "processing/input/tensors"
@@ -37,7 +37,7 @@ def main() -> None:
 def parameters(name: str) -> dict[str, str]:
     """The rule's own parameters among the environment variables."""
     try:
-        from breeds.rules import RULES
+        from breeds.debugger.rules import RULES
     except Exception:  # smdebug is missing: evaluate_here says so
         return {}
     return {key: os.environ[key] for key in RULES[name].defaults if key in os.environ}

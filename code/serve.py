@@ -22,8 +22,9 @@ from starlette.requests import ClientDisconnect
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from breeds import container, inference, serving  # noqa: E402
-from breeds.serving import Refused  # noqa: E402
+from breeds.base import container  # noqa: E402
+from breeds.serving import inference, serving
+from breeds.serving.serving import Refused  # noqa: E402
 
 RETRY_AFTER_SECONDS = "1"
 KEEP_ALIVE_SECONDS = 75  # longer than clients keep idle connections: a server that closes first breaks a request

@@ -39,7 +39,7 @@ def endpoint() -> Any:
     for an answer, whatever the path."""
     use_all_cores()
     import serve  # torch comes with it, and only a replica needs that
-    from breeds import inference, serving
+    from breeds.serving import inference, serving
 
     limits = serve.Limits.from_environment(os.environ)
     predictor = inference.load(Path(os.environ.get("SM_MODEL_DIR", HERE)))

@@ -14,13 +14,16 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from breeds import container, distributed, features, hook, hyperparameters, live_rules, packaging, training, unknown
-from breeds.checkpoints import Checkpoints
-from breeds.container import InputError
-from breeds.distributed import World
-from breeds.fitting import Fit, Plan
-from breeds.metrics import EpochMetrics
-from breeds.model import Classifier, Head, one_thread
+from breeds.base import container, distributed
+from breeds.base.container import InputError
+from breeds.base.distributed import World
+from breeds.base.metrics import EpochMetrics
+from breeds.debugger import hook, live_rules
+from breeds.model import features, unknown
+from breeds.model.model import Classifier, Head, one_thread
+from breeds.training import hyperparameters, packaging, training
+from breeds.training.checkpoints import Checkpoints
+from breeds.training.fitting import Fit, Plan
 from torch import nn
 
 # What SageMaker adds to the hyperparameters on its own account.
@@ -191,7 +194,7 @@ def optimise(job: Job, packaged: Classifier | Head) -> dict[str, Any] | None:
     """The form that will be served, written into the model directory; None for a tuning trial, which never is."""
     if job.settings.optimize == "off" or not isinstance(packaged, Classifier):
         return None
-    from breeds import optimized, optimizing
+    from breeds.model import optimized, optimizing
 
     view_size = job.info["view_size"]
     serving = optimizing.optimise(
@@ -252,7 +255,7 @@ def run_phase(
 
 def load_backbone(job: Job) -> nn.Module:
     """The pretrained backbone. Raises InputError where its weights are not those the features were made with."""
-    from breeds import backbones
+    from breeds.model import backbones
 
     fingerprint = backbones.weights_fingerprint(job.directories.weights)
     if fingerprint != job.info["weights_sha256"]:
@@ -274,7 +277,7 @@ def fine_tune(
 
     `head_metrics` are those of the head, None where a checkpoint holds them.
     """
-    from breeds import finetuning
+    from breeds.training import finetuning
 
     settings, world = job.settings, job.world
     stages, train_set, valid_set = finetuning.prepare(

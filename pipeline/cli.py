@@ -198,7 +198,7 @@ def stop(
     from pipeline import execution as executions
 
     if server:
-        from embedded import lifecycle
+        from sagelocal.core import lifecycle
 
         stopped = lifecycle.stop(clouds.state_dir())
         tell({"stopped": stopped}, as_json, "Stopped." if stopped else "No embedded SageMaker runs here.")

@@ -13,10 +13,10 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from embedded import lifecycle
 from pipeline import settings as settings_module
 from pipeline.errors import UserError
 from pipeline.settings import Settings
+from sagelocal.core import lifecycle
 
 
 @dataclass

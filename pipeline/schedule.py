@@ -7,11 +7,11 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from embedded.scheduling import expressions
 from pipeline import console
 from pipeline.cloud import Cloud
 from pipeline.errors import UserError
 from pipeline.parameters import Value
+from sagelocal.services.scheduler import expressions
 
 RETRIES = {"MaximumRetryAttempts": 3, "MaximumEventAgeInSeconds": 3600}
 URIS = ("InputDataUri", "PretrainedWeightsUri")

@@ -9,7 +9,7 @@ import boto3
 import pytest
 import pytest_socket
 
-from embedded import lifecycle
+from sagelocal.core import lifecycle
 
 for name in [n for n in os.environ if n.startswith("AWS_")]:
     del os.environ[name]

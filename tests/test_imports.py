@@ -7,25 +7,25 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-ROOMS = {"pipeline", "steps", "code", "lambda", "embedded"}
+ROOMS = {"pipeline", "steps", "code", "lambda", "sagelocal"}
 
 # What each room may import beside the standard library and itself; `pipeline` may name single modules of another room.
 TABLE = {
     "steps": {"sagemaker", "pipeline.parameters", "pipeline.settings"},
     "pipeline": {
-        "steps", "boto3", "botocore", "sagemaker", "typer", "rich", "requests", "PIL", "numpy", "embedded.lifecycle",
-        "embedded.scheduling.expressions", "locust", "gevent", "matplotlib",
+        "steps", "boto3", "botocore", "sagemaker", "typer", "rich", "requests", "PIL", "numpy", "locust", "gevent",
+        "matplotlib", "sagelocal.core.lifecycle", "sagelocal.services.scheduler.expressions",
     },
     "code": {
         "torch", "torchvision", "numpy", "PIL", "smdebug", "pyinstrument", "fastapi", "starlette", "anyio", "uvicorn",
         "openvino", "nncf", "simplejpeg", "ray", "serve", "breeds",
     },
     "lambda": {"boto3", "botocore", "aws_lambda_powertools"},
-    "embedded": {"botocore", "boto3", "moto", "werkzeug", "optuna", "psutil", "yaml"},
+    "sagelocal": {"botocore", "boto3", "moto", "werkzeug", "optuna", "psutil", "yaml"},
 }  # fmt: skip
 
 # What single modules may import beyond their room.
-ALONE = {"code/breeds/managed_rules.py": {"boto3"}}
+ALONE = {"code/breeds/debugger/managed_rules.py": {"boto3"}}
 
 # `code` scripts and a function's modules import their siblings by bare name.
 SIBLINGS = {

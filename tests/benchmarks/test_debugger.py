@@ -48,7 +48,7 @@ def test_the_table_marks_the_rule_that_should_and_puts_warnings_in_brackets():
 
 
 def test_the_page_explains_every_rule_with_its_parameters_and_has_a_row_for_every_training():
-    from breeds.rules import RULES
+    from breeds.debugger.rules import RULES
 
     page = debugger.PAGE.read_text()
     for name, rule in RULES.items():

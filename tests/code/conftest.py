@@ -13,8 +13,9 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
-from breeds import features, hook
-from breeds.model import Head
+from breeds.debugger import hook
+from breeds.model import features
+from breeds.model.model import Head
 from PIL import Image, ImageDraw
 from torch import nn
 
@@ -213,7 +214,7 @@ def tensors(script, make_features, hook_configuration, tmp_path_factory):
 def save_losses(tmp_path, hook_configuration, monkeypatch):
     """Save a trial with chosen losses: epochs of (training losses, validation losses)."""
 
-    from breeds.rules import open_trial
+    from breeds.debugger.rules import open_trial
 
     def save(epochs):
         monkeypatch.setenv("SMDEBUG_CONFIG_FILE_PATH", str(hook_configuration(tmp_path, tmp_path / "tensors")))
@@ -235,7 +236,7 @@ def save_losses(tmp_path, hook_configuration, monkeypatch):
 def save_head_training(tmp_path, hook_configuration, monkeypatch):
     """Train a head on standard normal features under the hook, after `prepare` had its way with it."""
 
-    from breeds.rules import open_trial
+    from breeds.debugger.rules import open_trial
 
     def save(prepare=lambda head: None, steps=12, learning_rate=1e-3, evaluate=False, collections=None):
         configuration = hook_configuration(tmp_path, tmp_path / "tensors", collections)

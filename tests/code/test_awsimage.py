@@ -57,8 +57,8 @@ def test_the_hook_saves_and_the_rules_judge(trained, tmp_path):
 
 
 def test_what_it_saved_reads_the_same_here(trained):
-    from breeds import rules
-    from breeds.rules.saved import evaluations, loss_phases
+    from breeds.debugger import rules
+    from breeds.debugger.rules.saved import evaluations, loss_phases
 
     trial = rules.open_trial(trained[1])
     (phases,) = loss_phases(trial).values()

@@ -1,4 +1,4 @@
-"""breeds.backbones: the three networks, their stages, and what a wrong weights file is told."""
+"""breeds.model.backbones: the three networks, their stages, and what a wrong weights file is told."""
 
 import functools
 import json
@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from breeds import backbones
-from breeds.backbones import BACKBONES, build_backbone
-from breeds.container import InputError
+from breeds.base.container import InputError
+from breeds.model import backbones
+from breeds.model.backbones import BACKBONES, build_backbone
 from torch import nn
 from torchvision import models
 

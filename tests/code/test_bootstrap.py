@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from breeds import bootstrap, metrics
+from breeds.base import metrics
+from breeds.evaluation import bootstrap
 
 
 def resampled_images(truth: np.ndarray, predicted: np.ndarray, figure, seed: int = 1) -> list[float]:

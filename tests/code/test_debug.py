@@ -6,8 +6,8 @@ import shutil
 
 import numpy as np
 import pytest
-from breeds.container import InputError
-from breeds.rule_names import BLOCKING_RULES, DEFAULT_RULES, RULE_NAMES
+from breeds.base.container import InputError
+from breeds.debugger.rule_names import BLOCKING_RULES, DEFAULT_RULES, RULE_NAMES
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ def test_no_rule_parameters_is_what_the_pipeline_says_by_default(judge, healthy)
 
 
 def test_a_rule_with_parameters_of_its_own_is_not_left_to_sagemaker(judge, healthy, monkeypatch):
-    from breeds import managed_rules
+    from breeds.debugger import managed_rules
 
     asked = []
 

@@ -8,7 +8,8 @@ from html.parser import HTMLParser
 
 import pytest
 import torch
-from breeds import charts, hook
+from breeds.debugger import hook
+from breeds.evaluation import charts
 from PIL import Image
 from torch import nn
 
@@ -91,7 +92,7 @@ def test_without_tensors_the_page_says_so(script, tmp_path):
 
 
 def test_texts_of_tensors_and_jobs_cannot_become_part_of_the_page(tensors, tmp_path):
-    from breeds import debug_report
+    from breeds.debugger import debug_report
 
     evil = "<script>alert(1)</script>"
     finding = {"tensor": evil, "step": 1, "value": evil, "threshold": 1, "advice": evil}
@@ -102,7 +103,7 @@ def test_texts_of_tensors_and_jobs_cannot_become_part_of_the_page(tensors, tmp_p
 
 
 def test_the_step_of_a_managed_rule_is_read_from_its_details():
-    from breeds import debug_report
+    from breeds.debugger import debug_report
 
     details = (
         "RuleEvaluationConditionMet: Evaluation of the rule Overfit at step 42 resulted in the condition being met"
@@ -113,7 +114,7 @@ def test_the_step_of_a_managed_rule_is_read_from_its_details():
 
 
 def test_a_failure_while_drawing_leaves_the_verdict(scripts, monkeypatch, tensors, tmp_path, capsys):
-    from breeds import debug_report
+    from breeds.debugger import debug_report
 
     def broken(*_, **__):
         raise OSError("no space left")
@@ -171,7 +172,7 @@ def test_the_words_of_many_marks_stand_above_the_chart_and_cross_neither_each_ot
 @pytest.fixture(scope="module")
 def of_many_layers(tmp_path_factory, hook_configuration):
     """The report of a network with 53 trained tensors, half of which are dead from the start."""
-    from breeds import debug_report
+    from breeds.debugger import debug_report
 
     root = tmp_path_factory.mktemp("deep")
     layers = [nn.Sequential(nn.Linear(8, 8), nn.BatchNorm1d(8), nn.ReLU()) for _ in range(13)]
@@ -212,7 +213,7 @@ def records(path) -> list[bytes]:
 
 
 def test_tensorboard_gets_losses_of_both_phases_and_histograms(written, tensors):
-    from breeds.rules import open_trial
+    from breeds.debugger.rules import open_trial
     from smdebug import modes
     from smdebug.core.tfevent.proto.event_pb2 import Event
 

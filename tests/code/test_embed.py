@@ -11,11 +11,13 @@ import numpy as np
 import prepare
 import pytest
 import torch
-from breeds import embedding, features, graph_embedder, inference, manifest, shards
-from breeds.backbones import build_backbone
-from breeds.container import InputError
-from breeds.images import MEAN, STD, center_view
-from breeds.views import make_views
+from breeds.base.container import InputError
+from breeds.data import manifest, shards
+from breeds.data.images import MEAN, STD, center_view
+from breeds.data.views import make_views
+from breeds.model import embedding, features, graph_embedder
+from breeds.model.backbones import build_backbone
+from breeds.serving import inference
 from PIL import Image
 
 OPTIONS = ("--backbone", "resnet18", "--image-size", "32", "--views", "3", "--seed", "7")

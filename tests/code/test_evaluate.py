@@ -6,7 +6,7 @@ import tarfile
 
 import numpy as np
 import pytest
-from breeds import predictions, robustness
+from breeds.evaluation import predictions, robustness
 from PIL import Image
 
 
@@ -52,7 +52,7 @@ def test_the_pictures_can_be_opened(evaluated):
 
 
 def test_the_photo_for_smoke_tests_is_one_that_the_served_model_names_rightly(evaluated, small_model):
-    from breeds import inference
+    from breeds.serving import inference
 
     output, report, _ = evaluated
     smoke = report["smoke_test"]
@@ -85,7 +85,7 @@ def test_the_figures_come_with_intervals_that_hold_them(evaluated):
 
 
 def test_calibration_is_reported_before_and_after_the_temperature(evaluated, small_model):
-    from breeds import inference
+    from breeds.serving import inference
 
     ours = evaluated[1]["pawline"]
     head = inference.load_classifier(small_model.model, inference.load_info(small_model.model)).head

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from breeds import champion
+from breeds.evaluation import champion
 
 
 def archive(model: Path, folder: Path) -> Path:

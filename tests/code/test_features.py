@@ -5,9 +5,10 @@ import json
 import numpy as np
 import pytest
 import torch
-from breeds import features, training
-from breeds.container import InputError
-from breeds.model import Head
+from breeds.base.container import InputError
+from breeds.model import features
+from breeds.model.model import Head
+from breeds.training import training
 
 X = np.random.default_rng(0).normal(size=(3, 11, 6)).astype(np.float16)
 LABELS = [0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1]

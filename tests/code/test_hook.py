@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from breeds import hook, rules
-from breeds.bounded_hook import some_positions
-from breeds.rules.saved import evaluations, full, reductions, state, steps
+from breeds.debugger import hook, rules
+from breeds.debugger.bounded_hook import some_positions
+from breeds.debugger.rules.saved import evaluations, full, reductions, state, steps
 from torch import nn
 
 ROOT = Path(__file__).resolve().parents[2]

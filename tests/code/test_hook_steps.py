@@ -8,11 +8,11 @@ import sys
 import numpy as np
 import pytest
 import torch
-from breeds import hook, rules
-from breeds.model import Head
-from breeds.outcomes import Outcomes
-from breeds.reductions import reductions
-from breeds.rules.saved import evaluations, full, state, steps
+from breeds.debugger import hook, rules
+from breeds.debugger.outcomes import Outcomes
+from breeds.debugger.reductions import reductions
+from breeds.debugger.rules.saved import evaluations, full, state, steps
+from breeds.model.model import Head
 from smdebug import modes
 from torch import nn
 
@@ -197,7 +197,7 @@ def test_a_training_that_starts_anew_where_one_failed_leaves_none_of_its_steps(w
 def test_a_checkpoint_carries_the_hook_through_a_whole_training(
     train, make_features, hook_configuration, tmp_path, monkeypatch
 ):
-    from breeds import fitting
+    from breeds.training import fitting
 
     data = make_features(tmp_path / "f")
     same = ("--features", data, "--hidden-width", 16, "--batch-size", 8, "--epochs", 4)

@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from breeds.container import InputError
+from breeds.base.container import InputError
 
 FAST = ("--hidden-width", 32, "--batch-size", 32)
 
@@ -89,7 +89,7 @@ def test_without_a_hook_it_says_that_nothing_is_watched(train, make_features, tm
 
 
 def test_trouble_with_a_rule_ends_the_watch_and_not_the_training(hooked, train, make_features, tmp_path, monkeypatch):
-    from breeds.rules import RULES
+    from breeds.debugger.rules import RULES
 
     def broken(self):
         raise OSError("disk")

@@ -5,7 +5,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
-from breeds import managed_rules
+from breeds.debugger import managed_rules
 
 NAMES = ("Overfit", "Overtraining")
 

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from breeds import metrics, plots
-from breeds.metrics import Sums
-from breeds.model import Head
+from breeds.base import metrics
+from breeds.base.metrics import Sums
+from breeds.evaluation import plots
+from breeds.model.model import Head
 
 
 def test_a_mean_over_unequal_batches_is_the_mean_over_all_samples():

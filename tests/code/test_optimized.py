@@ -9,8 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from breeds import extras, inference, optimized, optimizing, shards
-from breeds.images import center_view
+from breeds.base import extras
+from breeds.data import shards
+from breeds.data.images import center_view
+from breeds.model import optimized, optimizing
+from breeds.serving import inference
 
 ROOT = Path(__file__).parents[2]
 

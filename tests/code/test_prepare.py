@@ -17,10 +17,11 @@ from pathlib import Path
 import numpy as np
 import prepare
 import pytest
-from breeds import archive, container, listing, manifest, shards, splits
-from breeds.container import InputError
-from breeds.images import Rejected
-from breeds.listing import BY_KEY, Member
+from breeds.base import container
+from breeds.base.container import InputError
+from breeds.data import archive, listing, manifest, shards, splits
+from breeds.data.images import Rejected
+from breeds.data.listing import BY_KEY, Member
 from PIL import Image
 
 ROOT = Path(__file__).parents[2]

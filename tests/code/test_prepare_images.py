@@ -1,4 +1,4 @@
-"""breeds.images: which files become pictures, which are refused and with what reason."""
+"""breeds.data.images: which files become pictures, which are refused and with what reason."""
 
 import io
 import sys
@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from breeds import images, jpeg, shards
-from breeds.images import Rejected
+from breeds.data import images, jpeg, shards
+from breeds.data.images import Rejected
 from PIL import Image
 
 LIMIT = 1_000_000

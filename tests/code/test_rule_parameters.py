@@ -1,9 +1,9 @@
 """Rule parameters as a person writes them, in the pipeline and in the job."""
 
 import pytest
-from breeds import rule_parameters
-from breeds.container import InputError
-from breeds.rules import RULES
+from breeds.base.container import InputError
+from breeds.debugger import rule_parameters
+from breeds.debugger.rules import RULES
 
 from pipeline import rule_parameters as of_the_pipeline
 

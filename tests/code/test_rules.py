@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from breeds import hook, rules
-from breeds.container import InputError
-from breeds.rule_names import DEFAULT_RULES, RULE_NAMES
-from breeds.rules import RULES, NoUsableData
+from breeds.base.container import InputError
+from breeds.debugger import hook, rules
+from breeds.debugger.rule_names import DEFAULT_RULES, RULE_NAMES
+from breeds.debugger.rules import RULES, NoUsableData
 from torch import nn
 
 

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from breeds import rules
-from breeds.outcomes import fingerprints, some_values
-from breeds.rules import RULES, NoUsableData
-from breeds.rules.chance import at_least
-from breeds.rules.saved import evaluations
+from breeds.debugger import rules
+from breeds.debugger.outcomes import fingerprints, some_values
+from breeds.debugger.rules import RULES, NoUsableData
+from breeds.debugger.rules.chance import at_least
+from breeds.debugger.rules.saved import evaluations
 
 
 @pytest.fixture

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from breeds import hook
-from breeds.container import InputError
-from breeds.rules import RULES, NoUsableData, open_trial
+from breeds.base.container import InputError
+from breeds.debugger import hook
+from breeds.debugger.rules import RULES, NoUsableData, open_trial
 from torch import nn
 
 EVERYTHING = [

@@ -18,7 +18,7 @@ from statistics import median
 import numpy as np
 import pytest
 import uvicorn
-from breeds.container import InputError
+from breeds.base.container import InputError
 from PIL import Image
 
 
@@ -92,7 +92,7 @@ def test_png_and_any_image_are_accepted(port, small_model, content_type):
 
 
 def test_serving_and_evaluating_give_the_same_probabilities(port, small_model):
-    from breeds import inference
+    from breeds.serving import inference
 
     status, answer = ask(port, "POST", "/invocations", small_model.picture.read_bytes(), "image/jpeg")
     expected = inference.load(small_model.model).predict(small_model.picture.read_bytes())

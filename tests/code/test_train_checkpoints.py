@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from breeds import checkpoints, fitting
-from breeds.container import InputError
+from breeds.base.container import InputError
+from breeds.training import checkpoints, fitting
 
 from tests.code.training_output import metrics_in, same_weights
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from breeds.container import InputError
-from breeds.distributed import World
-from breeds.fitting import Fit
-from breeds.metrics import METRIC_NAMES
-from breeds.training import check_finite, training_batches
+from breeds.base.container import InputError
+from breeds.base.distributed import World
+from breeds.base.metrics import METRIC_NAMES
+from breeds.training.fitting import Fit
+from breeds.training.training import check_finite, training_batches
 
 from tests.code.training_output import metrics_in, same_weights
 

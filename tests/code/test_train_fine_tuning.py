@@ -5,11 +5,12 @@ import shutil
 
 import pytest
 import torch
-from breeds import backbones, features, finetuning, fitting, streaming, unknown
-from breeds.container import InputError
-from breeds.distributed import World
-from breeds.model import Classifier, Head
-from breeds.training import Average, predict
+from breeds.base.container import InputError
+from breeds.base.distributed import World
+from breeds.model import backbones, features, unknown
+from breeds.model.model import Classifier, Head
+from breeds.training import finetuning, fitting, streaming
+from breeds.training.training import Average, predict
 
 from tests.code.training_output import metrics_in, same_weights, weights
 
@@ -178,7 +179,7 @@ def test_two_ranks_make_a_view_together_as_one_makes_it_alone(small_model, monke
 
 
 def test_images_beyond_the_memory_bound_are_read_again_shard_by_shard(small_model, tmp_path, monkeypatch):
-    from breeds import shards
+    from breeds.data import shards
 
     directory = tmp_path / "prepared"
     shutil.copytree(small_model.prepared, directory)

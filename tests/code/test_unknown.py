@@ -4,7 +4,8 @@ import json
 
 import numpy as np
 import pytest
-from breeds import inference, serving, unknown
+from breeds.model import unknown
+from breeds.serving import inference, serving
 
 INFO = {
     "classes": ["beagle", "pug", "boxer"],

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import torch
-from breeds.metrics import METRIC_REGEX
+from breeds.base.metrics import METRIC_REGEX
 
 
 def metrics_in(text: str, name: str) -> list[float]:

@@ -21,14 +21,14 @@ FAST = [
 NOT_NEEDED_HERE = {
     "pawline-job/LocateBucket": "SageMaker's own data agent asks where a bucket is; here nothing does",
     "pawline-job/AskForManagedRules": "rules run open by default (tests/e2e/test_debugger.py runs them managed)",
-    "pawline-deploy/KeepFailedEvents": "no event fails in this run (tests/embedded/test_lambda_events.py)",
+    "pawline-deploy/KeepFailedEvents": "no event fails in this run (tests/sagelocal/test_lambda_events.py)",
     "pawline-deploy/FindLeftovers": "only deleting an endpoint lists what it had (tests/lambda/test_deploy_scaling.py)",
     "pawline-deploy/SeeWhichModelsAreThere": "the first model has no champion (tests/e2e/test_main_job.py has one)",
     "pawline-predict/Trace": "there is no X-Ray here, and the function asks for none without its daemon",
-    "pawline-model/KeepCaptured": "data capture is off by default (tests/embedded/test_data_capture.py)",
-    "pawline-model/WatchUpdate": "only an update has alarms, and this run creates (tests/embedded/test_bluegreen.py)",
+    "pawline-model/KeepCaptured": "data capture is off by default (tests/sagelocal/test_data_capture.py)",
+    "pawline-model/WatchUpdate": "only an update has alarms, and this run creates (tests/sagelocal/test_bluegreen.py)",
     "pawline-ec2/*": "only ec2-train uses this role (tests/pipeline/test_ec2.py)",
-    "pawline-scheduler/*": "only a schedule uses this role (tests/embedded/test_scheduler.py)",
+    "pawline-scheduler/*": "only a schedule uses this role (tests/sagelocal/test_scheduler.py)",
 }
 
 

@@ -9,7 +9,7 @@ import boto3
 import psutil
 import pytest
 
-from embedded import lifecycle
+from sagelocal.core import lifecycle
 from tests.e2e.commands import last_json, pawline, pawline_in_background
 
 FAST = ["MaxTuningJobs=2", "MaxParallelTuningJobs=2", "AccuracyThreshold=0", "FasterServing=off"]

@@ -9,7 +9,7 @@ from urllib.parse import urlparse
 import boto3
 import numpy as np
 import pytest
-from breeds import features
+from breeds.model import features
 
 from pipeline import settings
 from pipeline.cloud import Cloud

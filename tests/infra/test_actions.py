@@ -3,8 +3,8 @@
 import pytest
 from policy_sentry.querying.actions import get_action_data
 
-from embedded.cloudformation import template
 from pipeline import infra
+from sagelocal.services.cloudformation import template
 
 # These have resource types, but Lambda's own check of a function in a VPC asks for them on every resource.
 ASKED_ON_EVERYTHING = {"ec2:CreateNetworkInterface", "ec2:DeleteNetworkInterface"}

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from embedded.cloudformation import plan, template
-from embedded.context import Context
-from embedded.store import Store
 from pipeline import infra, parameters
 from pipeline.settings import Settings, from_environment
+from sagelocal.core.context import Context
+from sagelocal.core.store import Store
+from sagelocal.services.cloudformation import plan, template
 
 STACK = {"StackName": "pawline", "StackId": "arn:aws:cloudformation:us-east-1:123456789012:stack/pawline/1"}
 SETTINGS = from_environment({})

@@ -15,7 +15,7 @@ from events import STATE_CHANGE, finish
 from failures import SmokeTestFailed, UpdateRolledBack
 from reconcile import Report, reconcile
 
-from tests.embedded.endpoint_account import IMAGE, SERVE, archive
+from tests.sagelocal.endpoint_account import IMAGE, SERVE, archive
 
 SPEED = 30
 # The model says the breed that its archive holds; an archive that holds a number answers with that status.

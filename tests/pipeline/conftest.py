@@ -6,9 +6,9 @@ from pathlib import Path
 import boto3
 import pytest
 
-from embedded import lifecycle
 from pipeline import settings
 from pipeline.cloud import Cloud, connect
+from sagelocal.core import lifecycle
 
 
 @pytest.fixture(scope="module")

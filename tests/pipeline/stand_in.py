@@ -3,7 +3,7 @@
 import time
 
 from pipeline.cloud import Cloud
-from tests.embedded.endpoint_account import IMAGE, archive
+from tests.sagelocal.endpoint_account import IMAGE, archive
 
 
 def deploy(

@@ -89,7 +89,8 @@ def test_fine_tuning_costs_more_the_more_stages_it_trains_and_is_shared_by_the_h
 
 def test_the_numbers_that_the_estimate_takes_from_the_scripts_are_theirs():
     train, optimising, robustness = (
-        Path(f"code/{name}.py").read_text() for name in ("train", "breeds/optimizing", "breeds/robustness")
+        Path(f"code/{name}.py").read_text()
+        for name in ("train", "breeds/model/optimizing", "breeds/evaluation/robustness")
     )
     assert f"fine_tune_epochs: int = setting({durations.FINE_TUNE_EPOCHS}," in train
     photos = [

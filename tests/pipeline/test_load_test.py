@@ -13,12 +13,12 @@ import boto3
 import pytest
 from PIL import Image
 
-from embedded import lifecycle
 from pipeline import settings
 from pipeline.cloud import Cloud
 from pipeline.errors import UserError
 from pipeline.load_test import clock, command, ladder, plan
 from pipeline.load_test.measured import percentile
+from sagelocal.core import lifecycle
 from tests.pipeline.stand_in import deploy
 
 ROOT = Path(__file__).parents[2]

@@ -71,7 +71,7 @@ def test_a_folder_is_uploaded_file_by_file_and_completed_after_an_interruption(s
 def test_the_bundle_is_there_as_files_and_as_an_archive(s3, account):
     prefix = upload.upload_code(s3, account)
     found = {key.removeprefix(prefix.removeprefix(f"s3://{BUCKET}/")) for key in keys(s3, prefix)}
-    assert {"sourcedir.tar.gz", "src/train.py", "src/breeds/manifest.py", "src/endpoint/requirements.txt"} <= found
+    assert {"sourcedir.tar.gz", "src/train.py", "src/breeds/data/manifest.py", "src/endpoint/requirements.txt"} <= found
     assert not [key for key in found if "__pycache__" in key]
 
 

@@ -1,0 +1,1 @@
+"""What every room uses: the container, ranks, metrics, optional libraries."""

@@ -1,0 +1,1 @@
+"""Photos: archives, splits, decoding, shards and what travels between steps."""

@@ -1,0 +1,1 @@
+"""Tensors that a training saves, the rules that judge them, and the report."""

@@ -1,0 +1,1 @@
+"""Backbones, features, the classifier, and its faster forms."""

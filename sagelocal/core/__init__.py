@@ -1,0 +1,1 @@
+"""What everything else stands on: state, errors, who calls, and the registry of operations."""

@@ -1,0 +1,60 @@
+"""What every operation gets: where state is kept, who we are, and a way to call any other operation."""
+
+import threading
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from sagelocal.core import service_models
+from sagelocal.core.caller import SERVICE_SESSION, Caller
+from sagelocal.core.store import Store
+
+
+@dataclass
+class Context:
+    """One embedded account in one region, and who acts in it: None is the account's owner, or a service itself."""
+
+    state_dir: Path
+    url: str
+    store: Store
+    region: str = "us-east-1"
+    account: str = "123456789012"
+    stopping: threading.Event = field(default_factory=threading.Event)
+    caller: Caller | None = None
+
+    def arn(self, service: str, resource: str) -> str:
+        return f"arn:aws:{service}:{self.region}:{self.account}:{resource}"
+
+    def as_role(self, role_arn: str | None, session: str = SERVICE_SESSION) -> "Context":
+        """The same account, acting as a role: `call` is refused what the role may not do. None: as_service."""
+        return replace(self, caller=Caller(role_arn, session) if role_arn else None)
+
+    def as_service(self) -> "Context":
+        """The same account, acting as the service itself, for what outlives a request."""
+        return replace(self, caller=None)
+
+    def call(self, service: str, operation: str, /, **request: Any) -> dict[str, Any]:
+        """Call an operation as a client would, without the socket: checked, run, shaped. Raises AwsError."""
+        from sagelocal.core.registry import dispatch
+
+        return dispatch(self, service, operation, request)
+
+    def spawn(self, name: str, work: Callable[..., object], *args: Any) -> threading.Thread:
+        """Run `work` in the background; an error in it goes to the server's log, with its traceback."""
+
+        def guarded() -> None:
+            try:
+                work(*args)
+            except Exception:
+                if not self.stopping.is_set():
+                    print(f"{name}:\n{traceback.format_exc()}", flush=True)
+
+        thread = threading.Thread(target=guarded, name=name, daemon=True)
+        thread.start()
+        return thread
+
+    def shaped(self, service: str, operation: str, body: dict[str, Any]) -> dict[str, Any]:
+        """`body` with only the members of the operation's answer."""
+        return service_models.shaped(body, service_models.operation_model(service, operation).output_shape)

@@ -1,0 +1,56 @@
+"""What SageMaker's List operations have in common: filters, order and pages."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from sagelocal.core.errors import ValidationException
+
+
+def page(
+    bodies: list[dict[str, Any]],
+    request: dict[str, Any],
+    *,
+    name: str,
+    status: str,
+    summary: Callable[[dict[str, Any]], dict[str, Any]],
+    answer: str,
+    default_order: str = "Descending",
+) -> dict[str, Any]:
+    """The answer of a List operation: `bodies` filtered, sorted and cut as `request` asks, each through `summary`.
+
+    `name` and `status` are the members that hold a body's name and status; `answer` is the member of the list.
+    """
+    kept = [body for body in bodies if _matches(body, request, name, status)]
+    by = {"Name": name, "Status": status}.get(request.get("SortBy", ""), request.get("SortBy") or "CreationTime")
+    kept.sort(key=lambda body: body.get(by, 0), reverse=request.get("SortOrder", default_order) == "Descending")
+    token = request.get("NextToken", "0")
+    if not token.isdigit():
+        raise ValidationException(f"Invalid NextToken: {token}")
+    first = int(token)
+    last = first + request.get("MaxResults", 100)
+    more = {"NextToken": str(last)} if last < len(kept) else {}
+    return {answer: [summary(body) for body in kept[first:last]], **more}
+
+
+def _matches(body: dict[str, Any], request: dict[str, Any], name: str, status: str) -> bool:
+    return (
+        request.get("NameContains", "").lower() in body[name].lower()
+        and request.get("StatusEquals", body[status]) == body[status]
+        and _after(body, request, "CreationTime")
+        and _after(body, request, "LastModifiedTime")
+    )
+
+
+def _after(body: dict[str, Any], request: dict[str, Any], member: str) -> bool:
+    value = body.get(member, 0.0)
+    return seconds(request.get(f"{member}After"), 0.0) <= value <= seconds(request.get(f"{member}Before"), float("inf"))
+
+
+def seconds(value: Any, default: float) -> float:
+    """A request's timestamp (number, ISO text or datetime) as seconds since 1970."""
+    if value is None:
+        return default
+    if isinstance(value, str):
+        value = datetime.fromisoformat(value)
+    return value.timestamp() if isinstance(value, datetime) else float(value)

@@ -1,0 +1,108 @@
+"""AWS's own service models, used to check requests and to shape answers.
+
+botocore ships them; a request that passes here has the members, types, enums, patterns, lengths and ranges that AWS
+documents.
+"""
+
+import re
+from functools import cache
+from typing import Any
+
+import botocore.session
+from botocore.model import ListShape, MapShape, OperationModel, ServiceModel, Shape, StructureShape
+from botocore.validate import ParamValidator
+
+from sagelocal.core.errors import AwsError, ValidationException
+
+
+@cache
+def service_model(service: str) -> ServiceModel:
+    """The botocore model of a service, by boto3's client name ("sagemaker", "sagemaker-runtime", "lambda" …)."""
+    return botocore.session.get_session().get_service_model(service)
+
+
+def operation_model(service: str, operation: str) -> OperationModel:
+    model = service_model(service)
+    if operation not in model.operation_names:
+        raise AwsError("UnknownOperationException", f"{service} has no operation {operation}.", 400)
+    return model.operation_model(operation)
+
+
+def check_request(service: str, operation: str, request: dict[str, Any]) -> None:
+    """Raise ValidationException with every way in which `request` breaks the operation's input model."""
+    shape = operation_model(service, operation).input_shape
+    if shape is None:
+        return
+    report = ParamValidator().validate(request, shape)
+    if report.has_errors():
+        raise ValidationException(report.generate_report())
+    problems = list(_constraint_problems(request, shape, ""))
+    if problems:
+        count = f"{len(problems)} validation error{'s' * (len(problems) > 1)} detected: "
+        raise ValidationException(count + "; ".join(problems))
+
+
+def _constraint_problems(value: Any, shape: Shape, path: str):
+    """Enum, pattern, length and range: what botocore's own validator leaves to the service."""
+    if isinstance(shape, StructureShape):
+        for name, member in shape.members.items():
+            if value.get(name) is not None:
+                yield from _constraint_problems(value[name], member, f"{path}.{name}" if path else name)
+        return
+    if isinstance(shape, ListShape):
+        yield from _size_problems(len(value), shape, path, value)
+        for index, item in enumerate(value):
+            yield from _constraint_problems(item, shape.member, f"{path}[{index}]")
+        return
+    if isinstance(shape, MapShape):
+        for key, item in value.items():
+            yield from _constraint_problems(item, shape.value, f"{path}['{key}']")
+        return
+    if isinstance(value, str):
+        if shape.enum and value not in shape.enum:
+            yield _constraint(value, path, f"Member must satisfy enum value set: [{', '.join(shape.enum)}]")
+        yield from _size_problems(len(value), shape, path, value)
+        pattern = shape.metadata.get("pattern")
+        if pattern and not _matches(pattern, value):
+            yield _constraint(value, path, f"Member must satisfy regular expression pattern: {pattern}")
+    elif isinstance(value, (int, float)) and not isinstance(value, bool):
+        yield from _size_problems(value, shape, path, value)
+
+
+def _size_problems(size: float, shape: Shape, path: str, value: Any):
+    low, high = shape.metadata.get("min"), shape.metadata.get("max")
+    of_length = "" if isinstance(value, (int, float)) else "length "
+    if low is not None and size < low:
+        yield _constraint(value, path, f"Member must have {of_length or 'value '}greater than or equal to {low}")
+    if high is not None and size > high:
+        yield _constraint(value, path, f"Member must have {of_length or 'value '}less than or equal to {high}")
+
+
+def _constraint(value: Any, path: str, rule: str) -> str:
+    shown = str(value)
+    shown = shown if len(shown) <= 120 else shown[:117] + "..."
+    return f"Value '{shown}' at '{path}' failed to satisfy constraint: {rule}"
+
+
+@cache
+def _compiled(pattern: str) -> re.Pattern[str] | None:
+    try:
+        return re.compile(pattern)
+    except re.error:  # a Java-only construct: AWS checks it, Python cannot
+        return None
+
+
+def _matches(pattern: str, value: str) -> bool:
+    compiled = _compiled(pattern)
+    return compiled is None or compiled.fullmatch(value) is not None
+
+
+def shaped(body: Any, shape: Shape | None) -> Any:
+    """`body` with only the members that `shape` has: private bookkeeping and empty members never reach a client."""
+    if isinstance(shape, StructureShape):
+        return {n: shaped(body[n], m) for n, m in shape.members.items() if body.get(n) is not None}
+    if isinstance(shape, ListShape):
+        return [shaped(item, shape.member) for item in body]
+    if isinstance(shape, MapShape):
+        return {key: shaped(item, shape.value) for key, item in body.items()}
+    return body

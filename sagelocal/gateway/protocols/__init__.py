@@ -1,0 +1,1 @@
+"""How AWS writes requests and answers: JSON, REST, query and CBOR."""

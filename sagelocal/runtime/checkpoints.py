@@ -1,0 +1,69 @@
+"""Checkpoints: a directory kept in step with an S3 prefix, so that a job that was cut off goes on where it was."""
+
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from sagelocal.core.context import Context
+from sagelocal.runtime import data, service_calls
+from sagelocal.services.s3 import objects
+
+SYNC_SECONDS = 5.0
+SETTLED_SECONDS = 1.0  # a file younger than that may still be written
+
+
+class Checkpoints:
+    """Around a run: brings what S3 has, copies new files out while the job runs, and once more at its end.
+
+    `config` is CheckpointConfig, or None for a job without checkpoints.
+    """
+
+    def __init__(self, context: Context, config: dict[str, Any] | None, trees: list[Path]):
+        self._context = context
+        self._uri = config["S3Uri"].rstrip("/") if config else ""
+        local = (config or {}).get("LocalPath", "/opt/ml/checkpoints").removeprefix("/opt/ml/")
+        self._directories = [tree / local for tree in trees] if config else []
+        self._copied: dict[Path, tuple[int, int]] = {}
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name="checkpoints", daemon=True)
+
+    def __enter__(self) -> None:
+        if not self._directories:
+            return
+        for directory in self._directories:
+            directory.mkdir(parents=True, exist_ok=True)
+        service_calls.check_write(self._context, f"{self._uri}/")
+        if objects.keys(self._context, f"{self._uri}/"):
+            # copies: the job owns its checkpoints and may write into them
+            data.download(self._context, f"{self._uri}/", self._directories, what="checkpoints", copy=True)
+        for directory in self._directories:
+            for path, _ in data.files_under(directory):
+                self._copied[path] = _state(path)
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        if self._directories:
+            self._ended.set()
+            self._thread.join()
+            self._copy_out(settled_before=float("inf"))
+
+    def _follow(self) -> None:
+        while not self._ended.wait(SYNC_SECONDS):
+            self._copy_out(settled_before=time.time() - SETTLED_SECONDS)
+
+    def _copy_out(self, settled_before: float) -> None:
+        for directory in reversed(self._directories):
+            for path, relative in data.files_under(directory):
+                try:
+                    state = _state(path)
+                    if state != self._copied.get(path) and state[0] < settled_before * 1e9:
+                        objects.copy_file(self._context, f"{self._uri}/{relative}", path)
+                        self._copied[path] = state
+                except FileNotFoundError:  # the job replaced or removed it meanwhile
+                    continue
+
+
+def _state(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_mtime_ns, status.st_size

@@ -1,0 +1,107 @@
+"""What a scaling policy does when an alarm calls it."""
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from sagelocal.core.context import Context
+from sagelocal.services.autoscaling import activities, cooldown, step, targets, tracking
+from sagelocal.services.autoscaling.cooldown import DEFAULT_SECONDS, Cooldown
+from sagelocal.services.cloudwatch import alarms
+from sagelocal.services.cloudwatch.evaluation import ALARM, Point
+
+SUSPENDED = {True: "DynamicScalingOutSuspended", False: "DynamicScalingInSuspended"}
+
+one_at_a_time = threading.Lock()
+
+
+@alarms.action("autoscaling")
+def called(context: Context, arn: str, alarm: dict[str, Any], points: Sequence[Point], now: float) -> None:
+    """Run the policy that an alarm's action names, unless its target is suspended, changing, or cooling down."""
+    policy = next((p for p in context.store.list(targets.POLICY) if p["PolicyARN"] == arn), None)
+    target = context.store.get(targets.TARGET, targets.name_of(policy)) if policy else None
+    values = [point.value for point in points if point.value is not None]
+    if policy is None or target is None or not values:
+        return
+    with one_at_a_time:
+        activities.settle(context, now)
+        change(context, policy, target, alarm, values, now)
+
+
+def change(
+    context: Context,
+    policy: dict[str, Any],
+    target: dict[str, Any],
+    alarm: dict[str, Any],
+    values: list[float],
+    now: float,
+) -> dict[str, Any] | None:
+    """Ask for the count that a policy wants now; the activity, or None when nothing is to be done.
+
+    `values`: what the alarm saw, newest first.
+    """
+    capacity = targets.capacity(context, target)
+    if capacity is None or not capacity.changeable:
+        return None
+    running = activities.cooldown_of(context, target)
+    if policy["PolicyType"] == "TargetTrackingScaling":
+        wanted = _tracked(context, policy, alarm, values[0], running, capacity.desired, now)
+    else:
+        wanted = _stepped(policy, alarm, values, running, capacity.desired, now)
+    if wanted is None:
+        return None
+    wanted = targets.bounded(target, wanted)
+    out = wanted > capacity.desired
+    if wanted == capacity.desired or target["SuspendedState"][SUSPENDED[out]]:
+        return None
+    if not cooldown.allows(running, out, wanted, now):
+        return None
+    cause = f"monitor alarm {alarm['AlarmName']} in state {alarm['StateValue']} triggered policy {policy['PolicyName']}"
+    begun = {"out": out, "base": cooldown.base(running, out, capacity.desired, now), "seconds": _seconds(policy, out)}
+    return activities.set_capacity(context, target, wanted, cause, now, begun)
+
+
+def _tracked(
+    context: Context,
+    policy: dict[str, Any],
+    alarm: dict[str, Any],
+    value: float,
+    running: Cooldown | None,
+    desired: int,
+    now: float,
+) -> int | None:
+    """The count that target tracking wants; to scale in, every policy of the target that may must want it."""
+    target_value = policy[tracking.CONFIGURATION]["TargetValue"]
+    if tracking.is_high(alarm["AlarmName"]):
+        return max(desired, tracking.wanted_out(cooldown.base(running, True, desired, now), value, target_value))
+    others = [p for p in context.store.list(targets.POLICY, targets.name_of(policy) + "|") if p["Alarms"]]
+    low = [a["AlarmName"] for p in others for a in p["Alarms"] if not tracking.is_high(a["AlarmName"])]
+    if any(alarms.state(context, name) != ALARM for name in low):
+        return None
+    return tracking.wanted_in(desired, value, target_value)
+
+
+def _stepped(
+    policy: dict[str, Any],
+    alarm: dict[str, Any],
+    values: list[float],
+    running: Cooldown | None,
+    desired: int,
+    now: float,
+) -> int | None:
+    configuration = policy[step.CONFIGURATION]
+    amount = step.adjustment(configuration, step.breach(configuration, values, alarm["Threshold"]))
+    if amount is None:
+        return None
+    plain = step.wanted(configuration, desired, amount)
+    if plain <= desired:
+        return plain
+    return max(desired, step.wanted(configuration, cooldown.base(running, True, desired, now), amount))
+
+
+def _seconds(policy: dict[str, Any], out: bool) -> int:
+    """AWS's seconds of the cooldown that a change by this policy begins."""
+    if policy["PolicyType"] == "TargetTrackingScaling":
+        member = "ScaleOutCooldown" if out else "ScaleInCooldown"
+        return policy[tracking.CONFIGURATION].get(member, DEFAULT_SECONDS)
+    return policy[step.CONFIGURATION].get("Cooldown", DEFAULT_SECONDS)

@@ -1,0 +1,61 @@
+"""Scheduled actions: new bounds for a target at given times, real ones whatever the clock's speed.
+
+Source: https://docs.aws.amazon.com/autoscaling/application/userguide/scheduled-scaling-using-cron-expressions.html
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sagelocal.core.context import Context
+from sagelocal.services.autoscaling import activities, bounds, targets
+from sagelocal.services.scheduler import expressions
+
+
+def next_due(action: dict[str, Any], after: float) -> float | None:
+    """When an action runs next, after `after` (seconds since 1970); None when it does not any more.
+
+    A rate counts from StartTime, or from when the action was made; at(…) is not bound by StartTime and EndTime.
+    """
+    expression = expressions.parse(action["Schedule"])
+    once = isinstance(expression, expressions.At)
+    begins, ends = (None, None) if once else (action.get("StartTime"), action.get("EndTime"))
+    if begins:
+        after = max(after, begins - 1e-6)
+    anchor = begins or action["CreationTime"]
+    if isinstance(expression, expressions.Rate) and not begins:
+        anchor += expression.interval.total_seconds()
+    found = expressions.next_times(expression, action.get("Timezone", "UTC"), 1, _utc(after), _utc(anchor))
+    if not found or (ends and found[0].timestamp() > ends):
+        return None
+    return found[0].timestamp()
+
+
+def run_due(context: Context, since: float, now: float) -> None:
+    """Run every action that was due after `since`, up to `now`."""
+    for action in context.store.list(targets.SCHEDULED_ACTION):
+        due = next_due(action, since)
+        if due is not None and due <= now:
+            run(context, action, now)
+
+
+def run(context: Context, action: dict[str, Any], now: float) -> None:
+    """Give the target the action's bounds; the count follows. Nothing happens while scheduled scaling is suspended."""
+    name = targets.name_of(action)
+    target = context.store.get(targets.TARGET, name)
+    if target is None or target["SuspendedState"]["ScheduledScalingSuspended"]:
+        return
+    changes = dict(action["ScalableTargetAction"])
+    after = target | changes
+    if after["MaxCapacity"] < after["MinCapacity"]:
+        return
+    context.store.update(targets.TARGET, name, changes)
+    said = {"MinCapacity": "min capacity to {}", "MaxCapacity": "max capacity to {}"}
+    what = " and ".join(said[member].format(changes[member]) for member in said if member in changes)
+    activities.record(
+        context, target, f"set {what}", f"scheduled action name {action['ScheduledActionName']} was triggered", now
+    )
+    bounds.check(context, name)
+
+
+def _utc(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)

@@ -1,0 +1,1 @@
+"""Lambda: functions, versions, aliases, queues, URLs, and the processes they run in."""

@@ -1,0 +1,172 @@
+"""AWS Lambda: aliases of versions, and the permissions that are kept with a function."""
+
+import json
+import uuid
+from typing import Any
+
+from sagelocal.core.context import Context
+from sagelocal.core.errors import AwsError
+from sagelocal.core.registry import operation
+from sagelocal.services.awslambda import provisioned
+from sagelocal.services.awslambda.api import (
+    KIND,
+    LATEST,
+    check_revision,
+    delete_urls,
+    find,
+    invalid,
+    not_found,
+    parse_name,
+)
+
+CONDITIONS = (  # a member of AddPermission, and the operator and key that it becomes
+    ("SourceArn", "ArnLike", "AWS:SourceArn"),
+    ("SourceAccount", "StringEquals", "AWS:SourceAccount"),
+    ("PrincipalOrgID", "StringEquals", "aws:PrincipalOrgID"),
+    ("EventSourceToken", "StringEquals", "lambda:EventSourceToken"),
+    ("FunctionUrlAuthType", "StringEquals", "lambda:FunctionUrlAuthType"),
+    ("InvokedViaFunctionUrl", "Bool", "lambda:InvokedViaFunctionUrl"),
+)
+
+
+@operation("lambda", "CreateAlias")
+def create_alias(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+    name, _ = parse_name(request["FunctionName"])
+    body = find(context, name)
+    if request["Name"] in body["Aliases"]:
+        arn = context.arn("lambda", f"function:{name}:{request['Name']}")
+        raise AwsError("ResourceConflictException", f"Alias already exists: {arn}", 409)
+    return _put(context, name, request["Name"], body, request, {})
+
+
+@operation("lambda", "UpdateAlias")
+def update_alias(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+    name, _ = parse_name(request["FunctionName"])
+    alias = get_alias(context, request)
+    check_revision(alias, request)
+    return _put(context, name, request["Name"], find(context, name), request, alias)
+
+
+@operation("lambda", "GetAlias")
+def get_alias(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+    name, _ = parse_name(request["FunctionName"])
+    aliases = find(context, name)["Aliases"]
+    if request["Name"] not in aliases:
+        arn = context.arn("lambda", f"function:{name}:{request['Name']}")
+        raise AwsError("ResourceNotFoundException", f"Cannot find alias arn: {arn}", 404)
+    return aliases[request["Name"]]
+
+
+@operation("lambda", "ListAliases")
+def list_aliases(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+    aliases = find(context, parse_name(request["FunctionName"])[0])["Aliases"].values()
+    wanted = request.get("FunctionVersion")
+    return {"Aliases": [alias for alias in aliases if wanted in (None, alias["FunctionVersion"])]}
+
+
+@operation("lambda", "DeleteAlias")
+def delete_alias(context: Context, request: dict[str, Any]) -> None:
+    name, _ = parse_name(request["FunctionName"])
+    find(context, name)
+
+    def forget(stored: dict[str, Any]) -> None:
+        for member in ("Aliases", "Provisioned", "EventConfigs"):
+            stored.get(member, {}).pop(request["Name"], None)
+
+    body = context.store.change(KIND, name, forget)
+    delete_urls(context, name, request["Name"])
+    provisioned.apply(context, name, body)
+
+
+@operation("lambda", "AddPermission")
+def add_permission(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+    """Kept and given back; function URLs alone obey it."""
+    name, qualifier = parse_name(request["FunctionName"], request.get("Qualifier"))
+    body = find(context, name)
+    if request["StatementId"] in body["Policy"]:
+        message = f"The statement id ({request['StatementId']}) provided already exists."
+        raise AwsError("ResourceConflictException", message, 409)
+    principal = request["Principal"]
+    conditions = _conditions(request)
+    statement = {
+        "Sid": request["StatementId"],
+        "Effect": "Allow",
+        "Principal": _principal(principal),
+        "Action": request["Action"],
+        "Resource": body["Configuration"]["FunctionArn"] + (f":{qualifier}" if qualifier else ""),
+        **({"Condition": conditions} if conditions else {}),
+    }
+    context.store.change(KIND, name, lambda stored: stored["Policy"].update({statement["Sid"]: statement}))
+    return {"Statement": json.dumps(statement)}
+
+
+@operation("lambda", "RemovePermission")
+def remove_permission(context: Context, request: dict[str, Any]) -> None:
+    name, _ = parse_name(request["FunctionName"])
+    if request["StatementId"] not in find(context, name)["Policy"]:
+        message = f"Statement {request['StatementId']} is not found in resource policy."
+        raise AwsError("ResourceNotFoundException", message, 404)
+    context.store.change(KIND, name, lambda body: body["Policy"].pop(request["StatementId"], None))
+
+
+@operation("lambda", "GetPolicy")
+def get_policy(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+    body = find(context, parse_name(request["FunctionName"])[0])
+    if not body["Policy"]:
+        raise AwsError("ResourceNotFoundException", "The resource you requested does not exist.", 404)
+    document = {"Version": "2012-10-17", "Id": "default", "Statement": list(body["Policy"].values())}
+    return {"Policy": json.dumps(document), "RevisionId": body["Configuration"]["RevisionId"]}
+
+
+def _principal(given: str) -> str | dict[str, str]:
+    if given == "*":
+        return "*"
+    if given.isdigit():
+        return {"AWS": f"arn:aws:iam::{given}:root"}
+    return {"Service": given} if given.endswith(".amazonaws.com") else {"AWS": given}
+
+
+def _conditions(request: dict[str, Any]) -> dict[str, dict[str, str]]:
+    found: dict[str, dict[str, str]] = {}
+    for member, operator, key in CONDITIONS:
+        if member in request:
+            value = request[member]
+            found.setdefault(operator, {})[key] = str(value).lower() if isinstance(value, bool) else value
+    return found
+
+
+def _put(
+    context: Context, name: str, alias: str, body: dict[str, Any], request: dict[str, Any], before: dict[str, Any]
+) -> dict[str, Any]:
+    version = request.get("FunctionVersion") or before["FunctionVersion"]
+    weights = request.get("RoutingConfig", before.get("RoutingConfig") or {}).get("AdditionalVersionWeights") or {}
+    for wanted in (version, *weights):
+        if wanted != LATEST and wanted not in body["Versions"]:
+            raise not_found(context, f"{name}:{wanted}")
+    _check_weights(version, weights)
+    if version == LATEST and alias in body.get("Provisioned", {}):
+        raise invalid(f"Alias {alias} has provisioned concurrency, so it cannot point to {LATEST}.")
+    content = {
+        "AliasArn": context.arn("lambda", f"function:{name}:{alias}"),
+        "Name": alias,
+        "FunctionVersion": version,
+        "Description": request.get("Description", before.get("Description", "")),
+        "RoutingConfig": {"AdditionalVersionWeights": weights} if weights else None,
+        "RevisionId": str(uuid.uuid4()),
+    }
+    body = context.store.change(KIND, name, lambda stored: stored["Aliases"].update({alias: content}))
+    provisioned.apply(context, name, body)
+    return content
+
+
+def _check_weights(version: str, weights: dict[str, float]) -> None:
+    """Source: https://docs.aws.amazon.com/lambda/latest/dg/configuring-alias-routing.html"""
+    if len(weights) > 1:
+        raise invalid("Number of items in AdditionalVersionWeights cannot be greater than 1")
+    if weights and LATEST in (version, *weights):
+        raise invalid("$LATEST is not supported for an alias pointing to more than 1 version")
+    if version in weights:
+        raise invalid(
+            f"Invalid function version {version}. Function version {version} is already included in routing "
+            "configuration."
+        )

@@ -1,0 +1,221 @@
+"""AWS::Lambda::Function, Version, Alias, Permission, Url and EventInvokeConfig, and AWS::Logs::LogGroup, where
+functions write."""
+
+import shutil
+import time
+from typing import Any
+
+from sagelocal.core.context import Context
+from sagelocal.core.errors import AwsError
+from sagelocal.services.cloudformation.resource import Handler, Made, answered, call, call_unless_gone, register
+from sagelocal.services.logs import streams
+
+CONFIGURATION = (
+    *("Role", "Handler", "Description", "Timeout", "VpcConfig", "MemorySize", "Environment", "Runtime", "Layers"),
+    *("DeadLetterConfig", "TracingConfig", "EphemeralStorage", "LoggingConfig"),
+)
+# What a removed property goes back to.
+DEFAULTS: dict[str, Any] = {
+    **{"Description": "", "Timeout": 3, "MemorySize": 128, "Environment": {"Variables": {}}, "Layers": []},
+    "DeadLetterConfig": {"TargetArn": ""},
+}
+PROVISIONING_SECONDS = 300.0  # how long a stack waits for an alias's workers
+
+
+class Function(Handler):
+    type = "AWS::Lambda::Function"
+    fixed = frozenset({"FunctionName", "PackageType"})
+
+    def create(self, context: Context, properties: dict[str, Any], name: str) -> Made:
+        function = properties.get("FunctionName", name)
+        request = {m: properties[m] for m in (*CONFIGURATION, "Code", "Architectures") if m in properties}
+        arn = call(context, "lambda", "CreateFunction", {"FunctionName": function, **request})["FunctionArn"]
+        _reserve(context, function, properties)
+        return Made(function, {"Arn": arn})
+
+    def update(self, context: Context, made: Made, properties: dict[str, Any], before: dict[str, Any]) -> Made:
+        function = {"FunctionName": made.physical_id}
+        if properties["Code"] != before["Code"]:
+            call(context, "lambda", "UpdateFunctionCode", {**function, **properties["Code"]})
+        changed = {
+            member: properties.get(member, DEFAULTS.get(member))
+            for member in CONFIGURATION
+            if properties.get(member) != before.get(member)
+        }
+        if changed:
+            call(context, "lambda", "UpdateFunctionConfiguration", {**function, **changed})
+        _reserve(context, made.physical_id, properties)
+        return made
+
+    def delete(self, context: Context, made: Made, properties: dict[str, Any]) -> None:
+        call_unless_gone(context, "lambda", "DeleteFunction", {"FunctionName": made.physical_id})
+
+
+class Version(Handler):
+    type = "AWS::Lambda::Version"
+    fixed = frozenset({"FunctionName", "Description", "CodeSha256"})
+
+    def create(self, context: Context, properties: dict[str, Any], name: str) -> Made:
+        function = {"FunctionName": properties["FunctionName"]}
+        known = call(context, "lambda", "ListVersionsByFunction", function)["Versions"]
+        published = call(context, "lambda", "PublishVersion", {m: properties.get(m) for m in properties})
+        number, arn = published["Version"], published["FunctionArn"]
+        if number in {version["Version"] for version in known}:
+            message = (
+                f"A version for this Lambda function exists ( {number} ). Modify the function to create a new version."
+            )
+            raise AwsError("AlreadyExists", message, 409)
+        return Made(arn, {"Version": number, "FunctionArn": arn})
+
+    def update(self, context: Context, made: Made, properties: dict[str, Any], before: dict[str, Any]) -> Made:
+        return made
+
+    def delete(self, context: Context, made: Made, properties: dict[str, Any]) -> None:
+        call_unless_gone(context, "lambda", "DeleteFunction", {"FunctionName": made.physical_id})
+
+
+class Alias(Handler):
+    type = "AWS::Lambda::Alias"
+    fixed = frozenset({"FunctionName", "Name"})
+
+    def create(self, context: Context, properties: dict[str, Any], name: str) -> Made:
+        arn = call(context, "lambda", "CreateAlias", _alias(properties))["AliasArn"]
+        try:
+            self._bring_to(context, properties)
+        except AwsError:
+            self.delete(context, Made(arn), properties)
+            raise
+        return Made(arn, {"AliasArn": arn})
+
+    def update(self, context: Context, made: Made, properties: dict[str, Any], before: dict[str, Any]) -> Made:
+        try:
+            self._bring_to(context, properties)
+        except AwsError:
+            self._bring_to(context, before)  # a version whose workers do not start must not stay behind the alias
+            raise
+        return made
+
+    def _bring_to(self, context: Context, properties: dict[str, Any]) -> None:
+        call(context, "lambda", "UpdateAlias", {"RoutingConfig": {}, **_alias(properties)})
+        if "ProvisionedConcurrencyConfig" in properties:
+            _provision(context, properties)
+        else:
+            asked = {"FunctionName": properties["FunctionName"], "Qualifier": properties["Name"]}
+            call_unless_gone(context, "lambda", "DeleteProvisionedConcurrencyConfig", asked)
+
+    def delete(self, context: Context, made: Made, properties: dict[str, Any]) -> None:
+        request = {"FunctionName": properties["FunctionName"], "Name": properties["Name"]}
+        call_unless_gone(context, "lambda", "DeleteAlias", request)
+
+
+class Permission(Handler):
+    type = "AWS::Lambda::Permission"
+    fixed = frozenset({"FunctionName", "Action", "Principal", "SourceArn", "SourceAccount"})
+
+    def create(self, context: Context, properties: dict[str, Any], name: str) -> Made:
+        call(context, "lambda", "AddPermission", {**properties, "StatementId": name})
+        return Made(name, {"Id": name})
+
+    def update(self, context: Context, made: Made, properties: dict[str, Any], before: dict[str, Any]) -> Made:
+        return made
+
+    def delete(self, context: Context, made: Made, properties: dict[str, Any]) -> None:
+        request = {"FunctionName": properties["FunctionName"], "StatementId": made.physical_id}
+        call_unless_gone(context, "lambda", "RemovePermission", request)
+
+
+class Url(Handler):
+    type = "AWS::Lambda::Url"
+    fixed = frozenset({"TargetFunctionArn", "Qualifier"})
+
+    def create(self, context: Context, properties: dict[str, Any], name: str) -> Made:
+        made = call(context, "lambda", "CreateFunctionUrlConfig", _url(properties))
+        return Made(made["FunctionArn"], {member: made[member] for member in ("FunctionArn", "FunctionUrl")})
+
+    def update(self, context: Context, made: Made, properties: dict[str, Any], before: dict[str, Any]) -> Made:
+        call(context, "lambda", "UpdateFunctionUrlConfig", {"Cors": {}, **_url(properties)})
+        return made
+
+    def delete(self, context: Context, made: Made, properties: dict[str, Any]) -> None:
+        asked = {member: value for member, value in _url(properties).items() if member in ("FunctionName", "Qualifier")}
+        call_unless_gone(context, "lambda", "DeleteFunctionUrlConfig", asked)
+
+
+class EventInvokeConfig(Handler):
+    type = "AWS::Lambda::EventInvokeConfig"
+    fixed = frozenset({"FunctionName", "Qualifier"})
+
+    def create(self, context: Context, properties: dict[str, Any], name: str) -> Made:
+        call(context, "lambda", "PutFunctionEventInvokeConfig", properties)
+        return Made(name)
+
+    def update(self, context: Context, made: Made, properties: dict[str, Any], before: dict[str, Any]) -> Made:
+        call(context, "lambda", "PutFunctionEventInvokeConfig", properties)
+        return made
+
+    def delete(self, context: Context, made: Made, properties: dict[str, Any]) -> None:
+        asked = {member: properties[member] for member in ("FunctionName", "Qualifier")}
+        call_unless_gone(context, "lambda", "DeleteFunctionEventInvokeConfig", asked)
+
+
+class LogGroup(Handler):
+    """Retention is kept by the stack alone: the embedded logs stay until somebody deletes them."""
+
+    type = "AWS::Logs::LogGroup"
+    fixed = frozenset({"LogGroupName"})
+
+    def create(self, context: Context, properties: dict[str, Any], name: str) -> Made:
+        group = properties.get("LogGroupName", name)
+        call(context, "logs", "CreateLogGroup", {"logGroupName": group})
+        return Made(group, {"Arn": f"{context.arn('logs', f'log-group:{group}')}:*"})
+
+    def update(self, context: Context, made: Made, properties: dict[str, Any], before: dict[str, Any]) -> Made:
+        return made
+
+    def delete(self, context: Context, made: Made, properties: dict[str, Any]) -> None:
+        if answered("logs", "DeleteLogGroup"):
+            call_unless_gone(context, "logs", "DeleteLogGroup", {"logGroupName": made.physical_id})
+        else:
+            shutil.rmtree(streams.group_directory(context, made.physical_id), ignore_errors=True)
+
+
+def _reserve(context: Context, function: str, properties: dict[str, Any]) -> None:
+    limit = properties.get("ReservedConcurrentExecutions")
+    if limit is None:
+        call(context, "lambda", "DeleteFunctionConcurrency", {"FunctionName": function})
+        return
+    request = {"FunctionName": function, "ReservedConcurrentExecutions": limit}
+    call(context, "lambda", "PutFunctionConcurrency", request)
+
+
+def _alias(properties: dict[str, Any]) -> dict[str, Any]:
+    members = ("FunctionName", "Name", "FunctionVersion", "Description")
+    request = {member: properties[member] for member in members if member in properties}
+    if "RoutingConfig" in properties:
+        weights = properties["RoutingConfig"].get("AdditionalVersionWeights", [])
+        by_version = {str(each["FunctionVersion"]): float(each["FunctionWeight"]) for each in weights}
+        request["RoutingConfig"] = {"AdditionalVersionWeights": by_version}
+    return request
+
+
+def _provision(context: Context, properties: dict[str, Any]) -> None:
+    """Ask for an alias's workers and wait until they are ready, as CloudFormation does. Raises AwsError."""
+    wanted = properties["ProvisionedConcurrencyConfig"]
+    alias = {"FunctionName": properties["FunctionName"], "Qualifier": properties["Name"]}
+    state = call(context, "lambda", "PutProvisionedConcurrencyConfig", {**alias, **wanted})
+    deadline = time.monotonic() + PROVISIONING_SECONDS
+    while state["Status"] == "IN_PROGRESS" and time.monotonic() < deadline and not context.stopping.wait(0.05):
+        state = call(context, "lambda", "GetProvisionedConcurrencyConfig", alias)
+    if state["Status"] != "READY":
+        reason = state.get("StatusReason", "it took too long")
+        message = f"The provisioned concurrency of {alias['FunctionName']}:{alias['Qualifier']} is not ready: {reason}."
+        raise AwsError("NotStabilized", message, 400)
+
+
+def _url(properties: dict[str, Any]) -> dict[str, Any]:
+    members = ("Qualifier", "AuthType", "Cors", "InvokeMode")
+    request = {member: properties[member] for member in members if member in properties}
+    return request | {"FunctionName": properties["TargetFunctionArn"]}
+
+
+register(LogGroup(), Function(), Version(), Alias(), Permission(), Url(), EventInvokeConfig())

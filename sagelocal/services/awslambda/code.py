@@ -1,0 +1,91 @@
+"""A Lambda function's code: a zip, checked and unpacked under its own hash, never changed afterwards."""
+
+import base64
+import hashlib
+import io
+import shutil
+import stat
+import uuid
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from sagelocal.core.context import Context
+from sagelocal.core.errors import AwsError
+from sagelocal.services.s3 import objects
+
+MAX_UNPACKED_BYTES = 250 << 20  # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+
+
+@dataclass(frozen=True)
+class Code:
+    """Unpacked code: where, how large the zip was, and its SHA-256 in base64."""
+
+    directory: Path
+    size: int
+    sha256: str
+
+
+class InvalidCode(AwsError):
+    def __init__(self, message: str):
+        super().__init__("InvalidParameterValueException", message, 400)
+
+
+def unpack(context: Context, name: str, source: dict[str, Any]) -> Code:
+    """The code that a request brings as ZipFile or S3Bucket and S3Key. Raises InvalidCode."""
+    archive = _archive(context, source)
+    digest = hashlib.sha256(archive)
+    directory = context.state_dir / "lambda" / name / "code" / digest.hexdigest()
+    if not directory.is_dir():
+        temporary = directory.with_name(f"new-{uuid.uuid4().hex}")
+        try:
+            _extract(archive, temporary)
+            temporary.rename(directory)
+        except OSError:
+            if not directory.is_dir():  # else the same code was unpacked by another request meanwhile
+                raise
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    return Code(directory, len(archive), base64.b64encode(digest.digest()).decode())
+
+
+def _archive(context: Context, source: dict[str, Any]) -> bytes:
+    if "ZipFile" in source:
+        return source["ZipFile"]
+    if "ImageUri" in source:
+        raise InvalidCode("The embedded Lambda runs code from a zip only, not from a container image.")
+    if "S3Bucket" not in source or "S3Key" not in source:
+        raise InvalidCode("Please provide a source for function code: ZipFile, or S3Bucket and S3Key.")
+    try:
+        return objects.read_bytes(context, f"s3://{source['S3Bucket']}/{source['S3Key']}")
+    except AwsError as problem:
+        message = f"Error occurred while GetObject. S3 Error Code: {problem.code}. S3 Error Message: {problem.message}"
+        raise InvalidCode(message) from None
+
+
+def _extract(archive: bytes, directory: Path) -> None:
+    try:
+        with zipfile.ZipFile(io.BytesIO(archive)) as packed:
+            members = packed.infolist()
+            _check(members)
+            for member in members:
+                target = Path(packed.extract(member, directory))
+                if not member.is_dir():
+                    target.chmod((member.external_attr >> 16) & 0o777 | 0o644)
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as problem:
+        raise InvalidCode(
+            f"Could not unzip uploaded file. Please check your file, then try to upload again. ({problem})"
+        ) from None
+
+
+def _check(members: list[zipfile.ZipInfo]) -> None:
+    size = sum(member.file_size for member in members)
+    if size > MAX_UNPACKED_BYTES:
+        raise InvalidCode(f"Unzipped size must be smaller than {MAX_UNPACKED_BYTES} bytes, it is {size}.")
+    if not members:
+        raise InvalidCode("Uploaded file must be a non-empty zip.")
+    for member in members:
+        path = PurePosixPath(member.filename)
+        if path.is_absolute() or ".." in path.parts or stat.S_ISLNK(member.external_attr >> 16):
+            raise InvalidCode(f"The zip has a member that leads out of it or is a link: {member.filename!r}.")

@@ -1,0 +1,74 @@
+"""AWS Lambda: what becomes of asynchronous invocations: retries, how long an event waits, and destinations.
+
+A function's document has `EventConfigs`: $LATEST, version or alias -> what Put… was given, with LastModified.
+"""
+
+import time
+from typing import Any
+
+from sagelocal.core.context import Context
+from sagelocal.core.errors import AwsError
+from sagelocal.core.registry import operation
+from sagelocal.services.awslambda import targets
+from sagelocal.services.awslambda.api import KIND, LATEST, find, paged, parse_name, resolve
+
+MEMBERS = ("MaximumRetryAttempts", "MaximumEventAgeInSeconds", "DestinationConfig")
+
+
+@operation("lambda", "PutFunctionEventInvokeConfig")
+def put_function_event_invoke_config(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+    """Replaces the whole."""
+    return _keep(context, request, {})
+
+
+@operation("lambda", "UpdateFunctionEventInvokeConfig")
+def update_function_event_invoke_config(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+    """Changes what is given."""
+    return _keep(context, request, _found(context, request))
+
+
+@operation("lambda", "GetFunctionEventInvokeConfig")
+def get_function_event_invoke_config(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+    return _found(context, request)
+
+
+@operation("lambda", "ListFunctionEventInvokeConfigs")
+def list_function_event_invoke_configs(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+    body = find(context, parse_name(request["FunctionName"])[0])
+    return paged(list(body.get("EventConfigs", {}).values()), request, "FunctionEventInvokeConfigs")
+
+
+@operation("lambda", "DeleteFunctionEventInvokeConfig")
+def delete_function_event_invoke_config(context: Context, request: dict[str, Any]) -> None:
+    _found(context, request)
+    name, qualifier = _named(request)
+    context.store.change(KIND, name, lambda body: body["EventConfigs"].pop(qualifier, None))
+
+
+def _keep(context: Context, request: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
+    name, qualifier = _named(request)
+    body, configuration = resolve(context, request)
+    given = {member: request[member] for member in MEMBERS if member in request}
+    for destination in given.get("DestinationConfig", {}).values():
+        if destination.get("Destination"):
+            targets.check_destination(context, destination["Destination"], configuration["Role"])
+    arn = f"{body['Configuration']['FunctionArn']}:{qualifier}"
+    config = {"DestinationConfig": {"OnSuccess": {}, "OnFailure": {}}} | before | given
+    config |= {"FunctionArn": arn, "LastModified": time.time()}
+    context.store.change(KIND, name, lambda stored: stored.setdefault("EventConfigs", {}).update({qualifier: config}))
+    return config
+
+
+def _found(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+    name, qualifier = _named(request)
+    configs = find(context, name).get("EventConfigs", {})
+    if qualifier not in configs:
+        arn = context.arn("lambda", f"function:{name}:{qualifier}")
+        message = f"The function {arn} doesn't have an EventInvokeConfig"
+        raise AwsError("ResourceNotFoundException", message, 404)
+    return configs[qualifier]
+
+
+def _named(request: dict[str, Any]) -> tuple[str, str]:
+    name, qualifier = parse_name(request["FunctionName"], request.get("Qualifier"))
+    return name, qualifier or LATEST

@@ -1,0 +1,167 @@
+"""One process of a Lambda function: started with its handler imported, then given one event at a time."""
+
+import json
+import shutil
+import socket
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sagelocal.core.context import Context
+from sagelocal.runtime import service_calls
+from sagelocal.runtime.process import Process, ProcessSpec, base_environment, start
+from sagelocal.services.awslambda import worker
+
+INIT_SECONDS = 30.0  # AWS gives 10, on a machine that does nothing else
+MARK_SECONDS = 1.0  # how long the last output may take to arrive after the answer
+GRACE_SECONDS = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Function:
+    """One version of a function, as it is run. Two that are equal share workers."""
+
+    name: str
+    version: str
+    handler: str
+    runtime: str
+    code: Path
+    role: str
+    timeout: int  # seconds
+    memory: int  # MiB
+    environment: tuple[tuple[str, str], ...]
+    revision: str
+
+    @staticmethod
+    def of(configuration: dict[str, Any]) -> "Function":
+        """The version that a configuration (as GetFunctionConfiguration answers it, with `_Code`) describes."""
+        variables = (configuration.get("Environment") or {}).get("Variables") or {}
+        return Function(
+            name=configuration["FunctionName"],
+            version=configuration["Version"],
+            handler=configuration["Handler"],
+            runtime=configuration["Runtime"],
+            code=Path(configuration["_Code"]),
+            role=configuration["Role"],
+            timeout=configuration["Timeout"],
+            memory=configuration["MemorySize"],
+            environment=tuple(sorted(variables.items())),
+            revision=configuration["RevisionId"],
+        )
+
+    @property
+    def log_group(self) -> str:
+        return f"/aws/lambda/{self.name}"
+
+
+@dataclass(eq=False)
+class Worker:
+    """A process that runs one event at a time. `provisioned`: kept ready, also while nobody asks."""
+
+    context: Context
+    function: Function
+    stream: str
+    directory: Path
+    provisioned: bool = False
+    process: Process | None = None
+    loaded: bool = False  # whether it has a handler; without one it answers why in place of each result
+    lines: list[str] = field(default_factory=list)  # of the running invocation
+    _write: Callable[[str], None] = field(init=False)
+    _mark: str = ""
+    _marked: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        self._write = service_calls.log_writer(self.context, self.function.log_group, self.stream)
+
+    def start(self) -> None:
+        """Start the process and wait until the handler is imported. Raises OSError when it does not come up."""
+        with tempfile.TemporaryDirectory(prefix="lambda-") as folder, socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(f"{folder}/socket")
+            listener.listen(1)
+            self.process = start(self.context, self._spec(f"{folder}/socket"))
+            self._connection = self._accept(listener)
+        self._channel = self._connection.makefile("rw", encoding="utf-8", newline="\n")
+        self._connection.settimeout(INIT_SECONDS)
+        line = self._channel.readline()
+        if not line:
+            raise OSError("the process ended while it imported the handler")
+        self.loaded = json.loads(line)["ready"]
+
+    @property
+    def alive(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def run(self, event: str, request_id: str, arn: str, client_context: object) -> dict[str, Any] | None:
+        """The answer to one event; None when the process ended. Raises TimeoutError; the worker is lost then."""
+        self._mark, self._marked = f"\0{uuid.uuid4().hex}", threading.Event()
+        deadline = time.time() + self.function.timeout
+        call = {"event": event, "request_id": request_id, "arn": arn, "client_context": client_context}
+        self._connection.settimeout(self.function.timeout)
+        try:
+            self._channel.write(json.dumps(call | {"mark": self._mark, "deadline_ms": deadline * 1000}) + "\n")
+            self._channel.flush()
+            line = self._channel.readline()
+        except ConnectionError:
+            line = ""
+        if not line:
+            return None
+        self._marked.wait(MARK_SECONDS)
+        return json.loads(line)
+
+    def log(self, line: str) -> None:
+        self.lines.append(line)
+        self._write(line)
+
+    def stop(self) -> int | None:
+        """End the process; its exit code, None where it had not started."""
+        code = self.process.terminate(GRACE_SECONDS) if self.process else None
+        connection = getattr(self, "_connection", None)
+        if connection is not None:
+            connection.close()
+        shutil.rmtree(self.directory, ignore_errors=True)
+        return code
+
+    def _on_line(self, line: str) -> None:
+        if self._mark and line.endswith(self._mark):
+            if line != self._mark:
+                self.log(line.removesuffix(self._mark))
+            self._marked.set()
+        else:
+            self.log(line)
+
+    def _accept(self, listener: socket.socket) -> socket.socket:
+        listener.settimeout(0.05)
+        deadline = time.monotonic() + INIT_SECONDS
+        while self.alive and time.monotonic() < deadline:
+            try:
+                return listener.accept()[0]
+            except TimeoutError:
+                continue
+        raise OSError(f"the process did not start (exit code {self.process.poll() if self.process else None})")
+
+    def _spec(self, address: str) -> ProcessSpec:
+        function = self.function
+        own = {
+            "AWS_LAMBDA_FUNCTION_NAME": function.name,
+            "AWS_LAMBDA_FUNCTION_VERSION": function.version,
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.memory),
+            "AWS_LAMBDA_LOG_GROUP_NAME": function.log_group,
+            "AWS_LAMBDA_LOG_STREAM_NAME": self.stream,
+            "AWS_LAMBDA_INITIALIZATION_TYPE": "provisioned-concurrency" if self.provisioned else "on-demand",
+            "AWS_EXECUTION_ENV": f"AWS_Lambda_{function.runtime}",
+            "LAMBDA_TASK_ROOT": str(function.code),
+            "LAMBDA_RUNTIME_DIR": str(Path(worker.__file__).parent),
+            "TZ": ":UTC",
+            "_HANDLER": function.handler,
+        }
+        return ProcessSpec(
+            argv=["python3", worker.__file__, address],
+            env=base_environment(self.context, self.directory) | dict(function.environment) | own,
+            on_line=self._on_line,
+            cwd=str(function.code),
+        )

@@ -1,0 +1,219 @@
+"""The queue of asynchronous invocations: documents of kind "lambda-event" that stay until they are dealt with.
+
+A failed event is retried after one minute and after two more; a throttled one with growing pauses, until it is too old.
+Then it goes to the dead-letter queue and the destinations. What was queued when the server stopped goes on when it
+starts. Source: https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
+"""
+
+import heapq
+import json
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from sagelocal.core.context import Context
+from sagelocal.core.errors import AwsError
+from sagelocal.services.awslambda import targets
+from sagelocal.services.awslambda.pool import Outcome
+from sagelocal.services.cloudwatch import clock
+
+KIND = "lambda-event"
+PAUSES = (60.0, 120.0)  # AWS's seconds before the first and the second retry of an event that failed
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 300.0  # the same, of one that was throttled
+MAX_RETRIES = 2
+MAX_AGE = 6 * 3600.0
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a function says about its events. `max_age`: AWS's seconds. Destinations and dead letters are ARNs."""
+
+    arn: str
+    role: str
+    retries: int = MAX_RETRIES
+    max_age: float = MAX_AGE
+    on_success: str | None = None
+    on_failure: str | None = None
+    dead_letters: str | None = None
+    reserved: int | None = None
+
+
+@dataclass(frozen=True)
+class Service:
+    """What the queue needs of the Lambda service: an event's rules, and to run it: (executed version, outcome).
+    Both raise ResourceNotFoundException when the function is gone."""
+
+    rules: Callable[[dict[str, Any]], Rules]
+    run: Callable[[dict[str, Any]], tuple[str, Outcome]]
+
+
+class Queue:
+    """One account's events, each tried in a thread of its own when it is due."""
+
+    def __init__(self, context: Context, service: Service):
+        self.context = context
+        self._service = service
+        self._wake = threading.Condition()
+        self._due: list[tuple[float, str]] = []
+        self._running = False
+
+    def add(self, request_id: str, body: dict[str, Any]) -> None:
+        """Take an event. `body`: FunctionName, Qualifier, Event (JSON text) and ClientContext of the request."""
+        state = {"Received": time.time(), "Runs": 0, "Throttled": 0, "Due": time.time(), "RequestId": request_id}
+        self.context.store.insert(KIND, request_id, body | state)
+        self.context.spawn(f"event {request_id}", self._try, request_id)
+
+    def resume(self) -> None:
+        """Go on with what an earlier server left."""
+        for request_id, entry in self.context.store.items(KIND):
+            self._at(entry["Due"], request_id)
+
+    def wake(self) -> None:
+        """Let the thread look again, for instance because the server stops."""
+        with self._wake:
+            self._wake.notify_all()
+
+    def _at(self, moment: float, request_id: str) -> None:
+        with self._wake:
+            heapq.heappush(self._due, (moment, request_id))
+            if not self._running:
+                self._running = True
+                self.context.spawn("lambda events", self._wait)
+            self._wake.notify_all()
+
+    def _wait(self) -> None:
+        while True:
+            with self._wake:
+                if self.context.stopping.is_set():
+                    return
+                left = self._due[0][0] - time.time() if self._due else None
+                if left is None or left > 0:
+                    self._wake.wait(left)
+                    continue
+                request_id = heapq.heappop(self._due)[1]
+            self.context.spawn(f"event {request_id}", self._try, request_id)
+
+    def _try(self, request_id: str) -> None:
+        entry = self.context.store.get(KIND, request_id)
+        if entry is None:
+            return
+        try:
+            rules = self._service.rules(entry)
+            if self._too_old(entry, rules, time.time()):
+                self._end(entry, rules, "EventAgeExceeded")
+                return
+            version, outcome = self._service.run(entry)
+        except AwsError as problem:
+            self._not_run(entry, problem)
+            return
+        if self.context.stopping.is_set():  # its process was ended: it runs again when the server does
+            return
+        entry["Runs"] += 1
+        if not outcome.failed:
+            self._end(entry, rules, "Success", version, outcome)
+        elif entry["Runs"] > rules.retries:
+            self._end(entry, rules, "RetriesExhausted", version, outcome)
+        else:
+            self._again(entry, rules, PAUSES[entry["Runs"] - 1], version, outcome)
+
+    def _not_run(self, entry: dict[str, Any], problem: AwsError) -> None:
+        """Throttled: wait, unless nothing is ever let through. Gone: drop it."""
+        try:
+            rules = self._service.rules(entry)
+        except AwsError:
+            self.context.store.delete(KIND, entry["RequestId"])
+            return
+        if problem.status != 429:
+            print(f"Event {entry['RequestId']} of {rules.arn} dropped: {problem}", flush=True)
+            self.context.store.delete(KIND, entry["RequestId"])
+        elif rules.reserved == 0:
+            self._end(entry, rules, "ZeroReservedConcurrency")
+        else:
+            pause = min(FIRST_PAUSE * 2 ** entry["Throttled"], LONGEST_PAUSE)
+            entry["Throttled"] += 1
+            self._again(entry, rules, pause)
+
+    def _again(
+        self,
+        entry: dict[str, Any],
+        rules: Rules,
+        pause: float,
+        version: str | None = None,
+        outcome: Outcome | None = None,
+    ) -> None:
+        entry["Due"] = time.time() + clock.seconds(pause)
+        if self._too_old(entry, rules, entry["Due"]):
+            self._end(entry, rules, "EventAgeExceeded", version, outcome)
+            return
+        self.context.store.put(KIND, entry["RequestId"], entry)
+        self._at(entry["Due"], entry["RequestId"])
+
+    @staticmethod
+    def _too_old(entry: dict[str, Any], rules: Rules, moment: float) -> bool:
+        return moment - entry["Received"] > clock.seconds(rules.max_age)
+
+    def _end(
+        self,
+        entry: dict[str, Any],
+        rules: Rules,
+        condition: str,
+        version: str | None = None,
+        outcome: Outcome | None = None,
+    ) -> None:
+        """Send what is to be sent, then forget the event: a server that dies between the two sends it again."""
+        succeeded = condition == "Success"
+        context = self.context.as_role(rules.role, entry["FunctionName"])
+        record = _record(entry, rules, condition, version, outcome)
+        if not succeeded and rules.dead_letters:
+            status, message = _reason(condition, outcome)
+            send = targets.send_dead_letter
+            given = (entry["Event"], entry["RequestId"], status, message)
+            self._sent(rules, rules.dead_letters, send, context, rules.dead_letters, *given)
+        destination = rules.on_success if succeeded else rules.on_failure
+        if destination:
+            self._sent(rules, destination, targets.send_record, context, destination, record)
+        self.context.store.delete(KIND, entry["RequestId"])
+
+    @staticmethod
+    def _sent(rules: Rules, target: str, send: Callable[..., None], *given: Any) -> None:
+        try:
+            send(*given)
+        except (AwsError, ClientError, BotoCoreError) as problem:
+            print(f"{target} did not take the result of an event of {rules.arn}: {problem}", flush=True)
+
+
+def _record(
+    entry: dict[str, Any], rules: Rules, condition: str, version: str | None, outcome: Outcome | None
+) -> dict[str, Any]:
+    """An invocation record, as destinations get it."""
+    record: dict[str, Any] = {
+        "version": "1.0",
+        "timestamp": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z",
+        "requestContext": {
+            "requestId": entry["RequestId"],
+            "functionArn": rules.arn,
+            "condition": condition,
+            "approximateInvokeCount": entry["Runs"],
+        },
+        "requestPayload": json.loads(entry["Event"]),
+    }
+    if outcome:
+        record["responseContext"] = {
+            "statusCode": 200,
+            "executedVersion": version,
+            **({"functionError": "Unhandled"} if outcome.failed else {}),
+        }
+        record["responsePayload"] = json.loads(outcome.payload)
+    return record
+
+
+def _reason(condition: str, outcome: Outcome | None) -> tuple[int, str]:
+    """(HTTP status, message) of a dead letter: a failed function answered with 200."""
+    if outcome is None:
+        return 429, f"Rate Exceeded. ({condition})"
+    return 200, str(json.loads(outcome.payload).get("errorMessage", ""))

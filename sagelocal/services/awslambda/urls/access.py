@@ -1,0 +1,80 @@
+"""Who may call a function URL: anybody whom the function's own policy names, or a role whose policies allow it.
+
+Both lambda:InvokeFunctionUrl and lambda:InvokeFunction are needed.
+Source: https://docs.aws.amazon.com/lambda/latest/dg/urls-auth.html
+"""
+
+from typing import Any
+
+from sagelocal.core.caller import Caller
+from sagelocal.core.context import Context
+from sagelocal.core.errors import AwsError
+from sagelocal.services.iam import conditions, enforcement, sessions
+from sagelocal.services.iam.matching import action_matches
+from sagelocal.services.iam.policy import Call, keys_of
+
+HELP = "For troubleshooting Function URL authorization issues, see: https://docs.aws.amazon.com/lambda/latest/dg/urls-auth.html"
+
+
+class Forbidden(AwsError):
+    def __init__(self) -> None:
+        super().__init__("AccessDeniedException", f"Forbidden. {HELP}", 403)
+
+
+def check(context: Context, config: dict[str, Any], function: dict[str, Any], access_key: str) -> dict[str, Any] | None:
+    """The caller as the event shows it, None for one that did not sign. Raises Forbidden, and sessions' errors.
+
+    `config`, `function`: the documents of the URL and of its function.
+    """
+    calls = [
+        Call("lambda:InvokeFunctionUrl", config["FunctionArn"], _keys({"FunctionUrlAuthType": config["AuthType"]})),
+        Call("lambda:InvokeFunction", config["FunctionArn"], _keys({"InvokedViaFunctionUrl": "true"})),
+    ]
+    if config["AuthType"] == "NONE":
+        if not all(_invited(function, call, None) for call in calls):
+            raise Forbidden
+        return None
+    if not access_key:
+        raise Forbidden
+    caller = sessions.caller_of(context, access_key)
+    acting = context if caller is None else context.as_role(caller.role_arn, caller.session)
+    if not all(enforcement.may(acting, call) or _invited(function, call, caller) for call in calls):
+        raise Forbidden
+    return _described(context, caller, access_key)
+
+
+def _keys(values: dict[str, str]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    return keys_of({f"lambda:{name}": value for name, value in values.items()})
+
+
+def _invited(function: dict[str, Any], call: Call, caller: Caller | None) -> bool:
+    """Whether the function's own policy lets everybody, or that role or its account, make the call."""
+    names = {"*"}
+    if caller:
+        names |= {caller.role_arn, caller.account, f"arn:aws:iam::{caller.account}:root"}
+    keys = call.all_keys({})
+    for statement in function["Policy"].values():
+        principal = statement["Principal"]
+        named = principal if isinstance(principal, str) else principal.get("AWS")
+        if (
+            named in names
+            and action_matches(statement["Action"], call.action)
+            and statement["Resource"] == call.resource
+            and all(condition.holds(keys) for condition in conditions.parse(statement.get("Condition", {})))
+        ):
+            return True
+    return False
+
+
+def _described(context: Context, caller: Caller | None, access_key: str) -> dict[str, Any]:
+    """requestContext.authorizer.iam of the event."""
+    user_id = f"{enforcement.role_id(caller.role_arn)}:{caller.session}" if caller else context.account
+    return {
+        "accessKey": access_key,
+        "accountId": context.account,
+        "callerId": user_id,
+        "cognitoIdentity": None,
+        "principalOrgId": None,
+        "userArn": caller.arn if caller else f"arn:aws:iam::{context.account}:root",
+        "userId": user_id,
+    }

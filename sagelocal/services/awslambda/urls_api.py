@@ -1,0 +1,97 @@
+"""AWS Lambda: function URLs, of a function or of one of its aliases.
+
+A document of kind "lambda-url" is named by the URL's id. The requests themselves are answered by embedded/functionurls.
+"""
+
+import base64
+import hashlib
+from typing import Any
+
+from sagelocal.core.context import Context
+from sagelocal.core.errors import AwsError
+from sagelocal.core.registry import operation
+from sagelocal.services.awslambda.api import LATEST, URL, find, invalid, moment, not_found, paged, parse_name
+from sagelocal.services.awslambda.urls import front
+
+MEMBERS = ("AuthType", "Cors", "InvokeMode")
+
+
+@operation("lambda", "CreateFunctionUrlConfig")
+def create_function_url_config(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+    name, qualifier = parse_name(request["FunctionName"], request.get("Qualifier"))
+    body = find(context, name)
+    if qualifier and qualifier not in body["Aliases"]:
+        if qualifier == LATEST or qualifier in body["Versions"]:
+            raise invalid("A function URL is for a function or an alias, not for a version.")
+        raise not_found(context, f"{name}:{qualifier}")
+    _check(request)
+    identifier = _identifier(context, name, qualifier)
+    if context.store.get(URL, identifier):
+        raise AwsError("ResourceConflictException", f"Function URL already exists for {_arn(context, request)}", 409)
+    config = {
+        **{member: request[member] for member in MEMBERS if member in request},
+        "FunctionArn": _arn(context, request),
+        "InvokeMode": "BUFFERED",
+        "CreationTime": moment(),
+        "LastModifiedTime": moment(),
+        "_Id": identifier,
+        "_Function": name,
+        "_Qualifier": qualifier,
+    }
+    context.store.put(URL, identifier, config)
+    return _described(context, config)
+
+
+@operation("lambda", "UpdateFunctionUrlConfig")
+def update_function_url_config(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+    identifier = _found(context, request)["_Id"]
+    _check(request)
+    changes = {member: request[member] for member in MEMBERS if member in request}
+    return _described(context, context.store.update(URL, identifier, changes | {"LastModifiedTime": moment()}))
+
+
+@operation("lambda", "GetFunctionUrlConfig")
+def get_function_url_config(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+    return _described(context, _found(context, request))
+
+
+@operation("lambda", "ListFunctionUrlConfigs")
+def list_function_url_configs(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+    name, _ = parse_name(request["FunctionName"])
+    find(context, name)
+    found = [_described(context, config) for config in context.store.list(URL) if config["_Function"] == name]
+    return paged(found, request, "FunctionUrlConfigs")
+
+
+@operation("lambda", "DeleteFunctionUrlConfig")
+def delete_function_url_config(context: Context, request: dict[str, Any]) -> None:
+    context.store.delete(URL, _found(context, request)["_Id"])
+
+
+def _found(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+    name, qualifier = parse_name(request["FunctionName"], request.get("Qualifier"))
+    find(context, name)
+    config = context.store.get(URL, _identifier(context, name, qualifier))
+    if config is None:
+        raise AwsError("ResourceNotFoundException", "The resource you requested does not exist.", 404)
+    return config
+
+
+def _check(request: dict[str, Any]) -> None:
+    if request.get("InvokeMode") == "RESPONSE_STREAM":
+        raise invalid("The embedded Lambda answers function URLs in one piece: InvokeMode must be BUFFERED.")
+
+
+def _identifier(context: Context, name: str, qualifier: str | None) -> str:
+    """32 letters and digits that stay the same for a function or alias."""
+    digest = hashlib.sha256(f"{context.account}/{context.region}/{name}:{qualifier or ''}".encode()).digest()
+    return base64.b32encode(digest[:20]).decode().lower()
+
+
+def _arn(context: Context, request: dict[str, Any]) -> str:
+    name, qualifier = parse_name(request["FunctionName"], request.get("Qualifier"))
+    return context.arn("lambda", f"function:{name}:{qualifier}" if qualifier else f"function:{name}")
+
+
+def _described(context: Context, config: dict[str, Any]) -> dict[str, Any]:
+    return config | {"FunctionUrl": front.url_of(context, config["_Id"])}

@@ -1,0 +1,52 @@
+"""Types that have no effect here: the stack remembers them and answers what Ref and Fn::GetAtt ask."""
+
+import uuid
+from collections.abc import Collection
+from typing import Any
+
+from sagelocal.core.context import Context
+from sagelocal.services.cloudformation.resource import Handler, Made, register
+
+
+class Recorded(Handler):
+    """`name_property` gives the physical id, else a free name does. `arn`: (service, resource with {} for the id)."""
+
+    def __init__(
+        self,
+        type: str,
+        *,
+        name_property: str = "",
+        arn: tuple[str, str] = ("", ""),
+        fixed: Collection[str] = (),
+    ):
+        self.type = type
+        self.fixed = frozenset({*fixed, name_property} - {""})
+        self._name_property, self._arn = name_property, arn
+
+    def create(self, context: Context, properties: dict[str, Any], name: str) -> Made:
+        physical_id = str(properties.get(self._name_property, name))
+        return self._made(context, physical_id)
+
+    def update(self, context: Context, made: Made, properties: dict[str, Any], before: dict[str, Any]) -> Made:
+        return made
+
+    def delete(self, context: Context, made: Made, properties: dict[str, Any]) -> None:
+        """Nothing but the record is there."""
+
+    def _made(self, context: Context, physical_id: str) -> Made:
+        service, resource = self._arn
+        arn = {"Arn": context.arn(service, resource.format(physical_id))} if service else {}
+        return Made(physical_id, arn)
+
+
+class Key(Recorded):
+    def __init__(self) -> None:
+        super().__init__("AWS::KMS::Key", arn=("kms", "key/{}"))
+
+    def create(self, context: Context, properties: dict[str, Any], name: str) -> Made:
+        made = self._made(context, str(uuid.uuid4()))
+        made.attributes["KeyId"] = made.physical_id
+        return made
+
+
+register(Key(), Recorded("AWS::KMS::Alias", name_property="AliasName"))

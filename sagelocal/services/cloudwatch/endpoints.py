@@ -1,0 +1,89 @@
+"""The metrics that SageMaker sends of each invocation of an endpoint.
+
+Names, units and values: https://docs.aws.amazon.com/sagemaker/latest/dg/monitoring-cloudwatch.html.
+"""
+
+import time
+from collections import deque
+
+from sagelocal.core.context import Context
+from sagelocal.services.cloudwatch.metrics import FINE, Metric, metrics
+
+NAMESPACE = "AWS/SageMaker"
+MICROSECONDS = 1_000_000
+
+_pending: dict[str, deque[tuple[float, str, str, str, int, int, float, float]]] = {}
+
+
+def note(
+    context: Context,
+    *,
+    endpoint: str,
+    variant: str,
+    instances: int,
+    status: int,
+    model_seconds: float,
+    overhead_seconds: float,
+    config: str = "",
+) -> None:
+    """Remember one invocation; `count` makes metrics of it later, so that this costs a microsecond.
+
+    `instances`: how many of the variant were ready; `status`: the container's HTTP status, 0 for none; `config`: the
+    endpoint configuration of the fleet that answered.
+    """
+    pending = _pending.setdefault(str(context.state_dir), deque())
+    pending.append((time.time(), endpoint, variant, config, instances, status, model_seconds, overhead_seconds))
+
+
+def count(context: Context) -> None:
+    """Make metrics of the invocations that were noted since the last time."""
+    pending = _pending.get(str(context.state_dir))
+    alike: dict[tuple[int, str, str, str, int, int], list[tuple[float, float]]] = {}
+    while pending:
+        moment, endpoint, variant, config, instances, status, model_seconds, overhead_seconds = pending.popleft()
+        key = (int(moment / FINE), endpoint, variant, config, instances, status)
+        alike.setdefault(key, []).append((model_seconds * MICROSECONDS, overhead_seconds * MICROSECONDS))
+    for (index, endpoint, variant, config, instances, status), latencies in alike.items():
+        for fleet in {"", config}:
+            _add(context, (endpoint, variant, fleet), index * FINE, instances, status, latencies)
+
+
+def _add(
+    context: Context,
+    fleet: tuple[str, str, str],
+    moment: float,
+    instances: int,
+    status: int,
+    latencies: list[tuple[float, float]],
+) -> None:
+    """Count invocations of (endpoint, variant, configuration) at a time that ended alike."""
+    known = metrics(context)
+    endpoint, variant, config = fleet
+    for name, value in (
+        ("Invocations", 1.0),
+        ("InvocationsPerInstance", 1.0 / max(1, instances)),
+        ("Invocation4XXErrors", float(400 <= status < 500)),
+        ("Invocation5XXErrors", float(status >= 500)),
+        ("InvocationModelErrors", float(not 200 <= status < 300)),
+    ):
+        known.add(metric(endpoint, variant, name, config), moment, value, len(latencies))
+    for name, values in zip(("ModelLatency", "OverheadLatency"), zip(*latencies, strict=True), strict=True):
+        known.add_all(metric(endpoint, variant, name, config), moment, values, "Microseconds")
+
+
+def count_none(context: Context, endpoint: str, variant: str, now: float) -> None:
+    """Say that a variant serves: without invocations its InvocationsPerInstance is 0, and not missing.
+
+    As AWS's page on the prerequisites of auto scaling describes it (from memory, not checked against an account):
+    https://docs.aws.amazon.com/sagemaker/latest/dg/endpoint-auto-scaling-prerequisites.html.
+    """
+    metrics(context).add(metric(endpoint, variant, "InvocationsPerInstance"), now, 0.0)
+
+
+def metric(endpoint: str, variant: str, name: str, config: str = "") -> Metric:
+    """A variant's metric, or with `config` that of its fleet alone: during a deployment there are two.
+
+    Source: https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-configuration.html
+    """
+    of_fleet = (("EndpointConfigName", config),) if config else ()
+    return Metric(NAMESPACE, name, (*of_fleet, ("EndpointName", endpoint), ("VariantName", variant)))

@@ -1,0 +1,1 @@
+"""ECR: the images that definitions name exist."""

@@ -1,0 +1,183 @@
+"""Amazon EventBridge: rules with patterns on the default bus, their targets, and PutEvents.
+
+What is not here (other buses, archives, connections) is moto's, which stores and delivers nothing.
+"""
+
+import json
+import re
+from typing import Any
+
+from sagelocal.core import listing
+from sagelocal.core.context import Context
+from sagelocal.core.errors import AwsError, ValidationException
+from sagelocal.core.registry import on_start, operation
+from sagelocal.services.events import inputs, patterns, targets
+from sagelocal.services.events.bus import RULE, bus, now
+from sagelocal.services.events.notices import iso
+
+MAX_TARGETS = 5  # source: EventBridge quotas, targets per rule
+
+
+@operation("events", "PutRule")
+def put_rule(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+    """Create a rule, or replace everything of it but its targets."""
+    _only_default_bus(request)
+    if "ScheduleExpression" in request:
+        raise ValidationException(
+            "Scheduled rules are not run by the embedded SageMaker. Use EventBridge Scheduler (CreateSchedule)."
+        )
+    if "EventPattern" not in request:
+        raise ValidationException("Parameter(s) EventPattern or ScheduleExpression must be specified.")
+    patterns.parse(request["EventPattern"])
+    name = request["Name"]
+    members = ("Name", "EventPattern", "Description", "RoleArn")
+    known = context.store.get(RULE, name) or {}
+    body = {
+        **{member: request[member] for member in members if member in request},
+        "Arn": context.arn("events", f"rule/{name}"),
+        "State": request.get("State", "ENABLED"),
+        "EventBusName": "default",
+        "CreatedBy": context.account,
+        "_Tags": request.get("Tags", known.get("_Tags", [])),
+        "_Targets": known.get("_Targets", []),
+    }
+    context.store.put(RULE, name, body)
+    bus(context).start()
+    return {"RuleArn": body["Arn"]}
+
+
+@operation("events", "DescribeRule")
+def describe_rule(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+    return _rule(context, request)
+
+
+@operation("events", "ListRules")
+def list_rules(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+    _only_default_bus(request)
+    return {"Rules": context.store.list(RULE, request.get("NamePrefix", ""))}
+
+
+@operation("events", "DeleteRule")
+def delete_rule(context: Context, request: dict[str, Any]) -> None:
+    """Deleting a rule that does not exist is no error; one with targets cannot be deleted."""
+    _only_default_bus(request)
+    known = context.store.get(RULE, request["Name"])
+    if known and known["_Targets"]:
+        raise ValidationException("Rule can't be deleted since it has targets.")
+    context.store.delete(RULE, request["Name"])
+
+
+@operation("events", "EnableRule")
+def enable_rule(context: Context, request: dict[str, Any]) -> None:
+    context.store.update(RULE, _rule(context, request)["Name"], {"State": "ENABLED"})
+
+
+@operation("events", "DisableRule")
+def disable_rule(context: Context, request: dict[str, Any]) -> None:
+    context.store.update(RULE, _rule(context, request)["Name"], {"State": "DISABLED"})
+
+
+@operation("events", "PutTargets")
+def put_targets(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+    """Add targets; one with a known Id is replaced."""
+    name = _rule(context, {"Name": request["Rule"], **_bus_name(request)})["Name"]
+    for target in request["Targets"]:
+        _check_target(target)
+    new = {target["Id"]: target for target in request["Targets"]}
+
+    def edit(body: dict[str, Any]) -> None:
+        merged = {target["Id"]: target for target in body["_Targets"]} | new
+        if len(merged) > MAX_TARGETS:
+            raise AwsError("LimitExceededException", f"A rule has at most {MAX_TARGETS} targets.")
+        body["_Targets"] = list(merged.values())
+
+    context.store.change(RULE, name, edit)
+    return {"FailedEntryCount": 0, "FailedEntries": []}
+
+
+@operation("events", "ListTargetsByRule")
+def list_targets_by_rule(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+    return {"Targets": _rule(context, {"Name": request["Rule"], **_bus_name(request)})["_Targets"]}
+
+
+@operation("events", "RemoveTargets")
+def remove_targets(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+    name = _rule(context, {"Name": request["Rule"], **_bus_name(request)})["Name"]
+
+    def edit(body: dict[str, Any]) -> None:
+        body["_Targets"] = [target for target in body["_Targets"] if target["Id"] not in request["Ids"]]
+
+    context.store.change(RULE, name, edit)
+    return {"FailedEntryCount": 0, "FailedEntries": []}
+
+
+@operation("events", "PutEvents")
+def put_events(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+    entries = [_put_event(context, entry) for entry in request["Entries"]]
+    return {"FailedEntryCount": sum("ErrorCode" in entry for entry in entries), "Entries": entries}
+
+
+@operation("events", "TestEventPattern")
+def test_event_pattern(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+    pattern = patterns.parse(request["EventPattern"])
+    return {"Result": patterns.matches(pattern, json.loads(request["Event"]))}
+
+
+@on_start
+def listen(context: Context) -> None:
+    if context.store.list(RULE):
+        bus(context).start()
+
+
+def _put_event(context: Context, entry: dict[str, Any]) -> dict[str, Any]:
+    for member in ("Source", "DetailType", "Detail"):
+        if not entry.get(member):
+            return _refused("InvalidArgument", f"Parameter {member} is not valid. Reason: {member} is required.")
+    if entry["Source"].startswith("aws."):
+        return _refused("NotAuthorizedForSource", "Not authorized for the source.")
+    try:
+        detail = json.loads(entry["Detail"])
+    except ValueError:
+        detail = None
+    if not isinstance(detail, dict):
+        return _refused("MalformedDetail", "Detail is malformed.")
+    time = iso(listing.seconds(entry["Time"], 0.0)) if "Time" in entry else now()
+    return {"EventId": bus(context).put(entry["Source"], entry["DetailType"], entry.get("Resources", []), detail, time)}
+
+
+def _refused(code: str, message: str) -> dict[str, Any]:
+    return {"ErrorCode": code, "ErrorMessage": message}
+
+
+def _check_target(target: dict[str, Any]) -> None:
+    targets.check(target["Arn"])
+    given = [member for member in ("Input", "InputPath", "InputTransformer") if member in target]
+    if len(given) > 1:
+        raise ValidationException(f"Only one of Input, InputPath, or InputTransformer must be provided ({given}).")
+    paths = list(target.get("InputTransformer", {}).get("InputPathsMap", {}).values())
+    for path in [*paths, *([target["InputPath"]] if "InputPath" in target else [])]:
+        if not inputs.is_path(path):
+            raise ValidationException(f"Invalid JSON path {path} in target {target['Id']}.")
+    if "Input" in target:
+        try:
+            json.loads(target["Input"])
+        except ValueError:
+            raise ValidationException(f"JSON syntax error in Input for target {target['Id']}.") from None
+
+
+def _bus_name(request: dict[str, Any]) -> dict[str, Any]:
+    return {"EventBusName": request["EventBusName"]} if "EventBusName" in request else {}
+
+
+def _only_default_bus(request: dict[str, Any]) -> None:
+    name = request.get("EventBusName", "default")
+    if not re.search(r"(^|event-bus/)default$", name):
+        raise AwsError("ResourceNotFoundException", f"Event bus {name} does not exist.")
+
+
+def _rule(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+    _only_default_bus(request)
+    body = context.store.get(RULE, request["Name"])
+    if body is None:
+        raise AwsError("ResourceNotFoundException", f"Rule {request['Name']} does not exist on EventBus default.")
+    return body

@@ -1,0 +1,112 @@
+"""The default event bus of an account: takes events, matches them with the rules, delivers.
+
+It starts with the first rule: an account without rules pays nothing for it.
+"""
+
+import json
+import queue
+import threading
+import time
+import uuid
+from functools import partial
+from typing import Any
+
+from sagelocal.core.context import Context
+from sagelocal.services.events import delivery, inputs, notices, patterns
+from sagelocal.services.events.notices import Notice
+
+RULE = "event-rule"
+
+
+class Bus:
+    """One account's bus. Events are matched in the order in which they came, deliveries run side by side."""
+
+    def __init__(self, context: Context):
+        self.context = context
+        self._events: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._started = False
+
+    @property
+    def started(self) -> bool:
+        """Whether there is, or was, a rule: until then events are dropped."""
+        return self._started
+
+    def start(self) -> None:
+        """Begin to match, and to make events of what happens in SageMaker."""
+        with self._lock:
+            if self._started:
+                return
+            self._started = True
+        for kind in notices.KINDS:
+            self.context.store.watch(kind, partial(self._changed, kind))
+        self.context.spawn("event bus", self._run)
+
+    def put(self, source: str, detail_type: str, resources: list[str], detail: Any, moment: str) -> str:
+        """Take an event; its id."""
+        identifier = str(uuid.uuid4())
+        event = {
+            "version": "0",
+            "id": identifier,
+            "detail-type": detail_type,
+            "source": source,
+            "account": self.context.account,
+            "time": moment,
+            "region": self.context.region,
+            "resources": resources,
+            "detail": detail,
+        }
+        if self._started:
+            self._events.put(event)
+        return identifier
+
+    def _changed(self, kind: str, name: str, before: dict[str, Any] | None, after: dict[str, Any] | None) -> None:
+        notice: Notice | None
+        if kind == notices.STEP:
+            notice = notices.step_notice(name.rpartition("/")[0], before, after)
+        else:
+            notice = notices.of_change(kind, before, after)
+        if notice:
+            self.put("aws.sagemaker", notice.detail_type, list(notice.resources), notice.detail, now())
+
+    def _run(self) -> None:
+        while not self.context.stopping.is_set():
+            try:
+                event = self._events.get(timeout=1.0)
+            except queue.Empty:
+                continue
+            for rule in self.context.store.list(RULE):
+                if rule["State"] != "DISABLED" and patterns.matches(json.loads(rule["EventPattern"]), event):
+                    for target in rule["_Targets"]:
+                        self.context.spawn(f"rule {rule['Name']}", self._deliver, rule["Arn"], target, event)
+
+    def _deliver(self, rule_arn: str, target: dict[str, Any], event: dict[str, Any]) -> None:
+        payload = inputs.payload(target, event, rule_arn)
+        parameters = [
+            {"Name": parameter["Name"], "Value": _resolved(parameter["Value"], event)}
+            for parameter in target.get("SageMakerPipelineParameters", {}).get("PipelineParameterList", [])
+        ]
+        delivery.deliver(self.context, delivery.of_target(target, payload, {"RULE_ARN": rule_arn}, parameters))
+
+
+def _resolved(value: str, event: dict[str, Any]) -> str:
+    """A pipeline parameter's value; one that is a path is read from the event."""
+    if not inputs.is_path(value):
+        return value
+    found = inputs.at(event, value)
+    return found if isinstance(found, str) else json.dumps(found)
+
+
+def now() -> str:
+    """The time of an event, as EventBridge writes it."""
+    return notices.iso(time.time())
+
+
+_buses: dict[str, Bus] = {}
+_buses_lock = threading.Lock()
+
+
+def bus(context: Context) -> Bus:
+    """The bus of an account: one per state directory."""
+    with _buses_lock:
+        return _buses.setdefault(str(context.state_dir), Bus(context.as_service()))

@@ -1,0 +1,101 @@
+"""AWS::IAM::Role and AWS::IAM::InstanceProfile."""
+
+import json
+from typing import Any
+
+from sagelocal.core.context import Context
+from sagelocal.services.cloudformation.resource import Handler, Made, answered, call, call_unless_gone, register
+
+
+class Role(Handler):
+    type = "AWS::IAM::Role"
+    fixed = frozenset({"RoleName", "Path"})
+
+    def create(self, context: Context, properties: dict[str, Any], name: str) -> Made:
+        role, path = properties.get("RoleName", name), properties.get("Path", "/")
+        made = Made(role, {"Arn": f"arn:aws:iam::{context.account}:role{path}{role}"})
+        if answered("iam", "CreateRole"):
+            request: dict[str, Any] = {
+                "RoleName": role,
+                "Path": path,
+                "AssumeRolePolicyDocument": json.dumps(properties["AssumeRolePolicyDocument"]),
+                **{m: properties[m] for m in ("Description", "MaxSessionDuration", "Tags") if m in properties},
+            }
+            known = call(context, "iam", "CreateRole", request)["Role"]
+            made.attributes = {"Arn": known["Arn"], "RoleId": known["RoleId"]}
+            _put_policies(context, role, properties, {})
+        return made
+
+    def update(self, context: Context, made: Made, properties: dict[str, Any], before: dict[str, Any]) -> Made:
+        if answered("iam", "CreateRole"):
+            role = made.physical_id
+            if properties["AssumeRolePolicyDocument"] != before["AssumeRolePolicyDocument"]:
+                document = json.dumps(properties["AssumeRolePolicyDocument"])
+                call(context, "iam", "UpdateAssumeRolePolicy", {"RoleName": role, "PolicyDocument": document})
+            _put_policies(context, role, properties, before)
+        return made
+
+    def delete(self, context: Context, made: Made, properties: dict[str, Any]) -> None:
+        if not answered("iam", "CreateRole"):
+            return
+        role = made.physical_id
+        for policy in properties.get("Policies", []):
+            request = {"RoleName": role, "PolicyName": policy["PolicyName"]}
+            call_unless_gone(context, "iam", "DeleteRolePolicy", request)
+        for arn in properties.get("ManagedPolicyArns", []):
+            call_unless_gone(context, "iam", "DetachRolePolicy", {"RoleName": role, "PolicyArn": arn})
+        call_unless_gone(context, "iam", "DeleteRole", {"RoleName": role})
+
+
+class InstanceProfile(Handler):
+    type = "AWS::IAM::InstanceProfile"
+    fixed = frozenset({"InstanceProfileName", "Path"})
+
+    def create(self, context: Context, properties: dict[str, Any], name: str) -> Made:
+        profile, path = properties.get("InstanceProfileName", name), properties.get("Path", "/")
+        made = Made(profile, {"Arn": f"arn:aws:iam::{context.account}:instance-profile{path}{profile}"})
+        if answered("iam", "CreateInstanceProfile"):
+            call(context, "iam", "CreateInstanceProfile", {"InstanceProfileName": profile, "Path": path})
+            for role in properties["Roles"]:
+                request = {"InstanceProfileName": profile, "RoleName": role}
+                call(context, "iam", "AddRoleToInstanceProfile", request)
+        return made
+
+    def update(self, context: Context, made: Made, properties: dict[str, Any], before: dict[str, Any]) -> Made:
+        if answered("iam", "CreateInstanceProfile"):
+            _remove_roles(context, made.physical_id, before)
+            for role in properties["Roles"]:
+                request = {"InstanceProfileName": made.physical_id, "RoleName": role}
+                call(context, "iam", "AddRoleToInstanceProfile", request)
+        return made
+
+    def delete(self, context: Context, made: Made, properties: dict[str, Any]) -> None:
+        if answered("iam", "CreateInstanceProfile"):
+            _remove_roles(context, made.physical_id, properties)
+            request = {"InstanceProfileName": made.physical_id}
+            call_unless_gone(context, "iam", "DeleteInstanceProfile", request)
+
+
+def _put_policies(context: Context, role: str, properties: dict[str, Any], before: dict[str, Any]) -> None:
+    wanted = {policy["PolicyName"]: policy["PolicyDocument"] for policy in properties.get("Policies", [])}
+    present = {policy["PolicyName"]: policy["PolicyDocument"] for policy in before.get("Policies", [])}
+    for name, document in wanted.items():
+        if present.get(name) != document:
+            request = {"RoleName": role, "PolicyName": name, "PolicyDocument": json.dumps(document)}
+            call(context, "iam", "PutRolePolicy", request)
+    for name in set(present) - set(wanted):
+        call_unless_gone(context, "iam", "DeleteRolePolicy", {"RoleName": role, "PolicyName": name})
+    attached, kept = set(before.get("ManagedPolicyArns", [])), set(properties.get("ManagedPolicyArns", []))
+    for arn in sorted(kept - attached):
+        call(context, "iam", "AttachRolePolicy", {"RoleName": role, "PolicyArn": arn})
+    for arn in sorted(attached - kept):
+        call_unless_gone(context, "iam", "DetachRolePolicy", {"RoleName": role, "PolicyArn": arn})
+
+
+def _remove_roles(context: Context, profile: str, properties: dict[str, Any]) -> None:
+    for role in properties.get("Roles", []):
+        request = {"InstanceProfileName": profile, "RoleName": role}
+        call_unless_gone(context, "iam", "RemoveRoleFromInstanceProfile", request)
+
+
+register(Role(), InstanceProfile())

@@ -1,0 +1,132 @@
+"""S3: which function answers which request. Path-style addressing only; no signatures are checked."""
+
+import traceback
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import unquote
+
+from werkzeug.wrappers import Request, Response
+
+from sagelocal.core.context import Context
+from sagelocal.core.errors import AwsError
+from sagelocal.services.iam import enforcement
+from sagelocal.services.s3 import buckets, listing, multipart, permissions, reading, tree, writing, xml
+
+# Query parameters name the operation; those not named below (x-id, prefix, X-Amz-Signature …) leave it as it is.
+# Source: the request URIs of https://docs.aws.amazon.com/AmazonS3/latest/API/API_Operations_Amazon_Simple_Storage_Service.html
+UNSUPPORTED = (
+    *(
+        "accelerate",
+        "analytics",
+        "attributes",
+        "intelligent-tiering",
+        "inventory",
+        "legal-hold",
+        "metrics",
+        "object-lock",
+    ),
+    *("policyStatus", "replication", "requestPayment", "restore", "retention", "select", "torrent", "metadataTable"),
+)
+
+OBJECT: dict[tuple[str, str], Callable[..., Any]] = {
+    ("GET", ""): reading.get,
+    ("HEAD", ""): reading.get,
+    ("PUT", ""): writing.put,
+    ("PUT", "copy"): writing.copy,
+    ("DELETE", ""): writing.delete,
+    ("GET", "tagging"): writing.get_tags,
+    ("PUT", "tagging"): writing.put_tags,
+    ("DELETE", "tagging"): writing.delete_tags,
+    ("POST", "uploads"): multipart.create,
+    ("PUT", "uploadId"): multipart.upload_part,
+    ("PUT", "uploadId copy"): multipart.copy_part,
+    ("POST", "uploadId"): multipart.complete,
+    ("DELETE", "uploadId"): multipart.abort,
+    ("GET", "uploadId"): multipart.list_parts,
+    ("GET", "acl"): lambda context, bucket, key, request: buckets.acl(context, bucket, request),
+    ("PUT", "acl"): lambda context, bucket, key, request: Response(),
+}
+
+BUCKET: dict[tuple[str, str], Callable[..., Any]] = {
+    ("GET", ""): listing.list_v1,
+    ("GET", "list-type"): listing.list_v2,
+    ("GET", "versions"): listing.list_versions,
+    ("GET", "uploads"): multipart.list_uploads,
+    ("GET", "location"): buckets.location,
+    ("GET", "acl"): buckets.acl,
+    ("PUT", "acl"): lambda context, bucket, request: Response(),
+    ("HEAD", ""): buckets.head,
+    ("PUT", ""): buckets.create,
+    ("DELETE", ""): buckets.delete,
+    ("POST", "delete"): writing.delete_many,
+}
+
+
+def handle(context: Context, request: Request) -> Response:
+    """The answer to any S3 request; errors are S3's XML, without a body where the request was HEAD."""
+    path = request.environ.get("RAW_URI", request.path).partition("?")[0]
+    try:
+        response = _route(context, path, request)
+    except tree.NoSuchKey as problem:
+        response = xml.error(_hidden(context, problem), path)
+    except AwsError as problem:
+        response = xml.error(problem, path)
+    except Exception as problem:
+        print(f"s3 {request.method} {path}:\n{traceback.format_exc()}", flush=True)
+        response = xml.error(AwsError("InternalError", f"{type(problem).__name__}: {problem}", 500), path)
+    response.headers["x-amz-request-id"] = "embedded"
+    response.headers["Server"] = "embedded-s3"
+    return response
+
+
+def _route(context: Context, path: str, request: Request) -> Response:
+    try:
+        bucket, _, key = unquote(path.removeprefix("/"), errors="strict").partition("/")
+    except UnicodeDecodeError:
+        raise AwsError("InvalidURI", "Couldn't parse the specified URI: it is not UTF-8.", 400) from None
+    if context.caller:
+        enforcement.authorize(context, "s3", permissions.needed(bucket, key, request))
+    if not bucket and request.method == "GET":
+        return buckets.list_all(context, request)
+    query = request.args
+    unsupported = [name for name in UNSUPPORTED if name in query]
+    if unsupported:
+        raise _not_implemented(f"?{unsupported[0]}")
+    if key:
+        special = next((name for name in ("uploads", "uploadId", "tagging", "acl") if name in query), "")
+        if request.method == "PUT" and "x-amz-copy-source" in request.headers:
+            special = f"{special} copy".strip()
+        answer = OBJECT.get((request.method, special))
+        if answer:
+            return answer(context, bucket, key, request)
+    else:
+        setting = next((name for name in buckets.UNSET if name in query), None)
+        if setting and request.method in ("GET", "PUT", "DELETE"):
+            return _setting(context, bucket, setting, request)
+        names = ("list-type", "versions", "uploads", "location", "acl", "delete")
+        special = next((name for name in names if name in query), "")
+        answer = BUCKET.get((request.method, special))
+        if answer:
+            return answer(context, bucket, request)
+    raise _not_implemented(f"{request.method} {'?' + special if special else ''}".strip())
+
+
+def _hidden(context: Context, problem: tree.NoSuchKey) -> AwsError:
+    """Who may not list a bucket is not told that an object is missing."""
+    try:
+        enforcement.authorize(context, "s3", [permissions.listing(problem.bucket, problem.key)])
+    except AwsError as refusal:
+        return refusal
+    return problem
+
+
+def _setting(context: Context, bucket: str, setting: str, request: Request) -> Response:
+    if request.method == "GET":
+        return buckets.get_setting(context, bucket, setting)
+    if request.method == "PUT":
+        return buckets.put_setting(context, bucket, setting, request)
+    return buckets.delete_setting(context, bucket, setting)
+
+
+def _not_implemented(what: str) -> AwsError:
+    return AwsError("NotImplemented", f"The embedded S3 does not implement this request ({what}).", 501)

@@ -1,0 +1,114 @@
+"""Buckets and their settings. Settings are kept as they were sent; what this S3 cannot honour it refuses to keep."""
+
+from werkzeug.wrappers import Request, Response
+
+from sagelocal.core.context import Context
+from sagelocal.core.errors import AwsError
+from sagelocal.services.s3 import tree, xml
+
+KIND = "s3-bucket-setting"
+
+# What GetBucket<Setting> answers while nothing is set: an error code, or a document.
+UNSET = {
+    "tagging": "NoSuchTagSet",
+    "policy": "NoSuchBucketPolicy",
+    "lifecycle": "NoSuchLifecycleConfiguration",
+    "cors": "NoSuchCORSConfiguration",
+    "website": "NoSuchWebsiteConfiguration",
+    "publicAccessBlock": "NoSuchPublicAccessBlockConfiguration",
+    "ownershipControls": "OwnershipControlsNotFoundError",
+    "versioning": xml.document("VersioningConfiguration", {}),
+    "notification": xml.document("NotificationConfiguration", {}),
+    "logging": xml.document("BucketLoggingStatus", {}),
+    "encryption": xml.document(
+        "ServerSideEncryptionConfiguration",
+        {"Rule": {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}, "BucketKeyEnabled": False}},
+    ),
+}
+
+
+def list_all(context: Context, request: Request) -> Response:
+    root = context.state_dir / "s3"
+    found = sorted(path for path in root.iterdir() if path.name[0] != ".") if root.is_dir() else []
+    buckets = [{"Name": path.name, "CreationDate": xml.time_text(_created(context, path.name))} for path in found]
+    owner = {"ID": context.account, "DisplayName": "embedded"}
+    return xml.answer("ListAllMyBucketsResult", {"Owner": owner, "Buckets": {"Bucket": buckets}})
+
+
+def create(context: Context, bucket: str, request: Request) -> Response:
+    path = tree.bucket_path(context, bucket)
+    with tree.CHANGING:
+        if path.is_dir() and context.region != "us-east-1":
+            message = "Your previous request to create the named bucket succeeded and you already own it."
+            raise AwsError("BucketAlreadyOwnedByYou", message, 409)
+        path.mkdir(parents=True, exist_ok=True)
+        if context.store.get(KIND, f"{bucket}?created") is None:
+            context.store.put(KIND, f"{bucket}?created", {"seconds": path.stat().st_ctime})
+    return Response(headers={"Location": f"/{bucket}"})
+
+
+def head(context: Context, bucket: str, request: Request) -> Response:
+    tree.existing_bucket(context, bucket)
+    return Response(headers={"x-amz-bucket-region": context.region}, content_type="application/xml")
+
+
+def delete(context: Context, bucket: str, request: Request) -> Response:
+    with tree.CHANGING:
+        path = tree.existing_bucket(context, bucket)
+        if next(tree.walk(context, bucket), None):
+            raise AwsError("BucketNotEmpty", "The bucket you tried to delete is not empty", 409)
+        _remove_empty_directories(path)
+        for setting in (*UNSET, "created"):
+            context.store.delete(KIND, f"{bucket}?{setting}")
+    return Response(status=204)
+
+
+def location(context: Context, bucket: str, request: Request) -> Response:
+    tree.existing_bucket(context, bucket)
+    region = "" if context.region == "us-east-1" else context.region
+    text = f'<?xml version="1.0" encoding="UTF-8"?>\n<LocationConstraint xmlns="{xml.NAMESPACE}">{region}'
+    return Response(f"{text}</LocationConstraint>", content_type="application/xml")
+
+
+def acl(context: Context, bucket: str, request: Request) -> Response:
+    """One owner with full control; other access control lists are accepted and mean nothing here."""
+    owner = {"ID": context.account, "DisplayName": "embedded"}
+    grant = {"Grantee": owner, "Permission": "FULL_CONTROL"}
+    return xml.answer("AccessControlPolicy", {"Owner": owner, "AccessControlList": {"Grant": grant}})
+
+
+def get_setting(context: Context, bucket: str, setting: str) -> Response:
+    tree.existing_bucket(context, bucket)
+    kept = context.store.get(KIND, f"{bucket}?{setting}")
+    text = kept["text"] if kept else UNSET[setting]
+    if not kept and not text.startswith("<"):
+        raise AwsError(text, f"The {setting} configuration does not exist for bucket {bucket}", 404)
+    return Response(text, content_type="application/json" if setting == "policy" else "application/xml")
+
+
+def put_setting(context: Context, bucket: str, setting: str, request: Request) -> Response:
+    tree.existing_bucket(context, bucket)
+    text = request.get_data(as_text=True)
+    if setting != "policy":
+        document = xml.parse(text.encode())
+        if setting == "versioning" and document.findtext("Status") == "Enabled":
+            raise AwsError("NotImplemented", "The embedded S3 keeps one version of each object.", 501)
+    context.store.put(KIND, f"{bucket}?{setting}", {"text": text})
+    return Response(status=204 if setting in ("policy", "tagging") else 200)
+
+
+def delete_setting(context: Context, bucket: str, setting: str) -> Response:
+    tree.existing_bucket(context, bucket)
+    context.store.delete(KIND, f"{bucket}?{setting}")
+    return Response(status=204)
+
+
+def _created(context: Context, bucket: str) -> float:
+    noted = context.store.get(KIND, f"{bucket}?created")
+    return noted["seconds"] if noted else tree.bucket_path(context, bucket).stat().st_ctime
+
+
+def _remove_empty_directories(path) -> None:
+    for directory in sorted((p for p in path.rglob("*") if p.is_dir()), reverse=True):
+        directory.rmdir()
+    path.rmdir()

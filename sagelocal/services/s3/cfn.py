@@ -1,0 +1,117 @@
+"""AWS::S3::Bucket and AWS::S3::BucketPolicy: the embedded S3's own buckets and settings."""
+
+import json
+from typing import Any
+
+from werkzeug.wrappers import Request
+
+from sagelocal.core.context import Context
+from sagelocal.core.errors import AwsError
+from sagelocal.services.cloudformation.resource import Handler, Made, register
+from sagelocal.services.s3 import buckets, tree, xml
+
+NO_REQUEST = Request({})  # the bucket functions answer HTTP requests but read nothing of these
+
+
+class Bucket(Handler):
+    type = "AWS::S3::Bucket"
+    fixed = frozenset({"BucketName"})
+
+    def create(self, context: Context, properties: dict[str, Any], name: str) -> Made:
+        bucket = properties.get("BucketName", name.lower())
+        if tree.bucket_path(context, bucket).is_dir():
+            raise AwsError("AlreadyExists", f"{bucket} already exists", 409)
+        buckets.create(context, bucket, NO_REQUEST)
+        _keep_settings(context, bucket, properties)
+        arn = f"arn:aws:s3:::{bucket}"
+        return Made(bucket, {"Arn": arn, "DomainName": f"{bucket}.s3.amazonaws.com"})
+
+    def update(self, context: Context, made: Made, properties: dict[str, Any], before: dict[str, Any]) -> Made:
+        _keep_settings(context, made.physical_id, properties)
+        return made
+
+    def delete(self, context: Context, made: Made, properties: dict[str, Any]) -> None:
+        if tree.bucket_path(context, made.physical_id).is_dir():
+            buckets.delete(context, made.physical_id, NO_REQUEST)
+
+
+class BucketPolicy(Handler):
+    type = "AWS::S3::BucketPolicy"
+    fixed = frozenset({"Bucket"})
+
+    def create(self, context: Context, properties: dict[str, Any], name: str) -> Made:
+        bucket = properties["Bucket"]
+        tree.existing_bucket(context, bucket)
+        text = json.dumps(properties["PolicyDocument"])
+        context.store.put(buckets.KIND, f"{bucket}?policy", {"text": text})
+        return Made(bucket)
+
+    def update(self, context: Context, made: Made, properties: dict[str, Any], before: dict[str, Any]) -> Made:
+        return self.create(context, properties, "")
+
+    def delete(self, context: Context, made: Made, properties: dict[str, Any]) -> None:
+        context.store.delete(buckets.KIND, f"{made.physical_id}?policy")
+
+
+def _keep_settings(context: Context, bucket: str, properties: dict[str, Any]) -> None:
+    """The settings as GetBucket<Setting> answers them. This S3 has no versions: versioning stays in the stack."""
+    documents = {
+        "publicAccessBlock": ("PublicAccessBlockConfiguration", properties.get("PublicAccessBlockConfiguration")),
+        "ownershipControls": ("OwnershipControls", _ownership(properties.get("OwnershipControls"))),
+        "encryption": ("ServerSideEncryptionConfiguration", _encryption(properties.get("BucketEncryption"))),
+        "notification": ("NotificationConfiguration", _notification(properties.get("NotificationConfiguration"))),
+        "lifecycle": ("LifecycleConfiguration", _lifecycle(properties.get("LifecycleConfiguration"))),
+    }
+    for setting, (root, content) in documents.items():
+        if content:
+            context.store.put(buckets.KIND, f"{bucket}?{setting}", {"text": xml.document(root, content)})
+        else:
+            context.store.delete(buckets.KIND, f"{bucket}?{setting}")
+
+
+def _ownership(controls: dict[str, Any] | None) -> dict[str, Any] | None:
+    return {"Rule": controls["Rules"]} if controls else None
+
+
+def _notification(notification: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Events go to EventBridge or nowhere: this S3 has no other destinations."""
+    bridge = (notification or {}).get("EventBridgeConfiguration")
+    if bridge is None or str(bridge.get("EventBridgeEnabled", True)).lower() != "true":
+        return None
+    return {"EventBridgeConfiguration": {}}
+
+
+def _encryption(encryption: dict[str, Any] | None) -> dict[str, Any] | None:
+    if not encryption:
+        return None
+    rules = [
+        {
+            "ApplyServerSideEncryptionByDefault": rule.get("ServerSideEncryptionByDefault"),
+            "BucketKeyEnabled": rule.get("BucketKeyEnabled"),
+        }
+        for rule in encryption["ServerSideEncryptionConfiguration"]
+    ]
+    return {"Rule": rules}
+
+
+def _lifecycle(lifecycle: dict[str, Any] | None) -> dict[str, Any] | None:
+    if not lifecycle:
+        return None
+    return {"Rule": [_lifecycle_rule(rule) for rule in lifecycle["Rules"]]}
+
+
+def _lifecycle_rule(rule: dict[str, Any]) -> dict[str, Any]:
+    said: dict[str, Any] = {
+        "ID": rule.get("Id"),
+        "Status": rule["Status"],
+        "Filter": {"Prefix": rule.get("Prefix", "")},
+    }
+    if "ExpirationInDays" in rule:
+        said["Expiration"] = {"Days": rule["ExpirationInDays"]}
+    for member in ("NoncurrentVersionExpiration", "AbortIncompleteMultipartUpload"):
+        if member in rule:
+            said[member] = rule[member]
+    return said
+
+
+register(Bucket(), BucketPolicy())

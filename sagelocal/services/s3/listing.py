@@ -1,0 +1,135 @@
+"""ListObjects, ListObjectsV2 and ListObjectVersions: pages of keys and common prefixes."""
+
+import base64
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from werkzeug.wrappers import Request, Response
+
+from sagelocal.core.context import Context
+from sagelocal.core.errors import AwsError
+from sagelocal.services.s3 import metadata, tree, xml
+
+MAX_KEYS = 1000
+
+
+def list_v1(context: Context, bucket: str, request: Request) -> Response:
+    marker = request.args.get("marker", "")
+    entries, more, common = _page(context, bucket, request, marker, marker)
+    last = entries[-1][0] if entries else None
+    content = _common_content(context, bucket, request, entries, more, common)
+    content["Marker"] = _encoder(request)(marker)
+    content["NextMarker"] = _encoder(request)(last) if more and last and request.args.get("delimiter") else None
+    return xml.answer("ListBucketResult", content)
+
+
+def list_v2(context: Context, bucket: str, request: Request) -> Response:
+    token = request.args.get("continuation-token")
+    start_after = request.args.get("start-after", "")
+    last = _from_token(token) if token is not None else ""
+    entries, more, common = _page(context, bucket, request, last or start_after, last)
+    content = _common_content(context, bucket, request, entries, more, common)
+    content["KeyCount"] = len(entries)
+    content["StartAfter"] = _encoder(request)(start_after) if start_after else None
+    content["ContinuationToken"] = token
+    content["NextContinuationToken"] = _to_token(entries[-1][0]) if more else None
+    return xml.answer("ListBucketResult", content)
+
+
+def list_versions(context: Context, bucket: str, request: Request) -> Response:
+    """Without versioning each object has the one version "null"."""
+    marker = request.args.get("key-marker", "")
+    entries, more, common = _page(context, bucket, request, marker, marker)
+    content = _common_content(context, bucket, request, entries, more, common)
+    content["Version"] = [item | {"VersionId": "null", "IsLatest": True} for item in content.pop("Contents")]
+    content["NextKeyMarker"] = _encoder(request)(entries[-1][0]) if more else None
+    return xml.answer("ListVersionsResult", content)
+
+
+Entry = tuple[str, Path | None]  # a key and its file, or a common prefix and None
+
+
+def _page(
+    context: Context, bucket: str, request: Request, after: str, past: str
+) -> tuple[list[Entry], bool, list[str]]:
+    """(entries of this page, whether more follow, its common prefixes). Prefixes up to `past` were listed before."""
+    limit = _max_keys(request)
+    found = _rolled_up(context, bucket, request.args.get("prefix", ""), request.args.get("delimiter", ""), after, past)
+    entries = list(islice(found, limit + 1)) if limit else []
+    page = entries[:limit]
+    return page, len(entries) > limit, [name for name, path in page if path is None]
+
+
+def _rolled_up(context: Context, bucket: str, prefix: str, delimiter: str, after: str, past: str) -> Iterator[Entry]:
+    seen = ""
+    for key, path in tree.walk(context, bucket, prefix, after, shallow=delimiter == "/"):
+        rest = key[len(prefix) :]
+        if delimiter and delimiter in rest:
+            common = prefix + rest[: rest.index(delimiter) + len(delimiter)]
+            if common != seen and not (past and common <= past and past.startswith(common)):
+                yield common, None
+            seen = common
+        else:
+            yield key, path
+
+
+def _common_content(
+    context: Context, bucket: str, request: Request, entries: list[Entry], more: bool, common: list[str]
+) -> dict[str, Any]:
+    encode = _encoder(request)
+    return {
+        "Name": bucket,
+        "Prefix": encode(request.args.get("prefix", "")),
+        "Delimiter": encode(request.args["delimiter"]) if request.args.get("delimiter") else None,
+        "MaxKeys": _max_keys(request),
+        "EncodingType": request.args.get("encoding-type"),
+        "IsTruncated": more,
+        "Contents": [
+            item for key, path in entries if path and (item := _described(context, bucket, key, path, encode(key)))
+        ],
+        "CommonPrefixes": [{"Prefix": encode(name)} for name in common],
+    }
+
+
+def _described(context: Context, bucket: str, key: str, path: Path, shown: str) -> dict[str, Any] | None:
+    try:
+        record = metadata.load(context, bucket, key, path)
+        size = path.stat().st_size
+    except FileNotFoundError:  # deleted while we listed
+        return None
+    algorithms = [name.upper() for name in record["checksums"]]
+    return {
+        "Key": shown,
+        "LastModified": xml.time_text(record["modified"]),
+        "ETag": f'"{record["etag"]}"',
+        "ChecksumAlgorithm": algorithms or None,
+        "Size": size,
+        "StorageClass": "STANDARD",
+    }
+
+
+def _encoder(request: Request):
+    if request.args.get("encoding-type") == "url":
+        return lambda text: quote(text, safe="/")
+    return lambda text: text
+
+
+def _max_keys(request: Request) -> int:
+    text = request.args.get("max-keys", str(MAX_KEYS))
+    if not text.isdecimal():
+        raise AwsError("InvalidArgument", f"Provided max-keys not an integer or within integer range: {text}", 400)
+    return min(int(text), MAX_KEYS)
+
+
+def _to_token(last: str) -> str:
+    return base64.urlsafe_b64encode(last.encode()).decode()
+
+
+def _from_token(token: str) -> str:
+    try:
+        return base64.urlsafe_b64decode(token).decode()
+    except ValueError:
+        raise AwsError("InvalidArgument", "The continuation token provided is incorrect", 400) from None

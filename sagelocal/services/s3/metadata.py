@@ -1,0 +1,60 @@
+"""What a file cannot say of itself: ETag, content type, user metadata, checksums, tags.
+
+A record holds for the very file it was written for (its inode, time and size). Jobs put files into the tree without
+one, so a file without a record, or with another file's, gets the plain answers and the MD5 of its content, computed
+once.
+"""
+
+import hashlib
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from sagelocal.core.context import Context
+
+KIND = "s3-object"
+DEFAULT_CONTENT_TYPE = "binary/octet-stream"  # S3's own default
+
+KEPT_HEADERS = ("Cache-Control", "Content-Disposition", "Content-Encoding", "Content-Language", "Expires")
+
+
+def new_record(content_type: str | None = None, etag: str | None = None) -> dict[str, Any]:
+    """A record with nothing special in it. etag: without quotes."""
+    return {
+        "etag": etag,
+        "content_type": content_type or DEFAULT_CONTENT_TYPE,
+        "headers": {},
+        "user": {},
+        "checksums": {},
+        "tags": {},
+        "modified": time.time(),
+    }
+
+
+def save(context: Context, bucket: str, key: str, path: Path, record: dict[str, Any]) -> None:
+    context.store.put(KIND, f"{bucket}/{key}", record | {"stamp": _stamp(path)})
+
+
+def load(context: Context, bucket: str, key: str, path: Path) -> dict[str, Any]:
+    """The record of an object; the ETag is always there."""
+    record = context.store.get(KIND, f"{bucket}/{key}")
+    if record is None or record["stamp"] != _stamp(path):
+        record = new_record(etag=_md5(path))
+        record["modified"] = path.stat().st_mtime
+        save(context, bucket, key, path, record)
+    return record
+
+
+def forget(context: Context, bucket: str, key: str) -> None:
+    context.store.delete(KIND, f"{bucket}/{key}")
+
+
+def _stamp(path: Path) -> str:
+    status = os.stat(path)
+    return f"{status.st_ino}-{status.st_mtime_ns}-{status.st_size}"
+
+
+def _md5(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()

@@ -1,0 +1,229 @@
+"""Multipart uploads: parts as files of their own under `s3/.uploads/<upload id>/`, joined when the upload completes."""
+
+import base64
+import hashlib
+import json
+import re
+import shutil
+import time
+import uuid
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+from werkzeug.wrappers import Request, Response
+
+from sagelocal.core.context import Context
+from sagelocal.core.errors import AwsError
+from sagelocal.services.s3 import bodies, metadata, notifications, reading, tree, writing, xml
+
+MIN_PART_BYTES = 5 << 20  # of every part but the last
+MAX_PARTS = 10_000
+
+
+def create(context: Context, bucket: str, key: str, request: Request) -> Response:
+    tree.existing_bucket(context, bucket)
+    upload_id = uuid.uuid4().hex
+    directory = _uploads(context) / upload_id
+    directory.mkdir(parents=True)
+    algorithm = request.headers.get("x-amz-checksum-algorithm", "").lower()
+    kind = request.headers.get("x-amz-checksum-type") or ("FULL_OBJECT" if algorithm == "crc64nvme" else "COMPOSITE")
+    upload = {"bucket": bucket, "key": key, "started": time.time(), "algorithm": algorithm, "checksum_type": kind}
+    upload["record"] = writing.record_from_headers(request)
+    (directory / "upload.json").write_text(json.dumps(upload))
+    answer = xml.answer("InitiateMultipartUploadResult", {"Bucket": bucket, "Key": key, "UploadId": upload_id})
+    if algorithm:
+        answer.headers["x-amz-checksum-algorithm"] = algorithm.upper()
+        answer.headers["x-amz-checksum-type"] = kind
+    return answer
+
+
+def upload_part(context: Context, bucket: str, key: str, request: Request) -> Response:
+    directory, _ = _upload(context, bucket, key, request)
+    number = _part_number(request)
+    received = bodies.receive(context, request)
+    part = {"etag": received.md5, "size": received.size, "checksums": received.checksums, "modified": time.time()}
+    _keep_part(directory, number, received.path, part)
+    return Response(headers={"ETag": f'"{received.md5}"', **reading.checksum_headers(part)})
+
+
+def copy_part(context: Context, bucket: str, key: str, request: Request) -> Response:
+    directory, _ = _upload(context, bucket, key, request)
+    number = _part_number(request)
+    from_bucket, from_key = writing.copy_source(request)
+    source = tree.find(context, from_bucket, from_key)
+    writing.check_copy_conditions(request, metadata.load(context, from_bucket, from_key, source))
+    size = source.stat().st_size
+    header = request.headers.get("x-amz-copy-source-range", "")
+    first, length = reading.byte_range(header, size) or (0, size)
+    temporary = tree.incoming(context)
+    digest = hashlib.md5(usedforsecurity=False)
+    with source.open("rb") as file, temporary.open("wb") as target:
+        file.seek(first)
+        while length and (block := file.read(min(length, bodies.BLOCK))):
+            target.write(block)
+            digest.update(block)
+            length -= len(block)
+    now = time.time()
+    part = {"etag": digest.hexdigest(), "size": temporary.stat().st_size, "checksums": {}, "modified": now}
+    _keep_part(directory, number, temporary, part)
+    content = {"LastModified": xml.time_text(now), "ETag": f'"{digest.hexdigest()}"'}
+    return xml.answer("CopyPartResult", content)
+
+
+def complete(context: Context, bucket: str, key: str, request: Request) -> Response:
+    directory, upload = _upload(context, bucket, key, request)
+    numbers, parts = _wanted_parts(directory, xml.parse(request.get_data()))
+    record = upload["record"]
+    digests = b"".join(bytes.fromhex(part["etag"]) for part in parts)
+    record["etag"] = f"{hashlib.md5(digests, usedforsecurity=False).hexdigest()}-{len(parts)}"
+    record["modified"] = time.time()
+    temporary = tree.incoming(context)
+    try:
+        _join([directory / str(number) for number in numbers], temporary)
+        record["checksums"] = _checksums(upload, parts, temporary, request)
+        with tree.CHANGING:
+            writing.check_conditions(context, bucket, key, request)
+            path = tree.commit(context, bucket, key, temporary)
+            metadata.save(context, bucket, key, path, record)
+            notifications.object_created(context, bucket, key, path, record["etag"], "CompleteMultipartUpload")
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    shutil.rmtree(directory, ignore_errors=True)
+    location = f"{context.url}/{bucket}/{key}"
+    content = {"Location": location, "Bucket": bucket, "Key": key, "ETag": f'"{record["etag"]}"'}
+    content |= {f"Checksum{algorithm.upper()}": value for algorithm, value in record["checksums"].items()}
+    return xml.answer("CompleteMultipartUploadResult", content)
+
+
+def abort(context: Context, bucket: str, key: str, request: Request) -> Response:
+    directory, _ = _upload(context, bucket, key, request)
+    shutil.rmtree(directory, ignore_errors=True)
+    return Response(status=204)
+
+
+def list_parts(context: Context, bucket: str, key: str, request: Request) -> Response:
+    directory, _ = _upload(context, bucket, key, request)
+    after = int(request.args.get("part-number-marker", 0))
+    limit = min(int(request.args.get("max-parts", 1000)), 1000)
+    found = [(number, part) for number, part in sorted(_parts(directory).items()) if number > after]
+    shown = [
+        {
+            "PartNumber": number,
+            "LastModified": xml.time_text(part["modified"]),
+            "ETag": f'"{part["etag"]}"',
+            "Size": part["size"],
+            **{f"Checksum{algorithm.upper()}": value for algorithm, value in part["checksums"].items()},
+        }
+        for number, part in found[:limit]
+    ]
+    content = {"Bucket": bucket, "Key": key, "UploadId": request.args["uploadId"], "MaxParts": limit}
+    content |= {"PartNumberMarker": after, "IsTruncated": len(found) > limit, "Part": shown}
+    content["NextPartNumberMarker"] = shown[-1]["PartNumber"] if shown else None
+    return xml.answer("ListPartsResult", content)
+
+
+def list_uploads(context: Context, bucket: str, request: Request) -> Response:
+    tree.existing_bucket(context, bucket)
+    prefix = request.args.get("prefix", "")
+    found = []
+    for note in _uploads(context).glob("*/upload.json"):
+        upload = json.loads(note.read_text())
+        if upload["bucket"] == bucket and upload["key"].startswith(prefix):
+            started = xml.time_text(upload["started"])
+            found.append({"Key": upload["key"], "UploadId": note.parent.name, "Initiated": started})
+    found.sort(key=lambda upload: (upload["Key"], upload["Initiated"]))
+    return xml.answer("ListMultipartUploadsResult", {"Bucket": bucket, "IsTruncated": False, "Upload": found})
+
+
+def _uploads(context: Context) -> Path:
+    return context.state_dir / "s3" / ".uploads"
+
+
+def _upload(context: Context, bucket: str, key: str, request: Request) -> tuple[Path, dict[str, Any]]:
+    """The directory and the note of the upload that a request names. Raises NoSuchUpload."""
+    tree.existing_bucket(context, bucket)
+    upload_id = request.args["uploadId"]
+    directory = _uploads(context) / upload_id
+    if re.fullmatch(r"[0-9a-f]{32}", upload_id) and (directory / "upload.json").is_file():
+        upload = json.loads((directory / "upload.json").read_text())
+        if (upload["bucket"], upload["key"]) == (bucket, key):
+            return directory, upload
+    message = "The specified upload does not exist. It may have been completed or aborted already."
+    raise AwsError("NoSuchUpload", message, 404)
+
+
+def _part_number(request: Request) -> int:
+    text = request.args.get("partNumber", "")
+    if not text.isdecimal() or not 1 <= int(text) <= MAX_PARTS:
+        raise AwsError("InvalidArgument", f"Part number must be an integer between 1 and {MAX_PARTS}: {text!r}", 400)
+    return int(text)
+
+
+def _keep_part(directory: Path, number: int, temporary: Path, part: dict[str, Any]) -> None:
+    with tree.CHANGING:
+        try:
+            temporary.replace(directory / str(number))
+            (directory / f"{number}.json").write_text(json.dumps(part))
+        except FileNotFoundError:
+            temporary.unlink(missing_ok=True)
+            raise AwsError("NoSuchUpload", "The upload was completed or aborted meanwhile.", 404) from None
+
+
+def _parts(directory: Path) -> dict[int, dict[str, Any]]:
+    notes = (path for path in directory.glob("*.json") if path.stem.isdecimal())
+    return {int(path.stem): json.loads(path.read_text()) for path in notes}
+
+
+def _wanted_parts(directory: Path, wanted: ElementTree.Element) -> tuple[list[int], list[dict[str, Any]]]:
+    """The parts that the client names, in its order. Raises InvalidPart, InvalidPartOrder, EntityTooSmall."""
+    there = _parts(directory)
+    named = [(int(e.findtext("PartNumber", "0")), e.findtext("ETag", "").strip('"')) for e in wanted.iterfind("Part")]
+    if not named:
+        raise AwsError("MalformedXML", "A multipart upload is completed with at least one part.", 400)
+    if any(earlier >= later for (earlier, _), (later, _) in pairwise(named)):
+        raise AwsError("InvalidPartOrder", "The list of parts was not in ascending order.", 400)
+    for number, etag in named:
+        if number not in there or there[number]["etag"] != etag:
+            raise AwsError("InvalidPart", f"Part {number} could not be found, or its ETag is not {etag!r}.", 400)
+    parts = [there[number] for number, _ in named]
+    for (number, _), part in zip(named[:-1], parts[:-1], strict=True):
+        if part["size"] < MIN_PART_BYTES:
+            message = f"Your proposed upload is smaller than the minimum allowed size: part {number} has {part['size']}"
+            raise AwsError("EntityTooSmall", f"{message} bytes, {MIN_PART_BYTES} are needed.", 400)
+    return [number for number, _ in named], parts
+
+
+def _join(paths: list[Path], target: Path) -> None:
+    with target.open("wb") as joined:
+        for path in paths:
+            with path.open("rb") as part:
+                shutil.copyfileobj(part, joined, 1 << 20)
+
+
+def _checksums(upload: dict[str, Any], parts: list[dict[str, Any]], joined: Path, request: Request) -> dict[str, str]:
+    """The object's checksum: of the parts' checksums (COMPOSITE, ends in -<parts>) or of its bytes (FULL_OBJECT)."""
+    algorithm = upload["algorithm"]
+    if not algorithm:
+        return {}
+    if upload["checksum_type"] == "FULL_OBJECT":
+        stated = request.headers.get(f"x-amz-checksum-{algorithm}")
+        if algorithm not in bodies.VERIFIED:
+            return {algorithm: stated} if stated else {}
+        running = bodies.VERIFIED[algorithm]()
+        with joined.open("rb") as file:
+            while block := file.read(bodies.BLOCK):
+                running.update(block)
+        computed = base64.b64encode(running.digest()).decode()
+        if stated and stated != computed:
+            raise AwsError("BadDigest", f"The {algorithm.upper()} you specified did not match the joined parts.", 400)
+        return {algorithm: computed}
+    values = [part["checksums"].get(algorithm) for part in parts]
+    if algorithm not in bodies.VERIFIED or None in values:
+        return {}
+    running = bodies.VERIFIED[algorithm]()
+    for value in values:
+        running.update(base64.b64decode(value or ""))
+    return {algorithm: f"{base64.b64encode(running.digest()).decode()}-{len(parts)}"}

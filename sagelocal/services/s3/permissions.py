@@ -1,0 +1,89 @@
+"""Which permissions an S3 request needs.
+
+Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from sagelocal.services.iam.policy import Call, keys_of
+
+if TYPE_CHECKING:
+    from werkzeug.datastructures import Headers
+    from werkzeug.wrappers import Request
+
+SETTINGS = {  # query parameter -> the end of the action's name
+    "tagging": "BucketTagging",
+    "policy": "BucketPolicy",
+    "lifecycle": "LifecycleConfiguration",
+    "cors": "BucketCORS",
+    "website": "BucketWebsite",
+    "publicAccessBlock": "BucketPublicAccessBlock",
+    "ownershipControls": "BucketOwnershipControls",
+    "versioning": "BucketVersioning",
+    "notification": "BucketNotification",
+    "logging": "BucketLogging",
+    "encryption": "EncryptionConfiguration",
+    "acl": "BucketAcl",
+}
+DELETED_BY_PUT = ("lifecycle", "cors", "tagging", "encryption", "publicAccessBlock", "ownershipControls")
+VERBS = {"GET": "Get", "HEAD": "Get", "PUT": "Put", "DELETE": "Delete", "POST": "Put"}
+
+
+def needed(bucket: str, key: str, request: "Request") -> Iterator[Call]:
+    """What a request must be allowed. DeleteObjects is checked key by key where they are deleted."""
+    if not bucket:
+        yield Call("s3:ListAllMyBuckets")
+    elif key:
+        yield from _of_object(bucket, key, request)
+    else:
+        yield from _of_bucket(bucket, request)
+
+
+def object_arn(bucket: str, key: str) -> str:
+    return f"arn:aws:s3:::{bucket}/{key}"
+
+
+def listing(bucket: str, prefix: str, action: str = "ListBucket", **keys: str | None) -> Call:
+    named = {f"s3:{name.replace('_', '-')}": value for name, value in keys.items()}
+    return Call(f"s3:{action}", f"arn:aws:s3:::{bucket}", keys_of({"s3:prefix": prefix, **named}))
+
+
+def _of_object(bucket: str, key: str, request: "Request") -> Iterator[Call]:
+    method, query, arn = request.method, request.args, object_arn(bucket, key)
+    if "uploadId" in query and method in ("GET", "DELETE"):
+        yield Call("s3:ListMultipartUploadParts" if method == "GET" else "s3:AbortMultipartUpload", arn)
+        return
+    what = "Tagging" if "tagging" in query else "Acl" if "acl" in query else ""
+    yield Call(f"s3:{VERBS.get(method, 'Put')}Object{what}", arn, _sent(request.headers) if method == "PUT" else ())
+    if method == "PUT" and "x-amz-tagging" in request.headers:
+        yield Call("s3:PutObjectTagging", arn)
+    if method == "PUT" and "x-amz-copy-source" in request.headers:
+        from sagelocal.services.s3.writing import copy_source
+
+        yield Call("s3:GetObject", object_arn(*copy_source(request)))
+
+
+def _of_bucket(bucket: str, request: "Request") -> Iterator[Call]:
+    method, query, arn = request.method, request.args, f"arn:aws:s3:::{bucket}"
+    setting = next((name for name in SETTINGS if name in query), None)
+    if setting:
+        verb = "Put" if method == "DELETE" and setting in DELETED_BY_PUT else VERBS.get(method, "Put")
+        yield Call(f"s3:{verb}{SETTINGS[setting]}", arn)
+    elif "location" in query:
+        yield Call("s3:GetBucketLocation", arn)
+    elif method == "PUT":
+        yield Call("s3:CreateBucket", arn)
+    elif method == "DELETE":
+        yield Call("s3:DeleteBucket", arn)
+    elif method in ("GET", "HEAD"):
+        action = "ListBucketMultipartUploads" if "uploads" in query else "ListBucket"
+        action = "ListBucketVersions" if "versions" in query else action
+        keys = {name.replace("-", "_"): query.get(name) for name in ("delimiter", "max-keys")}
+        prefix = query.get("prefix", "") if method == "GET" else None
+        yield listing(bucket, prefix, action, **keys) if prefix is not None else Call("s3:ListBucket", arn)
+
+
+def _sent(headers: "Headers") -> tuple[Any, ...]:
+    names = ("x-amz-server-side-encryption", "x-amz-server-side-encryption-aws-kms-key-id", "x-amz-acl")
+    return keys_of({f"s3:{name}": headers.get(name) for name in names})

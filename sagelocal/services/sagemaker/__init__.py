@@ -1,0 +1,1 @@
+"""SageMaker: pipelines and their execution, jobs, hosting, the model registry."""

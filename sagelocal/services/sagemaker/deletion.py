@@ -1,0 +1,35 @@
+"""SageMaker: deleting the records of jobs that have ended. What a job wrote to S3 stays."""
+
+from typing import Any
+
+from sagelocal.core.context import Context
+from sagelocal.core.errors import ResourceInUse, ResourceNotFound
+from sagelocal.core.registry import operation
+
+ENDED = ("Completed", "Failed", "Stopped")
+
+
+@operation("sagemaker", "DeleteProcessingJob")
+def delete_processing_job(context: Context, request: dict[str, Any]) -> None:
+    _delete(context, "processing-job", "ProcessingJob", request["ProcessingJobName"])
+
+
+@operation("sagemaker", "DeleteTrainingJob")
+def delete_training_job(context: Context, request: dict[str, Any]) -> None:
+    _delete(context, "training-job", "TrainingJob", request["TrainingJobName"])
+
+
+@operation("sagemaker", "DeleteHyperParameterTuningJob")
+def delete_tuning_job(context: Context, request: dict[str, Any]) -> None:
+    """Only the tuning job's own record: its training jobs stay."""
+    _delete(context, "tuning-job", "HyperParameterTuningJob", request["HyperParameterTuningJobName"])
+
+
+def _delete(context: Context, kind: str, job: str, name: str) -> None:
+    body = context.store.get(kind, name)
+    if body is None:
+        raise ResourceNotFound(f"Could not find {job} {name}.")
+    status = body[f"{job}Status"]
+    if status not in ENDED:
+        raise ResourceInUse(f"{job} {name} is {status}. Only one that has ended can be deleted.")
+    context.store.delete(kind, name)

@@ -1,0 +1,175 @@
+"""Step caching: reuse of an earlier successful run of a step whose key arguments are the same.
+
+Keys are arguments, not the data behind them (semantics: SageMaker Pipelines step caching). What AWS keeps to itself is
+told here: why a step was not reused, down to the argument that differs.
+"""
+
+import hashlib
+import json
+import re
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sagelocal.core.context import Context
+from sagelocal.core.errors import AwsError
+from sagelocal.services.s3 import objects
+
+KIND = "pipeline-step-cache"
+ABSENT = "nothing"
+
+
+@dataclass(frozen=True)
+class CacheConfig:
+    """A step's CacheConfig; `expire_after` is the ISO 8601 duration as written."""
+
+    enabled: bool
+    expire_after: str | None = None
+
+    @classmethod
+    def parse(cls, entry: Mapping[str, Any]) -> "CacheConfig":
+        """Raises ValueError that quotes the bad value."""
+        if not isinstance(entry, dict):
+            raise ValueError(f"CacheConfig {entry!r} must be an object.")
+        enabled, expire_after = entry.get("Enabled", False), entry.get("ExpireAfter")
+        if not isinstance(enabled, bool):
+            raise ValueError(f"CacheConfig: Enabled {enabled!r} must be true or false.")
+        if expire_after is not None:
+            duration_seconds(expire_after)
+        return cls(enabled, expire_after)
+
+
+@dataclass(frozen=True)
+class Found:
+    """The outcome of a look-up: the entry that was recorded, or the reason why none can be reused."""
+
+    entry: dict[str, Any] | None
+    reason: str = ""
+
+
+def duration_seconds(text: str) -> float:
+    """Seconds of an ISO 8601 duration such as P30D or PT4H; a year has 365 days, a month 30. Raises ValueError."""
+    number = r"(?:(\d+(?:\.\d+)?)%s)?"
+    days = "".join(number % unit for unit in "YMWD")
+    hours = "".join(number % unit for unit in "HMS")
+    match = re.fullmatch(f"P{days}(?:T{hours})?", text) if isinstance(text, str) else None
+    if not match or not any(match.groups()):
+        raise ValueError(f"CacheConfig: ExpireAfter {text!r} is not an ISO 8601 duration such as P30D or PT4H.")
+    day = 86400
+    sizes = (365 * day, 30 * day, 7 * day, day, 3600, 60, 1)
+    return sum(float(count) * size for count, size in zip(match.groups(), sizes, strict=True) if count)
+
+
+def keys_of(arguments: Mapping[str, Any], paths: Sequence[str]) -> dict[str, Any]:
+    """The key arguments among resolved ones; paths are dotted member names. Members that are absent stay out."""
+    keys = {}
+    for path in paths:
+        value: Any = arguments
+        for part in path.split("."):
+            value = value.get(part) if isinstance(value, Mapping) else None
+        if value is not None:
+            keys[path] = value
+    return keys
+
+
+def look_up(context: Context, pipeline: str, step: str, keys: dict[str, Any], config: CacheConfig) -> Found:
+    """An earlier run of this step with the same keys whose job and outputs still exist, or the reason for a miss."""
+    entry = context.store.get(KIND, _name(pipeline, step, keys))
+    if entry is None:
+        return Found(None, _difference(context, pipeline, step, keys))
+    age = time.time() - entry["Time"]
+    if config.expire_after and age > duration_seconds(config.expire_after):
+        return Found(None, f"expired: it ran {_shown_age(age)} ago and ExpireAfter is {config.expire_after}")
+    kind, name = entry["Job"] or ("", "")
+    if kind and context.store.get(kind, name) is None:
+        return Found(None, f"its {kind} {name} is gone")
+    for uri in entry["Outputs"]:
+        if not _there(context, uri):
+            return Found(None, f"its output {uri} is gone")
+    return Found(entry)
+
+
+def record(
+    context: Context, pipeline: str, step: str, keys: dict[str, Any], entry: dict[str, Any], outputs: Sequence[str]
+) -> None:
+    """Keep a successful run for reuse. An output that the run left empty is not asked for later."""
+    written = [uri for uri in outputs if _there(context, uri)]
+    body = {"Pipeline": pipeline, "Step": step, "Keys": keys, "Time": time.time(), "Outputs": written, **entry}
+    context.store.put(KIND, _name(pipeline, step, keys), body)
+
+
+def forget(context: Context, pipeline: str) -> None:
+    """Drop what was kept for a pipeline."""
+    for entry in context.store.list(KIND, f"{pipeline}/"):
+        context.store.delete(KIND, _name(pipeline, entry["Step"], entry["Keys"]))
+
+
+def _name(pipeline: str, step: str, keys: dict[str, Any]) -> str:
+    signature = hashlib.sha256(json.dumps(keys, sort_keys=True).encode()).hexdigest()
+    return f"{pipeline}/{step}/{signature}"
+
+
+def _difference(context: Context, pipeline: str, step: str, keys: dict[str, Any]) -> str:
+    earlier = context.store.list(KIND, f"{pipeline}/{step}/")
+    if not earlier:
+        return "no earlier successful run of this step"
+    latest = max(earlier, key=lambda entry: entry["Time"])
+    changes = [
+        f"{where.removeprefix('.')}: {_short(old)} -> {_short(new)}"
+        for where, old, new in _changes(latest["Keys"], keys)
+    ]
+    more = f" (and {len(changes) - 3} more)" if len(changes) > 3 else ""
+    return "; ".join(changes[:3]) + more
+
+
+def _changes(old: Any, new: Any, where: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """(path, old value, new value) of each leaf that differs. Lists of named members are compared by name."""
+    if old == new:
+        return
+    if isinstance(old, list) and isinstance(new, list):
+        old_named, new_named = _by_name(old), _by_name(new)
+        if old_named is not None and new_named is not None:
+            for key in dict.fromkeys([*old_named, *new_named]):
+                yield from _changes(old_named.get(key, ABSENT), new_named.get(key, ABSENT), f"{where}['{key}']")
+            return
+        if len(old) == len(new):
+            for index, pair in enumerate(zip(old, new, strict=True)):
+                yield from _changes(*pair, f"{where}[{index}]")
+            return
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in dict.fromkeys([*old, *new]):
+            yield from _changes(old.get(key, ABSENT), new.get(key, ABSENT), f"{where}.{key}")
+        return
+    yield where, old, new
+
+
+def _by_name(items: list[Any]) -> dict[str, Any] | None:
+    named = {}
+    for item in items:
+        name = next((v for k, v in item.items() if k.endswith("Name")), None) if isinstance(item, dict) else None
+        if not isinstance(name, str):
+            return None
+        named[name] = item
+    return named if len(named) == len(items) else None
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= 160 else f"{text[:78]}…{text[-78:]}"
+
+
+def _shown_age(seconds: float) -> str:
+    for unit, size in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if seconds >= size:
+            count = int(seconds // size)
+            return f"{count} {unit}{'s' * (count > 1)}"
+    return f"{seconds:.0f} s"
+
+
+def _there(context: Context, uri: str) -> bool:
+    """Whether an object is at `uri`, or under it as a prefix."""
+    try:
+        return objects.exists(context, uri) or bool(objects.keys(context, f"{uri.rstrip('/')}/"))
+    except AwsError:
+        return False

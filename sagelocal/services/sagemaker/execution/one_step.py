@@ -1,0 +1,167 @@
+"""One step of an execution: reused from the cache, or tried until it succeeds or its retry policies give up."""
+
+import threading
+import time
+import traceback
+from dataclasses import dataclass
+from typing import Any
+
+from sagelocal.core.context import Context
+from sagelocal.services.sagemaker.execution import cache, events, records, retry
+from sagelocal.services.sagemaker.execution.definition import Step
+from sagelocal.services.sagemaker.execution.functions import Scope
+from sagelocal.services.sagemaker.execution.references import BadReference
+from sagelocal.services.sagemaker.execution.steps import HANDLERS
+from sagelocal.services.sagemaker.execution.steps.base import Result, StepFailed, StepStopped, Task
+
+
+@dataclass
+class OneStep:
+    """Runs one step and records every change of its state."""
+
+    context: Context
+    execution_arn: str
+    pipeline: str
+    step: Step
+    scope: Scope
+    stopping: threading.Event
+    task: Task | None = None
+
+    def run(self) -> dict[str, Any] | None:
+        """The step's properties, or None when it failed or was stopped; either is recorded by then."""
+        self._begin()
+        try:
+            keys, result = self._from_cache()
+            if result is None:
+                result = self._with_retries()
+                self._keep(keys, result)
+        except StepStopped:
+            self._end("Stopped")
+        except StepFailed as failure:
+            self._end("Failed", failure.reason)
+        except BadReference as problem:
+            self._end("Failed", f"ClientError: {problem}")
+        except Exception as problem:
+            if self.context.stopping.is_set():
+                return None
+            print(f"Step {self.step.name}:\n{traceback.format_exc()}", flush=True)
+            self._end("Failed", f"InternalServerError: {type(problem).__name__}: {problem}")
+        else:
+            return result.properties
+        return None
+
+    def stop(self) -> None:
+        """Ask a running step to end soon."""
+        task = self.task
+        if task:
+            records.mark_stopping(self.context.store, self.execution_arn, self.step.name)
+            HANDLERS[self.step.type].stop(task)
+
+    def _begin(self) -> None:
+        body = {
+            "StepName": self.step.name,
+            "StepDisplayName": self.step.display_name,
+            "StepDescription": self.step.description,
+            "AttemptCount": 1,
+            "_Type": self.step.type,
+        }
+        records.begin_step(self.context.store, self.execution_arn, body)
+        self._event("started")
+
+    def _new_task(self) -> Task:
+        task = Task(
+            context=self.context,
+            step=self.step,
+            scope=self.scope,
+            execution_id=self.execution_arn.rpartition("/")[2],
+            stopping=self.stopping,
+            on_started=lambda metadata: self._change(StepStatus="Executing", Metadata=metadata),
+        )
+        task.name = HANDLERS[self.step.type].name(task)
+        return task
+
+    def _from_cache(self) -> tuple[dict[str, Any], Result | None]:
+        """The step's cache keys, and the earlier result if one can be reused."""
+        handler = HANDLERS[self.step.type]
+        config = self.step.cache
+        if not (config and config.enabled and handler.cache_keys):
+            return {}, None
+        keys = cache.keys_of(handler.arguments(self._new_task()), handler.cache_keys)
+        found = cache.look_up(self.context, self.pipeline, self.step.name, keys, config)
+        if found.entry is None:
+            self._change(_CacheMiss=found.reason)
+            self._event("cache-miss", found.reason)
+            return keys, None
+        source = found.entry["ExecutionArn"]
+        result = Result(found.entry["Properties"], found.entry["Metadata"])
+        self._succeed(result, CacheHitResult={"SourcePipelineExecutionArn": source})
+        self._event("cached", f"reused from {source}")
+        return keys, result
+
+    def _with_retries(self) -> Result:
+        started = time.monotonic()
+        retries: dict[str, int] = {}
+        while True:
+            try:
+                result = self._attempt()
+            except StepFailed as failure:
+                policy = retry.policy_for(self.step.retry, failure.exception_type)
+                kind = failure.exception_type or ""
+                done = retries.get(kind, 0)
+                delay = policy.delay(done, time.monotonic() - started) if policy else None
+                if delay is None:
+                    raise
+                retries[kind] = done + 1
+                self._event("retry", f"{kind}, again in {delay:g} s: {failure.reason}")
+                if self.stopping.wait(delay):
+                    raise StepStopped from None
+                self._change(AttemptCount=1 + sum(retries.values()))
+            else:
+                self._succeed(result)
+                self._event("succeeded", result.detail)
+                return result
+
+    def _attempt(self) -> Result:
+        handler = HANDLERS[self.step.type]
+        self.task = self._new_task()
+        try:
+            if self.stopping.is_set():
+                raise StepStopped
+            return handler.run(self.task, handler.arguments(self.task))
+        finally:
+            self.task = None
+
+    def _keep(self, keys: dict[str, Any], result: Result) -> None:
+        if not keys:
+            return
+        entry = {
+            "ExecutionArn": self.execution_arn,
+            "Properties": result.properties,
+            "Metadata": result.metadata,
+            "Job": result.job,
+        }
+        outputs = HANDLERS[self.step.type].outputs(self.context, result.properties)
+        cache.record(self.context, self.pipeline, self.step.name, keys, entry, outputs)
+
+    def _succeed(self, result: Result, **changes: object) -> None:
+        # Every state that another step may build on is on disk before that step can start.
+        records.end_step(
+            self.context.store,
+            self.execution_arn,
+            self.step.name,
+            "Succeeded",
+            Metadata=result.metadata,
+            _Properties=result.properties,
+            **changes,
+        )
+
+    def _end(self, status: str, reason: str = "") -> None:
+        changes = {"FailureReason": reason} if reason else {}
+        records.end_step(self.context.store, self.execution_arn, self.step.name, status, **changes)
+        self._event(status.lower(), reason)
+
+    def _change(self, **changes: object) -> None:
+        records.change_step(self.context.store, self.execution_arn, self.step.name, **changes)
+
+    def _event(self, event: str, detail: str = "") -> None:
+        events.emit(self.context, self.execution_arn, self.step.name, event, detail)

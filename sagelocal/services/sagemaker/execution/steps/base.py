@@ -1,0 +1,162 @@
+"""What every handler has in common, and the handler of the steps that run a job."""
+
+import re
+import secrets
+import string
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sagelocal.core.context import Context
+from sagelocal.core.errors import AwsError
+from sagelocal.services.sagemaker.execution import retry
+from sagelocal.services.sagemaker.execution.definition import Step
+from sagelocal.services.sagemaker.execution.functions import Scope
+
+NAME_LENGTH = 63
+
+
+class StepFailed(Exception):
+    """A step did not succeed; `exception_type` is what a retry policy would call it."""
+
+    def __init__(self, reason: str, exception_type: str | None = None):
+        super().__init__(reason)
+        self.reason = reason
+        self.exception_type = exception_type
+
+
+class StepStopped(Exception):
+    """A step ended because the execution is being stopped."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """A successful step; `metadata` is for the step list, `job` is (kind, name) in the store, `detail` is to read."""
+
+    properties: dict[str, Any]
+    metadata: dict[str, Any]
+    job: tuple[str, str] | None = None
+    detail: str = ""
+
+
+@dataclass
+class Task:
+    """One attempt at one step."""
+
+    context: Context
+    step: Step
+    scope: Scope
+    execution_id: str
+    stopping: threading.Event
+    on_started: Callable[[dict[str, Any]], None]
+    name: str = ""
+
+    def call(self, operation: str, **request: Any) -> dict[str, Any]:
+        """Call SageMaker for the step. Raises StepFailed, in the service's own words, when the call is refused."""
+        try:
+            return self.context.call("sagemaker", operation, **request)
+        except AwsError as error:
+            reason = f"ClientError: Failed to invoke sagemaker:{operation}. Error Details: {error.message}"
+            raise StepFailed(reason, retry.type_of_error(error)) from error
+
+
+class Handler:
+    """Runs the steps of one type. `cache_keys`: dotted argument names that decide on reuse; none: never cached."""
+
+    cache_keys: Sequence[str] = ()
+
+    def arguments(self, task: Task) -> dict[str, Any]:
+        """The step's arguments with every expression resolved. Raises BadReference."""
+        return task.scope.resolve(task.step.arguments, task.name)
+
+    def name(self, task: Task) -> str:
+        """The name of what the step creates, if it creates something."""
+        return ""
+
+    def run(self, task: Task, arguments: dict[str, Any]) -> Result:
+        """Raises StepFailed or StepStopped."""
+        raise NotImplementedError
+
+    def stop(self, task: Task) -> None:
+        """Make a running `run` end soon; the default lets it finish."""
+
+    def outputs(self, context: Context, properties: dict[str, Any]) -> list[str]:
+        """S3 URIs without which a cached result is worth nothing."""
+        return []
+
+
+class JobHandler(Handler):
+    """Creates a job under a name that the service makes, waits for its end, and describes it.
+
+    `job` is the word in the operations Create<job>, Describe<job>, Stop<job> and the members <job>Name, <job>Arn,
+    <job>Status; `kind` is that of its document in the store.
+    """
+
+    job: str
+    kind: str
+    metadata_name: str
+
+    def name(self, task: Task) -> str:
+        return job_name(task.execution_id, task.step.name, task.step.arguments.get(f"{self.job}Name"))
+
+    def run(self, task: Task, arguments: dict[str, Any]) -> Result:
+        request = {**arguments, f"{self.job}Name": task.name}
+        arn = task.call(f"Create{self.job}", **request)[f"{self.job}Arn"]
+        metadata = {self.metadata_name: {"Arn": arn}}
+        task.on_started(metadata)
+        if task.stopping.is_set():
+            self.stop(task)
+        status = self._wait(task)
+        properties = self.describe(task)
+        if status == "Completed":
+            return Result(properties, metadata, (self.kind, task.name))
+        if status == "Stopped" and task.stopping.is_set():
+            raise StepStopped
+        raise self._failure(task.name, status, properties)
+
+    def stop(self, task: Task) -> None:
+        try:
+            task.call(f"Stop{self.job}", **{f"{self.job}Name": task.name})
+        except StepFailed:
+            return  # not created yet, or over already: either way there is nothing to stop
+
+    def describe(self, task: Task) -> dict[str, Any]:
+        """The properties of the finished step."""
+        return task.call(f"Describe{self.job}", **{f"{self.job}Name": task.name})
+
+    def _wait(self, task: Task) -> str:
+        status = f"{self.job}Status"
+        try:
+            body = task.context.store.wait(
+                self.kind, task.name, lambda job: job[status] in ("Completed", "Failed", "Stopped")
+            )
+        except KeyError:
+            raise StepFailed(f"ClientError: {self.job} {task.name} was deleted while the step waited for it.") from None
+        return body[status]
+
+    def _failure(self, name: str, status: str, properties: dict[str, Any]) -> StepFailed:
+        reason = properties.get("FailureReason") or f"{self.job} {name} ended as {status}"
+        said = properties.get("ExitMessage", "")
+        if said and said not in reason:
+            reason = f"{reason}: {said}"
+        return StepFailed(f"ClientError: {reason}", retry.type_of_failure(reason))
+
+
+def job_name(execution_id: str, step: str, prefix: str | None = None) -> str:
+    """`pipelines-<execution id>-<step>-<random>`, at most 63 long; with a prefix from the arguments,
+    `<prefix>-<execution id>-<random>`."""
+    tail = f"-{random_text(10)}"
+    if isinstance(prefix, str):
+        tail = f"-{execution_id}{tail}"
+        return f"{plain(prefix[: NAME_LENGTH - len(tail)])}{tail}"
+    return f"{plain(f'pipelines-{execution_id}-{step}'[: NAME_LENGTH - len(tail)])}{tail}"
+
+
+def plain(text: str) -> str:
+    """`text` with what job names do not allow turned into hyphens."""
+    return re.sub(r"[^a-zA-Z0-9]+", "-", text).strip("-")
+
+
+def random_text(length: int) -> str:
+    return "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(length))

@@ -1,0 +1,17 @@
+"""Processing: a processing job; its properties are DescribeProcessingJob."""
+
+from typing import Any
+
+from sagelocal.core.context import Context
+from sagelocal.services.sagemaker.execution.steps.base import JobHandler
+
+
+class ProcessingStep(JobHandler):
+    job = "ProcessingJob"
+    kind = "processing-job"
+    metadata_name = "ProcessingJob"
+    cache_keys = ("AppSpecification", "Environment", "ProcessingInputs")
+
+    def outputs(self, context: Context, properties: dict[str, Any]) -> list[str]:
+        outputs = properties.get("ProcessingOutputConfig", {}).get("Outputs", [])
+        return [output["S3Output"]["S3Uri"] for output in outputs if output.get("S3Output", {}).get("S3Uri")]

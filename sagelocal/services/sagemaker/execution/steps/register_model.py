@@ -1,0 +1,33 @@
+"""RegisterModel: CreateModelPackage, in a group that is made if need be; its properties are DescribeModelPackage."""
+
+from typing import Any
+
+from sagelocal.services.sagemaker.execution.steps.base import Handler, Result, StepFailed, Task
+
+
+class RegisterModelStep(Handler):
+    def run(self, task: Task, arguments: dict[str, Any]) -> Result:
+        group = arguments.get("ModelPackageGroupName")
+        if group:
+            self._ensure_group(task, group)
+        arn = task.call("CreateModelPackage", **arguments)["ModelPackageArn"]
+        metadata = {"RegisterModel": {"Arn": arn}}
+        task.on_started(metadata)
+        properties = task.call("DescribeModelPackage", ModelPackageName=arn)
+        if properties["ModelPackageStatus"] in ("Pending", "InProgress"):
+            task.context.store.wait("model-package", arn, lambda p: p["ModelPackageStatus"] in ("Completed", "Failed"))
+            properties = task.call("DescribeModelPackage", ModelPackageName=arn)
+        if properties["ModelPackageStatus"] != "Completed":
+            raise StepFailed(f"ClientError: Model package {arn} ended as {properties['ModelPackageStatus']}.")
+        return Result(properties, metadata)
+
+    def _ensure_group(self, task: Task, group: str) -> None:
+        name = group.rpartition("/")[2]
+        if task.context.store.get("model-package-group", name) is not None:
+            return
+        try:
+            task.call("CreateModelPackageGroup", ModelPackageGroupName=name)
+        except StepFailed as refused:
+            # Two register steps of one group may run at the same time.
+            if "already exists" not in refused.reason:
+                raise

@@ -1,0 +1,25 @@
+"""Training: a training job; its properties are DescribeTrainingJob."""
+
+from typing import Any
+
+from sagelocal.core.context import Context
+from sagelocal.services.sagemaker.execution.steps.base import JobHandler
+
+
+class TrainingStep(JobHandler):
+    job = "TrainingJob"
+    kind = "training-job"
+    metadata_name = "TrainingJob"
+    cache_keys = (
+        "AlgorithmSpecification",
+        "CheckpointConfig",
+        "DebugHookConfig",
+        "DebugRuleConfigurations",
+        "Environment",
+        "HyperParameters",
+        "InputDataConfig",
+    )
+
+    def outputs(self, context: Context, properties: dict[str, Any]) -> list[str]:
+        archive = properties.get("ModelArtifacts", {}).get("S3ModelArtifacts")
+        return [archive] if archive else []

@@ -1,0 +1,55 @@
+"""Tuning: a tuning job; its properties are DescribeHyperParameterTuningJob and TrainingJobSummaries, best first."""
+
+from typing import Any
+
+from sagelocal.core.context import Context
+from sagelocal.services.sagemaker.execution.steps.base import JobHandler, Task, plain, random_text
+
+NAME_LENGTH = 32
+
+
+class TuningStep(JobHandler):
+    job = "HyperParameterTuningJob"
+    kind = "tuning-job"
+    metadata_name = "TuningJob"
+    cache_keys = (
+        "HyperParameterTuningJobConfig",
+        "TrainingJobDefinition.AlgorithmSpecification",
+        "TrainingJobDefinition.HyperParameterRanges",
+        "TrainingJobDefinition.InputDataConfig",
+        "TrainingJobDefinition.StaticHyperParameters",
+        "TrainingJobDefinition.TuningObjective",
+    )
+
+    def name(self, task: Task) -> str:
+        tail = f"-{random_text(10)}"
+        return f"{plain(f'{task.execution_id}-{task.step.name}'[: NAME_LENGTH - len(tail)])}{tail}"
+
+    def describe(self, task: Task) -> dict[str, Any]:
+        properties = super().describe(task)
+        return {**properties, "TrainingJobSummaries": self._summaries(task, properties)}
+
+    def _summaries(self, task: Task, properties: dict[str, Any]) -> list[dict[str, Any]]:
+        """The completed training jobs, best objective first."""
+        request = {"HyperParameterTuningJobName": task.name, "StatusEquals": "Completed", "MaxResults": 100}
+        found: list[dict[str, Any]] = []
+        while True:
+            page = task.call("ListTrainingJobsForHyperParameterTuningJob", **request)
+            found += page["TrainingJobSummaries"]
+            if not page.get("NextToken"):
+                break
+            request["NextToken"] = page["NextToken"]
+        objective = properties["HyperParameterTuningJobConfig"].get("HyperParameterTuningJobObjective", {})
+        sign = -1 if objective.get("Type", "Maximize") == "Maximize" else 1
+        return sorted(found, key=lambda job: sign * _objective(job, worst=sign * float("inf")))
+
+    def outputs(self, context: Context, properties: dict[str, Any]) -> list[str]:
+        best = properties.get("BestTrainingJob", {}).get("TrainingJobName")
+        if not best:
+            return []
+        job = context.store.get("training-job", best) or {}
+        return [job["ModelArtifacts"]["S3ModelArtifacts"]] if "ModelArtifacts" in job else []
+
+
+def _objective(job: dict[str, Any], worst: float) -> float:
+    return job.get("FinalHyperParameterTuningJobObjectiveMetric", {}).get("Value", worst)

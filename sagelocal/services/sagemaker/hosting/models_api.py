@@ -1,0 +1,189 @@
+"""SageMaker's models and endpoint configurations: what an endpoint will run, checked before it has to."""
+
+import time
+from typing import Any
+
+from sagelocal.core import listing
+from sagelocal.core.context import Context
+from sagelocal.core.errors import AwsError, ValidationException
+from sagelocal.core.registry import operation
+from sagelocal.core.store import AlreadyExists
+from sagelocal.runtime import images
+from sagelocal.services.s3 import objects
+from sagelocal.services.sagemaker.registry.api import find_package
+
+MODEL = "model"
+CONFIG = "endpoint-config"
+
+NOT_RUN = ("ShadowProductionVariants", "AsyncInferenceConfig", "ExplainerConfig")
+
+
+@operation("sagemaker", "CreateModel")
+def create_model(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+    containers = [request["PrimaryContainer"]] if "PrimaryContainer" in request else request.get("Containers", [])
+    if "PrimaryContainer" in request and request.get("Containers"):
+        raise ValidationException("Only one of PrimaryContainer and Containers can be given.")
+    if len(containers) != 1:
+        raise ValidationException(
+            f"Models of one container are served here, this one has {len(containers)}. Give PrimaryContainer."
+        )
+    _resolved(context, containers[0])
+    name = request["ModelName"]
+    arn = context.arn("sagemaker", f"model/{name}")
+    body = {k: v for k, v in request.items() if k != "Tags"} | {
+        "ModelArn": arn,
+        "CreationTime": time.time(),
+        "EnableNetworkIsolation": request.get("EnableNetworkIsolation", False),
+        "_Tags": request.get("Tags", []),
+    }
+    try:
+        context.store.insert(MODEL, name, body)
+    except AlreadyExists:
+        raise ValidationException(f'Cannot create already existing model "{arn}".') from None
+    return {"ModelArn": arn}
+
+
+@operation("sagemaker", "DescribeModel")
+def describe_model(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+    return _found(context, MODEL, request["ModelName"])
+
+
+@operation("sagemaker", "ListModels")
+def list_models(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+    return _listed(context, MODEL, request, "ModelName", "ModelArn", "Models")
+
+
+@operation("sagemaker", "DeleteModel")
+def delete_model(context: Context, request: dict[str, Any]) -> None:
+    _found(context, MODEL, request["ModelName"])
+    context.store.delete(MODEL, request["ModelName"])
+
+
+@operation("sagemaker", "CreateEndpointConfig")
+def create_endpoint_config(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+    for member in NOT_RUN:
+        if request.get(member):
+            raise ValidationException(f"The embedded SageMaker does not run {member}. Leave it out.")
+    names = [variant["VariantName"] for variant in request["ProductionVariants"]]
+    if len(set(names)) < len(names):
+        raise ValidationException(f"Production variant names must be unique: {', '.join(names)}.")
+    for variant in request["ProductionVariants"]:
+        _check_variant(context, variant)
+    if "DataCaptureConfig" in request:
+        objects.parse_uri(request["DataCaptureConfig"]["DestinationS3Uri"])
+    name = request["EndpointConfigName"]
+    arn = context.arn("sagemaker", f"endpoint-config/{name}")
+    body = {k: v for k, v in request.items() if k not in ("Tags", "ProductionVariants")} | {
+        "ProductionVariants": [{"InitialVariantWeight": 1.0} | variant for variant in request["ProductionVariants"]],
+        "EndpointConfigArn": arn,
+        "CreationTime": time.time(),
+        "_Tags": request.get("Tags", []),
+    }
+    try:
+        context.store.insert(CONFIG, name, body)
+    except AlreadyExists:
+        raise ValidationException(f'Cannot create already existing endpoint configuration "{arn}".') from None
+    return {"EndpointConfigArn": arn}
+
+
+@operation("sagemaker", "DescribeEndpointConfig")
+def describe_endpoint_config(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+    return _found(context, CONFIG, request["EndpointConfigName"])
+
+
+@operation("sagemaker", "ListEndpointConfigs")
+def list_endpoint_configs(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+    return _listed(context, CONFIG, request, "EndpointConfigName", "EndpointConfigArn", "EndpointConfigs")
+
+
+@operation("sagemaker", "DeleteEndpointConfig")
+def delete_endpoint_config(context: Context, request: dict[str, Any]) -> None:
+    _found(context, CONFIG, request["EndpointConfigName"])
+    context.store.delete(CONFIG, request["EndpointConfigName"])
+
+
+def endpoint_config(context: Context, name: str) -> dict[str, Any]:
+    return _found(context, CONFIG, name)
+
+
+def serving_container(context: Context, model_name: str) -> dict[str, Any]:
+    """What a model runs: {"Image", "ModelData": s3 URI or None, "Packed": is it an archive, "Environment"}.
+
+    Raises ValidationException when the model, its package or its data are gone.
+    """
+    model = _found(context, MODEL, model_name)
+    return _resolved(context, model.get("PrimaryContainer") or model["Containers"][0])
+
+
+def model_role(context: Context, model_name: str) -> str | None:
+    return _found(context, MODEL, model_name).get("ExecutionRoleArn")
+
+
+def _resolved(context: Context, container: dict[str, Any]) -> dict[str, Any]:
+    environment = dict(container.get("Environment", {}))
+    if "ModelPackageName" in container:
+        package = find_package(context, container["ModelPackageName"])
+        packaged = package.get("InferenceSpecification", {}).get("Containers", [])
+        if len(packaged) != 1:
+            raise ValidationException(
+                f"Model package {container['ModelPackageName']} cannot be served: its InferenceSpecification has "
+                f"{len(packaged)} containers, one is needed."
+            )
+        container = packaged[0]
+        environment = container.get("Environment", {}) | environment
+    if "Image" not in container:
+        raise ValidationException("A container needs an Image, or a ModelPackageName that brings one.")
+    images.find(context, container["Image"], "serving")
+    uri, packed = _model_data(container)
+    if uri:
+        _check_model_data(context, uri, packed)
+    return {"Image": container["Image"], "ModelData": uri, "Packed": packed, "Environment": environment}
+
+
+def _model_data(container: dict[str, Any]) -> tuple[str | None, bool]:
+    """(s3 URI, whether it is a .tar.gz)."""
+    source = container.get("ModelDataSource", {}).get("S3DataSource")
+    if source:
+        return source["S3Uri"], source["CompressionType"] == "Gzip"
+    return container.get("ModelDataUrl"), True
+
+
+def _check_model_data(context: Context, uri: str, packed: bool) -> None:
+    try:
+        if packed:
+            objects.path(context, uri)
+        elif not objects.keys(context, uri):
+            raise ValidationException("no object has that prefix")
+    except AwsError:
+        raise ValidationException(f"Could not find model data at {uri}.") from None
+
+
+def _check_variant(context: Context, variant: dict[str, Any]) -> None:
+    name = variant["VariantName"]
+    if "ModelName" not in variant:
+        raise ValidationException(
+            f"Production variant {name} has no ModelName; inference components are not run by the embedded SageMaker."
+        )
+    _found(context, MODEL, variant["ModelName"])
+    if "ServerlessConfig" in variant:
+        if "InitialInstanceCount" in variant or "InstanceType" in variant:
+            raise ValidationException(f"Production variant {name} has both a ServerlessConfig and instances.")
+    elif not variant.get("InitialInstanceCount") or not variant.get("InstanceType"):
+        raise ValidationException(
+            f"Production variant {name} needs InstanceType and InitialInstanceCount of at least 1."
+        )
+
+
+def _found(context: Context, kind: str, name: str) -> dict[str, Any]:
+    body = context.store.get(kind, name)
+    if body is None:
+        what = {MODEL: "model", CONFIG: "endpoint configuration"}[kind]
+        raise ValidationException(f'Could not find {what} "{context.arn("sagemaker", f"{kind}/{name}")}".')
+    return body
+
+
+def _listed(context: Context, kind: str, request: dict[str, Any], name: str, arn: str, answer: str) -> dict[str, Any]:
+    def summary(body: dict[str, Any]) -> dict[str, Any]:
+        return {name: body[name], arn: body[arn], "CreationTime": body["CreationTime"]}
+
+    return listing.page(context.store.list(kind), request, name=name, status=arn, summary=summary, answer=answer)

@@ -1,0 +1,75 @@
+"""A production variant as it was planned: what its instances run, and how DescribeEndpoint tells of it.
+
+A planned variant is {"Name", "Weight", "Count", "Serverless": its config or None, "StartupSeconds", "Container",
+"Role", "Config": the endpoint configuration's name, "Capture": its DataCaptureConfig or None}.
+"""
+
+import time
+from typing import Any
+
+from sagelocal.services.sagemaker.hosting.instance import Served
+
+
+def served(endpoint: str, variant: dict[str, Any]) -> Served:
+    container = variant["Container"]
+    return Served(
+        endpoint=endpoint,
+        variant=variant["Name"],
+        image=container["Image"],
+        model_data=container["ModelData"],
+        packed=container["Packed"],
+        environment=container["Environment"],
+        role=variant.get("Role"),
+        startup_seconds=variant["StartupSeconds"],
+        config=variant.get("Config", ""),
+        capture=variant.get("Capture"),
+    )
+
+
+def summary(variant: dict[str, Any], active: int | None = None) -> dict[str, Any]:
+    """A ProductionVariantSummary; `active`: how many of its instances have traffic, where that is not all of them."""
+    image = variant["Container"]["Image"]
+    serverless = {"CurrentServerlessConfig": variant["Serverless"], "DesiredServerlessConfig": variant["Serverless"]}
+    current = variant["Count"] if active is None else active
+    count = {"CurrentInstanceCount": current, "DesiredInstanceCount": variant["Count"]}
+    return {
+        "VariantName": variant["Name"],
+        "DeployedImages": [{"SpecifiedImage": image, "ResolvedImage": image, "ResolutionTime": time.time()}],
+        "CurrentWeight": variant["Weight"],
+        "DesiredWeight": variant["Weight"],
+        **(serverless if variant["Serverless"] else count),
+    }
+
+
+def status(name: str, message: str) -> list[dict[str, Any]]:
+    """A summary's VariantStatus: Creating, Updating, ActivatingTraffic, Baking or Deleting, since now."""
+    return [{"Status": name, "StatusMessage": message, "StartTime": time.time()}]
+
+
+def capture_summary(variants: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """DescribeEndpoint's DataCaptureConfig of planned variants; None where nothing is said of capturing."""
+    config = next((variant["Capture"] for variant in variants if variant.get("Capture")), None)
+    if config is None:
+        return None
+    enabled = config.get("EnableCapture", True)
+    return {
+        "EnableCapture": enabled,
+        "CaptureStatus": "Started" if enabled else "Stopped",
+        "CurrentSamplingPercentage": config["InitialSamplingPercentage"],
+        "DestinationS3Uri": config["DestinationS3Uri"],
+        "KmsKeyId": config.get("KmsKeyId", ""),
+    }
+
+
+def note_desired(body: dict[str, Any], variants: list[dict[str, Any]]) -> None:
+    """Write into an endpoint's document what its variants are changing to."""
+    wanted = {variant["Name"]: variant for variant in variants}
+    for there in body.get("ProductionVariants", []):
+        variant = wanted[there["VariantName"]]
+        there["DesiredWeight"] = variant["Weight"]
+        if "DesiredInstanceCount" in there and there["DesiredInstanceCount"] != variant["Count"]:
+            direction = "out" if variant["Count"] > there["DesiredInstanceCount"] else "in"
+            there["DesiredInstanceCount"] = variant["Count"]
+            there["VariantStatus"] = status(
+                "Updating", f"Scaling {direction} desired instance count to {variant['Count']}."
+            )

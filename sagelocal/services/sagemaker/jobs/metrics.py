@@ -1,0 +1,70 @@
+"""Metric definitions: regular expressions over a job's log lines."""
+
+import math
+import re
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from sagelocal.core.errors import ValidationException
+
+
+@dataclass(frozen=True)
+class MetricDefinition:
+    """A name, and an expression whose first group is the value."""
+
+    name: str
+    pattern: re.Pattern[str]
+
+
+def definitions(given: list[dict[str, Any]]) -> list[MetricDefinition]:
+    """`[{"Name", "Regex"}, …]` compiled. Raises ValidationException for an expression that is none, or has no group."""
+    found = []
+    for item in given:
+        try:
+            pattern = re.compile(item["Regex"])
+        except re.error as problem:
+            raise ValidationException(
+                f"Metric {item['Name']}: {item['Regex']!r} is no expression: {problem}."
+            ) from None
+        if pattern.groups < 1:
+            raise ValidationException(f"Metric {item['Name']}: {item['Regex']!r} needs a group around the value.")
+        found.append(MetricDefinition(item["Name"], pattern))
+    return found
+
+
+class Collector:
+    """Reads log lines, from any thread, and keeps each metric's last finite value."""
+
+    def __init__(self, definitions: list[MetricDefinition], on_value: Callable[[str, float], None] | None = None):
+        self._definitions = definitions
+        self._on_value = on_value
+        self._last: dict[str, tuple[float, float]] = {}
+        self._lock = threading.Lock()
+
+    def read(self, line: str) -> None:
+        for definition in self._definitions:
+            match = definition.pattern.search(line)
+            value = _number(match[1]) if match else None
+            if value is not None:
+                with self._lock:
+                    self._last[definition.name] = (value, time.time())
+                if self._on_value:
+                    self._on_value(definition.name, value)
+
+    def final(self) -> list[dict[str, Any]]:
+        """FinalMetricDataList."""
+        with self._lock:
+            return [
+                {"MetricName": name, "Value": value, "Timestamp": when} for name, (value, when) in self._last.items()
+            ]
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        value = float(text or "")
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None

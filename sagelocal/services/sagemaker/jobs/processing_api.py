@@ -1,0 +1,124 @@
+"""SageMaker's processing jobs."""
+
+import time
+from typing import Any
+
+from sagelocal.core import listing
+from sagelocal.core.context import Context
+from sagelocal.core.errors import ResourceInUse, ResourceNotFound, ValidationException
+from sagelocal.core.registry import on_start, on_stop, operation
+from sagelocal.core.store import AlreadyExists
+from sagelocal.runtime import cluster, images, process, warm
+from sagelocal.services.sagemaker.jobs import processing
+from sagelocal.services.sagemaker.jobs.processing import KIND
+
+SUMMARY = [
+    *["ProcessingJobName", "ProcessingJobArn", "CreationTime", "ProcessingEndTime", "LastModifiedTime"],
+    *["ProcessingJobStatus", "FailureReason", "ExitMessage"],
+]
+
+
+@operation("sagemaker", "CreateProcessingJob")
+def create_processing_job(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+    name = request["ProcessingJobName"]
+    images.find(context, request["AppSpecification"]["ImageUri"], "processing")
+    _check(request)
+    now = time.time()
+    body = {
+        "StoppingCondition": {"MaxRuntimeInSeconds": 86400},
+        **{key: value for key, value in request.items() if key != "Tags"},
+        "_Tags": request.get("Tags", []),
+        "ProcessingJobArn": context.arn("sagemaker", f"processing-job/{name}"),
+        "ProcessingJobStatus": "InProgress",
+        "CreationTime": now,
+        "LastModifiedTime": now,
+    }
+    try:
+        context.store.insert(KIND, name, body)
+    except AlreadyExists:
+        raise ResourceInUse(f"Job name must be unique within an AWS account and region: {name} is taken.") from None
+    control = cluster.register(context, KIND, name)
+    context.spawn(f"processing job {name}", processing.run, context, name, control)
+    return {"ProcessingJobArn": body["ProcessingJobArn"]}
+
+
+def _check(request: dict[str, Any]) -> None:
+    """What cannot run here is refused now, with its name, not later by a confusing failure."""
+    if not request["AppSpecification"].get("ContainerEntrypoint"):
+        raise ValidationException("AppSpecification needs a ContainerEntrypoint: the image's own is not known here.")
+    names = [item["InputName"] for item in request.get("ProcessingInputs", [])]
+    names += [item["OutputName"] for item in request.get("ProcessingOutputConfig", {}).get("Outputs", [])]
+    double = {name for name in names if names.count(name) > 1}
+    if double:
+        raise ValidationException(f"Input and output names must be unique: {', '.join(sorted(double))} is used twice.")
+    for item in request.get("ProcessingInputs", []):
+        where = f"Processing input {item['InputName']}"
+        source = item.get("S3Input")
+        if source is None:
+            raise ValidationException(f"{where} has no S3Input; other sources are not run by the embedded SageMaker.")
+        if source.get("S3InputMode", "File") != "File":
+            raise ValidationException(f"{where}: S3InputMode {source['S3InputMode']} is not run here; use File.")
+        if not item.get("AppManaged"):
+            _check_path(source.get("LocalPath"), where)
+    for item in request.get("ProcessingOutputConfig", {}).get("Outputs", []):
+        where = f"Processing output {item['OutputName']}"
+        if "S3Output" not in item:
+            raise ValidationException(f"{where} has no S3Output; other sinks are not run by the embedded SageMaker.")
+        _check_path(item["S3Output"].get("LocalPath"), where)
+
+
+def _check_path(path: str | None, where: str) -> None:
+    if not path or not path.startswith("/opt/ml/processing") or ".." in path.split("/"):
+        raise ValidationException(f"{where}: LocalPath must begin with /opt/ml/processing, not {path!r}.")
+
+
+@operation("sagemaker", "DescribeProcessingJob")
+def describe_processing_job(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+    return _found(context, request["ProcessingJobName"])
+
+
+def _found(context: Context, name: str) -> dict[str, Any]:
+    body = context.store.get(KIND, name)
+    if body is None:
+        raise ResourceNotFound(f"Could not find requested job with name: {name}")
+    return body
+
+
+@operation("sagemaker", "ListProcessingJobs")
+def list_processing_jobs(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+    return listing.page(
+        context.store.list(KIND),
+        request,
+        name="ProcessingJobName",
+        status="ProcessingJobStatus",
+        summary=lambda body: {key: body[key] for key in SUMMARY if key in body},
+        answer="ProcessingJobSummaries",
+    )
+
+
+@operation("sagemaker", "StopProcessingJob")
+def stop_processing_job(context: Context, request: dict[str, Any]) -> None:
+    name = request["ProcessingJobName"]
+    body = _found(context, name)
+    control = cluster.control_of(context, KIND, name)
+    if body["ProcessingJobStatus"] not in ("InProgress", "Stopping") or control is None:
+        raise ValidationException(f"The request was rejected because the job {name} is {body['ProcessingJobStatus']}.")
+    context.store.update(KIND, name, {"ProcessingJobStatus": "Stopping", "LastModifiedTime": time.time()})
+    context.spawn(f"stop {name}", control.end, cluster.STOPPED, processing.GRACE_SECONDS)
+
+
+@on_start
+def pick_up(context: Context) -> None:
+    process.end_orphans(context)
+    for body in context.store.list(KIND):
+        if body["ProcessingJobStatus"] in ("InProgress", "Stopping"):
+            now = time.time()
+            changes = {"FailureReason": processing.CUT_OFF, "ProcessingEndTime": now, "LastModifiedTime": now}
+            context.store.update(KIND, body["ProcessingJobName"], {"ProcessingJobStatus": "Failed", **changes})
+    warm.prepare(context)
+    context.spawn("find out about namespaces", process.isolation)
+
+
+@on_stop
+def end_jobs(context: Context) -> None:
+    cluster.end_all(context)

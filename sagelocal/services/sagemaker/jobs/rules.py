@@ -1,0 +1,175 @@
+"""The Debugger rules of a training job: each is a processing job on the tensors that the training saved.
+
+Contract of an evaluator (images.toml, `evaluate`): the tensors are below /opt/ml/processing/input/tensors, the rule's
+parameters are environment variables (`rule_to_invoke` names it), findings go below the rule's LocalPath. It ends with
+0; where the rule's condition is met it has written /opt/ml/output/message, beginning with RuleEvaluationConditionMet.
+On AWS a rule follows the training; here it begins when the training has ended.
+"""
+
+import os
+import re
+import time
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from sagelocal.core.context import Context
+from sagelocal.core.errors import ValidationException
+from sagelocal.runtime import cluster, data, images
+from sagelocal.services.sagemaker.jobs import processing
+
+TRAINING_JOB = "training-job"
+MET = "RuleEvaluationConditionMet"
+TENSORS = "/opt/ml/processing/input/tensors"
+FINDINGS = "/opt/ml/processing/output/rule/"  # source: API reference, DebugRuleConfiguration, LocalPath
+
+
+def check(context: Context, request: dict[str, Any]) -> None:
+    """Refuse rules that could not run. Raises ValidationException that names the rule."""
+    configured = request.get("DebugRuleConfigurations", [])
+    names = [rule["RuleConfigurationName"] for rule in configured]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValidationException(f"DebugRuleConfigurations names {name} twice: rename one.")
+    if configured and "DebugHookConfig" not in request:
+        raise ValidationException("DebugRuleConfigurations needs a DebugHookConfig: without it no tensor is saved.")
+    for rule in configured:
+        images.find(context, rule["RuleEvaluatorImage"], "rules")
+
+
+def statuses(context: Context, request: dict[str, Any]) -> list[dict[str, Any]]:
+    """DebugRuleEvaluationStatuses of a job that is about to begin, the rules' own jobs named in them."""
+    return [
+        {
+            "RuleConfigurationName": rule["RuleConfigurationName"],
+            "RuleEvaluationJobArn": context.arn("sagemaker", f"processing-job/{_job_name(request, rule)}"),
+            "RuleEvaluationStatus": "InProgress",
+            "LastModifiedTime": time.time(),
+        }
+        for rule in request.get("DebugRuleConfigurations", [])
+    ]
+
+
+def create(context: Context, training: dict[str, Any]) -> None:
+    """Put the rules' processing jobs into the store; they wait for the training's tensors."""
+    for rule, name in _rules(training):
+        context.store.insert(processing.KIND, name, _processing_job(context, training, rule, name))
+        cluster.register(context, processing.KIND, name)
+
+
+def start(context: Context, training: dict[str, Any]) -> None:
+    """Evaluate the rules of a training job that has ended, in the background, as many at a time as there are cores."""
+    if training.get("DebugRuleConfigurations"):
+        context.spawn(f"rules of {training['TrainingJobName']}", _evaluate_all, context, training)
+
+
+def cut_off(context: Context, training: dict[str, Any]) -> None:
+    """Mark what a server that is gone was evaluating."""
+    for status in training.get("DebugRuleEvaluationStatuses", []):
+        if status["RuleEvaluationStatus"] in ("InProgress", "Stopping"):
+            _tell(context, training["TrainingJobName"], status["RuleConfigurationName"], "Error", processing.CUT_OFF)
+
+
+def _rules(training: dict[str, Any]) -> list[tuple[dict[str, Any], str]]:
+    """(configuration, name of its processing job) of each rule."""
+    names = [s["RuleEvaluationJobArn"].rpartition("/")[2] for s in training.get("DebugRuleEvaluationStatuses", [])]
+    return list(zip(training.get("DebugRuleConfigurations", []), names, strict=True))
+
+
+def _job_name(request: dict[str, Any], rule: dict[str, Any]) -> str:
+    """<training job>-<rule>-<random>, of which 63 characters are left."""
+    words = (request["TrainingJobName"][:26], rule["RuleConfigurationName"][:26])
+    return "-".join(re.sub(r"[^A-Za-z0-9]+", "-", word).strip("-") for word in (*words, uuid.uuid4().hex[:8]))
+
+
+def _processing_job(context: Context, training: dict[str, Any], rule: dict[str, Any], name: str) -> dict[str, Any]:
+    now, job = time.time(), training["TrainingJobName"]
+    hook, output = training["DebugHookConfig"], training["OutputDataConfig"]["S3OutputPath"].rstrip("/")
+    findings = rule.get("S3OutputPath") or f"{output}/{job}/rule-output"
+    resources = {
+        "InstanceType": rule.get("InstanceType", "ml.t3.medium"),
+        "InstanceCount": 1,
+        "VolumeSizeInGB": rule.get("VolumeSizeInGB", 30),
+    }
+    return {
+        "ProcessingJobName": name,
+        "ProcessingJobArn": context.arn("sagemaker", f"processing-job/{name}"),
+        "ProcessingJobStatus": "InProgress",
+        "RoleArn": training["RoleArn"],
+        "AppSpecification": {"ImageUri": rule["RuleEvaluatorImage"]},
+        "Environment": dict(rule.get("RuleParameters", {})),
+        "ProcessingInputs": [
+            {
+                "InputName": "tensors",
+                "S3Input": {
+                    "S3Uri": f"{hook['S3OutputPath'].rstrip('/')}/{job}/debug-output/",
+                    "LocalPath": TENSORS,
+                    "S3DataType": "S3Prefix",
+                    "S3InputMode": "File",
+                },
+            }
+        ],
+        "ProcessingOutputConfig": {
+            "Outputs": [
+                {
+                    "OutputName": "findings",
+                    "S3Output": {
+                        "S3Uri": f"{findings.rstrip('/')}/{rule['RuleConfigurationName']}",
+                        "LocalPath": rule.get("LocalPath") or FINDINGS,
+                        "S3UploadMode": "EndOfJob",
+                    },
+                }
+            ]
+        },
+        "ProcessingResources": {"ClusterConfig": resources},
+        "StoppingCondition": {"MaxRuntimeInSeconds": 86400},
+        "TrainingJobArn": training["TrainingJobArn"],
+        "CreationTime": now,
+        "LastModifiedTime": now,
+        "_Tags": [],
+    }
+
+
+def _evaluate_all(context: Context, training: dict[str, Any]) -> None:
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        list(pool.map(lambda entry: _evaluate(context, training["TrainingJobName"], *entry), _rules(training)))
+
+
+def _evaluate(context: Context, job: str, rule: dict[str, Any], name: str) -> None:
+    control = cluster.control_of(context, processing.KIND, name)
+    if control is None or context.stopping.is_set():
+        _tell(context, job, rule["RuleConfigurationName"], "Error", processing.CUT_OFF)
+        return
+    try:
+        processing.run(context, name, control)
+    finally:
+        found = context.store.get(processing.KIND, name) or {}
+        _tell(context, job, rule["RuleConfigurationName"], *_outcome(found))
+
+
+def _outcome(job: dict[str, Any]) -> tuple[str, str]:
+    """(RuleEvaluationStatus, StatusDetails) by how the rule's own job ended."""
+    message, state = job.get("ExitMessage", ""), job.get("ProcessingJobStatus")
+    if state == "Completed":
+        return ("IssuesFound", message) if message.startswith(MET) else ("NoIssuesFound", message)
+    if state == "Stopped":
+        return "Stopped", job.get("FailureReason", "The rule's processing job was stopped.")
+    return "Error", job.get("FailureReason", "InternalServerError: the rule's processing job has not ended.")
+
+
+def _tell(context: Context, job: str, rule: str, status: str, details: str) -> None:
+    context.store.change(TRAINING_JOB, job, _edit(rule, status, details))
+
+
+def _edit(rule: str, status: str, details: str) -> Callable[[dict[str, Any]], None]:
+    def edit(training: dict[str, Any]) -> None:
+        now = time.time()
+        for entry in training["DebugRuleEvaluationStatuses"]:
+            if entry["RuleConfigurationName"] == rule:
+                entry.update(RuleEvaluationStatus=status, LastModifiedTime=now)
+                if details:
+                    entry["StatusDetails"] = details[: data.MESSAGE_LIMIT]
+        training["LastModifiedTime"] = now
+
+    return edit

@@ -1,0 +1,311 @@
+"""A training job: the training container's contract, kept by one process per instance.
+
+Contract: https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-training-algo-running-container.html
+"""
+
+import os
+import shutil
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from sagelocal.core.context import Context
+from sagelocal.core.errors import AwsError
+from sagelocal.runtime import cluster, data, images, process, service_calls
+from sagelocal.runtime.checkpoints import Checkpoints
+from sagelocal.runtime.cluster import Control, JobFailed
+from sagelocal.runtime.process import ProcessSpec
+from sagelocal.services.s3 import objects
+from sagelocal.services.sagemaker.jobs import rules, toolkit
+from sagelocal.services.sagemaker.jobs.metrics import Collector, definitions
+
+KIND = "training-job"
+LOG_GROUP = "/aws/sagemaker/TrainingJobs"
+GRACE_SECONDS = 120.0  # between SIGTERM and SIGKILL; source: API reference, StopTrainingJob
+CUT_OFF = "The embedded SageMaker stopped while the job ran."
+TENSORS = "/opt/ml/output/tensors"
+DEBUG_CONFIG = "/opt/ml/input/config/debughookconfig.json"
+FOLDERS = ("input/config", "input/data", "model", "output/data", "code", "checkpoints")
+WRITABLE_CHANNELS = ("sm_drivers", "code")  # SDK v3's own: its start script changes their modes, so they are copies
+
+OnMetric = Callable[[str, float], None]
+
+
+def run(
+    context: Context, name: str, control: Control, on_metric: OnMetric | None = None, threads: int | None = None
+) -> dict[str, Any]:
+    """Run a created job to its end; its final document. Nothing is raised for what the job did wrong.
+
+    `threads`: OMP_NUM_THREADS of each host, where the job's own environment does not say.
+    """
+    directory = context.state_dir / "jobs" / "training" / name
+    try:
+        result = _Run(context, name, control, directory, on_metric, threads).run()
+    except JobFailed as problem:
+        result = failed(str(problem))
+    except AwsError as problem:
+        result = failed(f"ClientError: {problem.message}")
+    except Exception as problem:
+        _finish(context, name, control, failed(f"InternalServerError: {type(problem).__name__}: {problem}"))
+        raise
+    final = _finish(context, name, control, result)
+    if result["TrainingJobStatus"] != "Failed":
+        shutil.rmtree(directory, ignore_errors=True)
+    return final
+
+
+def failed(reason: str) -> dict[str, Any]:
+    return {"TrainingJobStatus": "Failed", "SecondaryStatus": "Failed", "FailureReason": reason[: data.MESSAGE_LIMIT]}
+
+
+def finished(body: dict[str, Any], result: dict[str, Any]) -> None:
+    """Bring a job's document to its end: status, times, transitions."""
+    enter(body, result["SecondaryStatus"], result.get("FailureReason", ""))
+    now = time.time()
+    body.update(result, TrainingEndTime=now, LastModifiedTime=now)
+    body["SecondaryStatusTransitions"][-1]["EndTime"] = now
+    seconds = max(1, round(now - body["TrainingStartTime"])) if "TrainingStartTime" in body else 0
+    body["TrainingTimeInSeconds"] = body["BillableTimeInSeconds"] = seconds
+
+
+def enter(body: dict[str, Any], status: str, message: str = "") -> None:
+    """Go into a secondary status, with the transition noted."""
+    now = time.time()
+    transitions = body.setdefault("SecondaryStatusTransitions", [])
+    if transitions:
+        transitions[-1].setdefault("EndTime", now)
+    transitions.append(
+        {"Status": status, "StartTime": now, "StatusMessage": message or STATUS_MESSAGES.get(status, "")}
+    )
+    body.update(SecondaryStatus=status, LastModifiedTime=now)
+
+
+STATUS_MESSAGES = {
+    "Starting": "Starting the training job",
+    "Downloading": "Downloading input data",
+    "Training": "Training image download completed. Training in progress.",
+    "Uploading": "Uploading generated training model",
+    "Completed": "Training job completed",
+    "MaxRuntimeExceeded": "The training job ran for longer than MaxRuntimeInSeconds",
+    "Stopped": "Training job stopped",
+}
+
+
+def _finish(context: Context, name: str, control: Control, result: dict[str, Any]) -> dict[str, Any]:
+    if control.reason == cluster.SHUT_DOWN:
+        result = failed(CUT_OFF)
+    cluster.unregister(context, KIND, name)
+    final = context.store.change(KIND, name, lambda body: finished(body, result))
+    rules.start(context, final)
+    return final
+
+
+class _Run:
+    """One run of one job: its trees, its processes, its result."""
+
+    def __init__(
+        self,
+        context: Context,
+        name: str,
+        control: Control,
+        directory: Path,
+        on_metric: OnMetric | None,
+        threads: int | None,
+    ):
+        body = context.store.get(KIND, name)
+        assert body is not None
+        self.context = context.as_role(body["RoleArn"])
+        self.name, self.control, self.directory = name, control, directory
+        self.job = body
+        self.algorithm = body["AlgorithmSpecification"]
+        self.resources = body["ResourceConfig"]
+        self.channels = body.get("InputDataConfig", [])
+        self.hyperparameters = toolkit.decoded(body.get("HyperParameters", {}))
+        self.limit = body["StoppingCondition"]["MaxRuntimeInSeconds"]
+        self.hosts = [f"algo-{n + 1}" for n in range(self.resources.get("InstanceCount", 1))]
+        self.trees = [directory / host / "ml" for host in self.hosts]
+        self.metrics = Collector(definitions(self.algorithm.get("MetricDefinitions", [])), on_metric)
+        self.last_lines: deque[str] = deque(maxlen=20)
+        if len(self.hosts) > 1:  # they share this machine's cores
+            threads = max(1, (threads or os.cpu_count() or 1) // len(self.hosts))
+        self.threads = threads
+        self.port = toolkit.free_port()
+
+    def run(self) -> dict[str, Any]:
+        self._enter("Downloading", TrainingStartTime=time.time())
+        service_calls.check_pull(self.context, self.algorithm.get("TrainingImage", ""))
+        for tree in self.trees:
+            for folder in FOLDERS:
+                (tree / folder).mkdir(parents=True)
+        cluster.name_hosts(self.hosts, self.trees)
+        self._bring_channels()
+        self._bring_code()
+        for host, tree in zip(self.hosts, self.trees, strict=True):
+            self._write_configuration(host, tree)
+        self._enter("Training")
+        with Checkpoints(self.context, self.job.get("CheckpointConfig"), self.trees):
+            specs = [self._spec(host, tree) for host, tree in zip(self.hosts, self.trees, strict=True)]
+            codes = cluster.run_hosts(self.context, self.control, specs, self.limit, GRACE_SECONDS)
+        return self._result(codes)
+
+    def _enter(self, status: str, **changes: object) -> None:
+        def edit(body: dict[str, Any]) -> None:
+            body.update(changes)
+            if body["TrainingJobStatus"] == "InProgress":
+                enter(body, status)
+
+        self.context.store.change(KIND, self.name, edit)
+
+    def _bring_channels(self) -> None:
+        for channel in self.channels:
+            name, source = channel["ChannelName"], channel["DataSource"]["S3DataSource"]
+            data.download(
+                self.context,
+                source["S3Uri"],
+                [tree / "input" / "data" / name for tree in self.trees],
+                what=f"channel {name}",
+                data_type=source.get("S3DataType", "S3Prefix"),
+                distribution=source.get("S3DataDistributionType", "FullyReplicated"),
+                copy=name in WRITABLE_CHANNELS,
+            )
+
+    def _bring_code(self) -> None:
+        submitted = str(self.hyperparameters.get("sagemaker_submit_directory", ""))
+        for tree in self.trees if submitted else ():
+            if submitted.startswith("s3://"):
+                service_calls.check_read(self.context, submitted)
+                archive = objects.path(self.context, submitted)
+            else:
+                archive = tree / submitted.removeprefix("/opt/ml/")
+            data.unpack(archive, tree / "code", f"sagemaker_submit_directory {submitted}")
+
+    def _resource_config(self, host: str) -> dict[str, Any]:
+        instance_type = self.resources.get("InstanceType", "local")
+        group = {"instance_group_name": "homogeneousCluster", "instance_type": instance_type, "hosts": self.hosts}
+        return {
+            "current_host": host,
+            "current_instance_type": instance_type,
+            "current_group_name": "homogeneousCluster",
+            "hosts": self.hosts,
+            "instance_groups": [group],
+            "network_interface_name": toolkit.NETWORK_INTERFACE,
+        }
+
+    def _input_config(self) -> dict[str, Any]:
+        return {
+            channel["ChannelName"]: {
+                "TrainingInputMode": channel.get("InputMode", self.algorithm["TrainingInputMode"]),
+                "S3DistributionType": channel["DataSource"]["S3DataSource"].get(
+                    "S3DataDistributionType", "FullyReplicated"
+                ),
+                "RecordWrapperType": channel.get("RecordWrapperType", "None"),
+                **({"ContentType": channel["ContentType"]} if channel.get("ContentType") else {}),
+            }
+            for channel in self.channels
+        }
+
+    def _write_configuration(self, host: str, tree: Path) -> None:
+        files = {
+            "hyperparameters.json": self.job.get("HyperParameters", {}),
+            "inputdataconfig.json": self._input_config(),
+            "resourceconfig.json": self._resource_config(host),
+        }
+        hook = self.job.get("DebugHookConfig")
+        if hook:
+            files["debughookconfig.json"] = {"LocalPath": TENSORS, **hook}
+        for name, content in files.items():
+            (tree / "input" / "config" / name).write_text(data.shown_json(content, tree))
+
+    def _spec(self, host: str, tree: Path) -> ProcessSpec:
+        env = process.base_environment(self.context, tree.parent) | {
+            "TRAINING_JOB_NAME": self.name,
+            "TRAINING_JOB_ARN": self.job["TrainingJobArn"],
+        }
+        if "DebugHookConfig" in self.job:
+            env["SMDEBUG_CONFIG_FILE_PATH"] = DEBUG_CONFIG
+        if self.threads:
+            env["OMP_NUM_THREADS"] = str(self.threads)
+        env |= self.job.get("Environment", {})
+        env |= toolkit.environment(
+            self.hyperparameters,
+            job_name=self.name,
+            resources=self._resource_config(host),
+            inputs=self._input_config(),
+            port=self.port,
+        )
+        stream = f"{self.name}/{host}-{int(time.time())}"
+        write = service_calls.log_writer(self.context, LOG_GROUP, stream)
+        service_calls.note_metrics(self.context, LOG_GROUP, write)
+
+        def on_line(line: str) -> None:
+            self.last_lines.append(line)
+            write(line)
+            self.metrics.read(line)
+
+        protected = (channel["ChannelName"] for channel in self.channels)
+        return ProcessSpec(
+            argv=self._command(host),
+            env=env,
+            opt_ml=tree,
+            read_only=tuple(f"/opt/ml/input/data/{name}" for name in protected if name not in WRITABLE_CHANNELS),
+            cwd=toolkit.CODE,
+            on_line=on_line,
+            warm=True,
+        )
+
+    def _command(self, host: str) -> list[str]:
+        if self.algorithm.get("ContainerEntrypoint"):
+            return self.algorithm["ContainerEntrypoint"] + self.algorithm.get("ContainerArguments", [])
+        if self.hyperparameters.get("sagemaker_program"):
+            return toolkit.command(self.hyperparameters, self.hosts, host, self.port)
+        return list(images.find(self.context, self.algorithm["TrainingImage"], "training").train)
+
+    def _result(self, codes: list[int]) -> dict[str, Any]:
+        self._upload_tensors()
+        metrics = {"FinalMetricDataList": self.metrics.final()}
+        if self.control.reason == cluster.SHUT_DOWN:
+            return failed(CUT_OFF) | metrics
+        if self.control.reason == cluster.STOPPED:
+            return {"TrainingJobStatus": "Stopped", "SecondaryStatus": "Stopped", **self._upload_model(), **metrics}
+        if self.control.reason == cluster.TIMED_OUT:
+            stopped = {"TrainingJobStatus": "Stopped", "SecondaryStatus": "MaxRuntimeExceeded"}
+            return {**stopped, **self._upload_model(), **metrics}
+        code = cluster.exit_code(codes)
+        if code:
+            message = data.message_file(self.trees, "output/failure")
+            why = message or next((line for line in reversed(self.last_lines) if line.strip()), "see the job's log")
+            return failed(f"AlgorithmError: {why[:900]}, exit code: {code}") | metrics
+        return {"TrainingJobStatus": "Completed", "SecondaryStatus": "Completed", **self._upload_model(), **metrics}
+
+    def _upload_model(self) -> dict[str, Any]:
+        """Store model and output archives; the model last, so that it is there only when all is."""
+        self._enter("Uploading")
+        output = self.job["OutputDataConfig"]
+        prefix = f"{output['S3OutputPath'].rstrip('/')}/{self.name}/output"
+        extra = [tree / "output" / "data" for tree in self.trees]
+        models = [tree / "model" for tree in self.trees]
+        if output.get("CompressionType") == "NONE":
+            for directory in reversed(extra):
+                data.upload(self.context, directory, f"{prefix}/output")
+            for directory in reversed(models):
+                data.upload(self.context, directory, f"{prefix}/model")
+            return {"ModelArtifacts": {"S3ModelArtifacts": f"{prefix}/model/"}}
+        if any(True for directory in extra for _ in data.files_under(directory)):
+            service_calls.check_write(self.context, f"{prefix}/output.tar.gz")
+            data.pack(extra, self.directory / "output.tar.gz")
+            objects.store_file(self.context, f"{prefix}/output.tar.gz", self.directory / "output.tar.gz")
+        service_calls.check_write(self.context, f"{prefix}/model.tar.gz")
+        data.pack(models, self.directory / "model.tar.gz")
+        objects.store_file(self.context, f"{prefix}/model.tar.gz", self.directory / "model.tar.gz")
+        return {"ModelArtifacts": {"S3ModelArtifacts": f"{prefix}/model.tar.gz"}}
+
+    def _upload_tensors(self) -> None:
+        hook = self.job.get("DebugHookConfig")
+        if not hook:
+            return
+        local = hook.get("LocalPath", TENSORS).removeprefix("/opt/ml/")
+        uri = f"{hook['S3OutputPath'].rstrip('/')}/{self.name}/debug-output"
+        for tree in reversed(self.trees):
+            data.upload(self.context, tree / local, uri)

@@ -1,0 +1,225 @@
+"""A tuning job: training jobs that a search chooses, several at a time."""
+
+import os
+import secrets
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+from sagelocal.core.context import Context
+from sagelocal.runtime import cluster, data
+from sagelocal.runtime.cluster import Control
+from sagelocal.services.sagemaker.jobs import ranges, training
+from sagelocal.services.sagemaker.jobs.search import Search, Trial, max_resource
+
+KIND = "tuning-job"
+OBJECTIVE_PARAMETER = "_tuning_objective_metric"  # tells SageMaker's own algorithms what to print
+
+
+def run(context: Context, name: str, control: Control) -> None:
+    """Run a created tuning job to its end; everything that happens is in its document."""
+    try:
+        result = _Run(context, name, control).run()
+    except Exception as problem:
+        _finish(
+            context, name, {"HyperParameterTuningJobStatus": "Failed", "FailureReason": f"InternalError: {problem}"}
+        )
+        raise
+    _finish(context, name, result)
+
+
+def stop(context: Context, name: str, control: Control) -> None:
+    """End the running trials and start no more."""
+    control.end(cluster.STOPPED, training.GRACE_SECONDS)
+    for job in trials(context, name):
+        running = cluster.control_of(context, training.KIND, job["TrainingJobName"])
+        if running:
+            context.spawn(f"stop {job['TrainingJobName']}", running.end, cluster.STOPPED, training.GRACE_SECONDS)
+
+
+def trials(context: Context, name: str) -> list[dict[str, Any]]:
+    """The training jobs of a tuning job, oldest first."""
+    arn = context.arn("sagemaker", f"hyper-parameter-tuning-job/{name}")
+    return [job for job in context.store.list(training.KIND, f"{name}-") if job.get("TuningJobArn") == arn]
+
+
+def summary(job: dict[str, Any], objective: dict[str, Any]) -> dict[str, Any]:
+    """HyperParameterTrainingJobSummary of a trial."""
+    value = objective_value(job, objective["MetricName"])
+    copied = (
+        "TrainingJobName TrainingJobArn CreationTime TrainingStartTime TrainingEndTime TrainingJobStatus FailureReason"
+    )
+    body = {key: job[key] for key in copied.split() if key in job}
+    body["TunedHyperParameters"] = job["_TunedHyperParameters"]
+    running = job["TrainingJobStatus"] in ("InProgress", "Stopping")
+    body["ObjectiveStatus"] = "Pending" if running else "Failed" if value is None else "Succeeded"
+    if value is not None and not running:
+        body["FinalHyperParameterTuningJobObjectiveMetric"] = {**objective, "Value": value}
+    return body
+
+
+def objective_value(job: dict[str, Any], metric: str) -> float | None:
+    """A trial's objective: the metric's last value. None for a job that failed or never printed it."""
+    if job["TrainingJobStatus"] == "Failed":
+        return None
+    found = (item["Value"] for item in job.get("FinalMetricDataList", []) if item["MetricName"] == metric)
+    return next(found, None)
+
+
+def state(context: Context, name: str, config: dict[str, Any]) -> dict[str, Any]:
+    """Counters and the best training job so far. A trial that was given up early cannot be the best."""
+    objective = config["HyperParameterTuningJobObjective"]
+    jobs = trials(context, name)
+    statuses = [job["TrainingJobStatus"] for job in jobs]
+    summaries = [summary(job, objective) for job in jobs]
+    objectives = [item["ObjectiveStatus"] for item in summaries]
+    found: dict[str, Any] = {
+        "TrainingJobStatusCounters": {
+            "Completed": statuses.count("Completed"),
+            "InProgress": statuses.count("InProgress") + statuses.count("Stopping"),
+            "RetryableError": 0,
+            "NonRetryableError": statuses.count("Failed"),
+            "Stopped": statuses.count("Stopped"),
+        },
+        "ObjectiveStatusCounters": {
+            "Succeeded": objectives.count("Succeeded"),
+            "Pending": objectives.count("Pending"),
+            "Failed": objectives.count("Failed"),
+        },
+    }
+    done = [s for s in summaries if s["TrainingJobStatus"] == "Completed" and s["ObjectiveStatus"] == "Succeeded"]
+    if done:
+        best = max if objective["Type"] == "Maximize" else min
+        found["BestTrainingJob"] = best(done, key=lambda s: s["FinalHyperParameterTuningJobObjectiveMetric"]["Value"])
+    return found
+
+
+def _finish(context: Context, name: str, result: dict[str, Any]) -> None:
+    cluster.unregister(context, KIND, name)
+    now = time.time()
+
+    def edit(body: dict[str, Any]) -> None:
+        body.update(state(context, name, body["HyperParameterTuningJobConfig"]))
+        body.update(result, HyperParameterTuningEndTime=now, LastModifiedTime=now)
+        body["ConsumedResources"] = {"RuntimeInSeconds": round(now - body["CreationTime"])}
+
+    context.store.change(KIND, name, edit)
+
+
+class _Run:
+    """One run: workers that ask the search, train, and tell."""
+
+    def __init__(self, context: Context, name: str, control: Control):
+        self.context, self.name, self.control = context, name, control
+        body = context.store.get(KIND, name)
+        assert body is not None
+        self.definition = body["TrainingJobDefinition"]
+        self.config = body["HyperParameterTuningJobConfig"]
+        self.objective = self.config["HyperParameterTuningJobObjective"]
+        limits = self.config["ResourceLimits"]
+        searched = ranges.parse(self.config["ParameterRanges"], self.config["Strategy"])
+        points = (
+            len(ranges.grid(searched)) if self.config["Strategy"] == "Grid" else limits.get("MaxNumberOfTrainingJobs")
+        )
+        self.max_jobs = points or 10**6
+        self.parallel = min(limits["MaxParallelTrainingJobs"], self.max_jobs)
+        self.deadline = time.monotonic() + limits.get("MaxRuntimeInSeconds", 10**9)
+        epochs = max_resource(self.config, self.definition.get("StaticHyperParameters", {}))
+        self.search = Search(name, self.config, searched, points or 100, epochs)
+        self.threads = max(1, (os.cpu_count() or 1) // self.parallel)
+        self.started = 0
+        self.enough = False
+        self.lock = threading.Lock()
+        self.not_improving = 0
+        self.best: float | None = None
+
+    def run(self) -> dict[str, Any]:
+        with ThreadPoolExecutor(self.parallel, f"trials of {self.name}") as pool:
+            for worker in [pool.submit(self._work) for _ in range(self.parallel)]:
+                worker.result()
+        if self.control.reason == cluster.SHUT_DOWN or self.context.stopping.is_set():
+            return {"HyperParameterTuningJobStatus": "Failed", "FailureReason": training.CUT_OFF}
+        if self.control.reason == cluster.STOPPED:
+            return {"HyperParameterTuningJobStatus": "Stopped"}
+        jobs = trials(self.context, self.name)
+        if all(objective_value(job, self.objective["MetricName"]) is None for job in jobs):
+            return {"HyperParameterTuningJobStatus": "Failed", "FailureReason": self._why_all_failed(jobs)}
+        return {"HyperParameterTuningJobStatus": "Completed"}
+
+    def _work(self) -> None:
+        while (index := self._next_index()) is not None:
+            trial = self.search.ask()
+            value = None
+            try:
+                value = self._train(index, trial)
+            finally:
+                self.search.tell(trial, value)
+            self._judge(value)
+
+    def _next_index(self) -> int | None:
+        with self.lock:
+            over = self.enough or self.control.reason or self.context.stopping.is_set()
+            if over or self.started >= self.max_jobs or time.monotonic() > self.deadline:
+                return None
+            self.started += 1
+            return self.started
+
+    def _train(self, index: int, trial: Trial) -> float | None:
+        """Run one trial; its objective, None when it has none."""
+        from sagelocal.services.sagemaker.jobs import training_api
+
+        name = f"{self.name}-{index:03d}-{secrets.token_hex(4)}"
+        request = {key: value for key, value in self.definition.items() if key in training_api.SETTINGS}
+        request["TrainingJobName"] = name
+        request["HyperParameters"] = {
+            **self.definition.get("StaticHyperParameters", {}),
+            **trial.hyperparameters,
+            OBJECTIVE_PARAMETER: self.objective["MetricName"],
+        }
+        tuning_arn = self.context.arn("sagemaker", f"hyper-parameter-tuning-job/{self.name}")
+        training_api.insert(
+            self.context, request, {"TuningJobArn": tuning_arn, "_TunedHyperParameters": trial.hyperparameters}
+        )
+        control = cluster.register(self.context, training.KIND, name)
+        if self.control.reason:  # the stop request came between the look at it and now
+            control.end(self.control.reason, training.GRACE_SECONDS)
+        on_metric = partial(self._reported, trial, control)
+        job = training.run(self.context, name, control, on_metric, threads=self.threads)
+        self.context.store.update(KIND, self.name, state(self.context, self.name, self.config))
+        return objective_value(job, self.objective["MetricName"])
+
+    def _reported(self, trial: Trial, control: Control, metric: str, value: float) -> None:
+        if metric != self.objective["MetricName"]:
+            return
+        past_deadline = time.monotonic() > self.deadline
+        if self.search.report(trial, value) or past_deadline:
+            # not in this thread: it reads the trial's output, and the trial has to be able to end
+            self.context.spawn("stop a trial", control.end, cluster.STOPPED, training.GRACE_SECONDS)
+
+    def _judge(self, value: float | None) -> None:
+        """Apply TuningJobCompletionCriteria."""
+        if value is None:
+            return
+        criteria = self.config.get("TuningJobCompletionCriteria", {})
+        sign = 1 if self.objective["Type"] == "Maximize" else -1
+        with self.lock:
+            improved = self.best is None or sign * value > sign * self.best
+            self.best = value if improved else self.best
+            self.not_improving = 0 if improved else self.not_improving + 1
+            target = criteria.get("TargetObjectiveMetricValue")
+            patience = criteria.get("BestObjectiveNotImproving", {}).get("MaxNumberOfTrainingJobsNotImproving")
+            reached = target is not None and self.best is not None and sign * self.best >= sign * target
+            self.enough = self.enough or reached or (patience is not None and self.not_improving >= patience)
+
+    def _why_all_failed(self, jobs: list[dict[str, Any]]) -> str:
+        failed = [job for job in jobs if job["TrainingJobStatus"] == "Failed"]
+        if failed:
+            reason = f"All training jobs failed. {failed[0]['TrainingJobName']}: {failed[0]['FailureReason']}"
+        else:
+            reason = (
+                f"No training job emitted the objective metric {self.objective['MetricName']}. "
+                "Compare its regular expression with what the script prints."
+            )
+        return reason[: data.MESSAGE_LIMIT]

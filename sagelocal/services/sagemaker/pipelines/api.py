@@ -1,0 +1,152 @@
+"""SageMaker's operations on pipelines; those on their executions are in sagemaker_executions."""
+
+import time
+from typing import Any
+
+from sagelocal.core import listing
+from sagelocal.core.context import Context
+from sagelocal.core.errors import AwsError, ConflictException, ResourceNotFound, ValidationException
+from sagelocal.core.registry import operation
+from sagelocal.core.store import AlreadyExists
+from sagelocal.services.s3 import objects
+from sagelocal.services.sagemaker.execution import cache, checks, events, records
+
+PIPELINE = "pipeline"
+START_TOKEN = "pipeline-start-token"
+
+
+@operation("sagemaker", "CreatePipeline")
+def create_pipeline(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+    name = request["PipelineName"]
+    known = context.store.get(PIPELINE, name)
+    if known and known["_ClientRequestToken"] == request["ClientRequestToken"]:
+        return {"PipelineArn": known["PipelineArn"]}
+    now = time.time()
+    body = {
+        "PipelineArn": context.arn("sagemaker", f"pipeline/{name}"),
+        "PipelineName": name,
+        "PipelineDisplayName": request.get("PipelineDisplayName", name),
+        "PipelineDefinition": _checked_definition(context, request),
+        "PipelineDescription": request.get("PipelineDescription"),
+        "RoleArn": request["RoleArn"],
+        "PipelineStatus": "Active",
+        "CreationTime": now,
+        "LastModifiedTime": now,
+        "ParallelismConfiguration": request.get("ParallelismConfiguration"),
+        "Tags": request.get("Tags", []),
+        "_ClientRequestToken": request["ClientRequestToken"],
+        "_VersionId": 1,
+    }
+    try:
+        context.store.insert(PIPELINE, name, body)
+    except AlreadyExists:
+        raise ValidationException(
+            "Pipeline names must be unique within an AWS account and region. "
+            f"Pipeline with name ({name}) already exists."
+        ) from None
+    return {"PipelineArn": body["PipelineArn"]}
+
+
+@operation("sagemaker", "UpdatePipeline")
+def update_pipeline(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+    name = request["PipelineName"]
+    find(context, name)
+    members = ("PipelineDisplayName", "PipelineDescription", "RoleArn", "ParallelismConfiguration")
+    changes = {member: request[member] for member in members if member in request}
+    if "PipelineDefinition" in request or "PipelineDefinitionS3Location" in request:
+        changes["PipelineDefinition"] = _checked_definition(context, request)
+
+    def edit(body: dict[str, Any]) -> None:
+        body.update(changes, LastModifiedTime=time.time(), _VersionId=body["_VersionId"] + 1)
+
+    updated = context.store.change(PIPELINE, name, edit)
+    return {"PipelineArn": updated["PipelineArn"], "PipelineVersionId": updated["_VersionId"]}
+
+
+@operation("sagemaker", "DescribePipeline")
+def describe_pipeline(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+    refuse(request, "PipelineVersionId", "PipelineVersionAlias")
+    return find(context, request["PipelineName"])
+
+
+@operation("sagemaker", "DeletePipeline")
+def delete_pipeline(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+    """Deletes the pipeline's executions with it, as AWS does; refused while one of them runs."""
+    pipeline = find(context, request["PipelineName"])
+    all_executions = executions(context, pipeline)
+    running = [e["PipelineExecutionArn"] for e in all_executions if e["PipelineExecutionStatus"] in records.RUNNING]
+    if running:
+        raise ConflictException(
+            f"Pipeline '{pipeline['PipelineArn']}' has running executions: {', '.join(running)}. Stop them first."
+        )
+    for execution in all_executions:
+        records.forget(context.store, execution["PipelineExecutionArn"])
+        events.forget(context, execution["PipelineExecutionArn"])
+        context.store.delete(START_TOKEN, execution["_StartToken"])
+    cache.forget(context, pipeline["PipelineName"])
+    context.store.delete(PIPELINE, pipeline["PipelineName"])
+    return {"PipelineArn": pipeline["PipelineArn"]}
+
+
+@operation("sagemaker", "ListPipelines")
+def list_pipelines(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+    found = context.store.list(PIPELINE, request.get("PipelineNamePrefix", ""))
+    return listing.page(
+        created_between(found, request),
+        request,
+        name="PipelineName",
+        status="PipelineStatus",
+        summary=lambda body: {**body, "LastExecutionTime": body.get("LastRunTime")},
+        answer="PipelineSummaries",
+    )
+
+
+def find(context: Context, name_or_arn: str) -> dict[str, Any]:
+    """The pipeline of that name or ARN. Raises ResourceNotFound."""
+    name = name_or_arn.rpartition("/")[2]
+    body = context.store.get(PIPELINE, name)
+    if body is None:
+        raise ResourceNotFound(f"Pipeline '{context.arn('sagemaker', f'pipeline/{name}')}' does not exist.")
+    return body
+
+
+def executions(context: Context, pipeline: dict[str, Any]) -> list[dict[str, Any]]:
+    """A pipeline's executions, oldest first."""
+    return context.store.list(records.EXECUTION, f"{pipeline['PipelineArn']}/execution/")
+
+
+def refuse(request: dict[str, Any], *members: str) -> None:
+    """Raise ValidationException when a request has one of `members`."""
+    for member in members:
+        if member in request:
+            raise ValidationException(f"{member} is not run by the embedded SageMaker. Leave it out.")
+
+
+def created_between(found: list[dict[str, Any]], request: dict[str, Any]) -> list[dict[str, Any]]:
+    """Those of `found` that a request's CreatedAfter and CreatedBefore let through."""
+    after = listing.seconds(request.get("CreatedAfter"), 0.0)
+    before = listing.seconds(request.get("CreatedBefore"), float("inf"))
+    return [body for body in found if after <= body["CreationTime"] <= before]
+
+
+def _checked_definition(context: Context, request: dict[str, Any]) -> str:
+    """The definition's text, given directly or in S3. Raises ValidationException when it could not run."""
+    text, location = request.get("PipelineDefinition"), request.get("PipelineDefinitionS3Location")
+    if text is not None and location is not None:
+        raise ValidationException("PipelineDefinition and PipelineDefinitionS3Location are both given. Leave one out.")
+    if text is None:
+        if location is None:
+            raise ValidationException("Either PipelineDefinition or PipelineDefinitionS3Location must be given.")
+        text = _from_s3(context, location)
+    checks.checked(text)
+    return text
+
+
+def _from_s3(context: Context, location: dict[str, Any]) -> str:
+    uri = f"s3://{location['Bucket']}/{location['ObjectKey']}"
+    try:
+        return objects.read_bytes(context, uri).decode()
+    except AwsError as missing:
+        raise ValidationException(f"Cannot read the pipeline definition at {uri}: {missing.message}") from None
+    except UnicodeDecodeError:
+        raise ValidationException(f"The pipeline definition at {uri} is not UTF-8 text.") from None

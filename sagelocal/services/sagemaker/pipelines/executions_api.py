@@ -1,0 +1,190 @@
+"""SageMaker's operations on pipeline executions: start, stop, retry, and what an execution did."""
+
+import secrets
+import string
+import time
+from typing import Any
+
+from sagelocal.core import listing
+from sagelocal.core.context import Context
+from sagelocal.core.errors import ResourceNotFound, ValidationException
+from sagelocal.core.registry import on_start, operation
+from sagelocal.core.store import AlreadyExists
+from sagelocal.services.sagemaker.execution import definition, parameters, records, runner
+from sagelocal.services.sagemaker.execution.definition import Definition
+from sagelocal.services.sagemaker.pipelines.api import PIPELINE, START_TOKEN, created_between, executions, find, refuse
+
+NOT_RUN_HERE = ("SelectiveExecutionConfig", "PipelineVersionId", "PipelineVersionAlias")
+
+
+@operation("sagemaker", "StartPipelineExecution")
+def start_pipeline_execution(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+    refuse(request, *NOT_RUN_HERE)
+    pipeline = find(context, request["PipelineName"])
+    parsed = definition.parse(pipeline["PipelineDefinition"])
+    values = parameters.bind(parsed.parameters, request.get("PipelineParameters", []))
+    identifier = "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(12))
+    arn = f"{pipeline['PipelineArn']}/execution/{identifier}"
+    token = f"{pipeline['PipelineName']}/{request['ClientRequestToken']}"
+    try:
+        context.store.insert(START_TOKEN, token, {"PipelineExecutionArn": arn})
+    except AlreadyExists:
+        known = context.store.get(START_TOKEN, token) or {}
+        return {"PipelineExecutionArn": known.get("PipelineExecutionArn")}
+    now = time.time()
+    body = {
+        "PipelineArn": pipeline["PipelineArn"],
+        "PipelineExecutionArn": arn,
+        "PipelineExecutionDisplayName": request.get("PipelineExecutionDisplayName", f"execution-{int(now * 1000)}"),
+        "PipelineExecutionStatus": "Executing",
+        "PipelineExecutionDescription": request.get("PipelineExecutionDescription"),
+        "PipelineExperimentConfig": _experiment(parsed, pipeline["PipelineName"], identifier),
+        "CreationTime": now,
+        "LastModifiedTime": now,
+        "ParallelismConfiguration": request.get("ParallelismConfiguration", pipeline["ParallelismConfiguration"]),
+        "PipelineVersionId": pipeline["_VersionId"],
+        "RoleArn": request.get("RoleArn", pipeline["RoleArn"]),
+        "_Parameters": values,
+        "_Variables": runner.variables(arn, pipeline["PipelineArn"], now),
+        "_StartToken": token,
+    }
+    context.store.put(
+        records.DEFINITION, arn, {"PipelineDefinition": pipeline["PipelineDefinition"], "CreationTime": now}
+    )
+    context.store.put(records.EXECUTION, arn, body)
+    context.store.update(PIPELINE, pipeline["PipelineName"], {"LastRunTime": now})
+    runner.start(context, body, parsed)
+    return {"PipelineExecutionArn": arn}
+
+
+@operation("sagemaker", "DescribePipelineExecution")
+def describe_pipeline_execution(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+    return _execution(context, request)
+
+
+@operation("sagemaker", "ListPipelineExecutions")
+def list_pipeline_executions(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+    refuse(request, "PipelineVersionAlias")
+    pipeline = find(context, request["PipelineName"])
+    return listing.page(
+        created_between(executions(context, pipeline), request),
+        request,
+        name="PipelineExecutionArn",
+        status="PipelineExecutionStatus",
+        summary=lambda body: {
+            **body,
+            "StartTime": body["CreationTime"],
+            "PipelineExecutionFailureReason": body.get("FailureReason"),
+        },
+        answer="PipelineExecutionSummaries",
+    )
+
+
+@operation("sagemaker", "ListPipelineExecutionSteps")
+def list_pipeline_execution_steps(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+    """Steps that have started, the latest first unless asked otherwise."""
+    arn = _execution(context, request)["PipelineExecutionArn"]
+    return listing.page(
+        [{**step, "CreationTime": step["StartTime"]} for step in records.steps(context.store, arn)],
+        request,
+        name="StepName",
+        status="StepStatus",
+        summary=dict,
+        answer="PipelineExecutionSteps",
+    )
+
+
+@operation("sagemaker", "ListPipelineParametersForExecution")
+def list_pipeline_parameters_for_execution(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+    values = _execution(context, request)["_Parameters"]
+    return listing.page(
+        [{"Name": name, "Value": parameters.as_text(value)} for name, value in values.items()],
+        request,
+        name="Name",
+        status="Value",
+        summary=dict,
+        answer="PipelineParameters",
+    )
+
+
+@operation("sagemaker", "DescribePipelineDefinitionForExecution")
+def describe_pipeline_definition_for_execution(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+    arn = _execution(context, request)["PipelineExecutionArn"]
+    return context.store.get(records.DEFINITION, arn) or {}
+
+
+@operation("sagemaker", "StopPipelineExecution")
+def stop_pipeline_execution(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+    """Running jobs are stopped; the answer does not wait for them."""
+    arn = _execution(context, request)["PipelineExecutionArn"]
+
+    def edit(body: dict[str, Any]) -> None:
+        status = body["PipelineExecutionStatus"]
+        if status not in records.RUNNING:
+            raise ValidationException(f"Pipeline execution '{arn}' is {status}; only a running one can be stopped.")
+        body.update(PipelineExecutionStatus="Stopping", LastModifiedTime=time.time())
+
+    context.store.change(records.EXECUTION, arn, edit)
+    runner.stop(arn)
+    return {"PipelineExecutionArn": arn}
+
+
+@operation("sagemaker", "RetryPipelineExecution")
+def retry_pipeline_execution(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+    """Runs what did not succeed; steps that did keep their results."""
+    arn = _execution(context, request)["PipelineExecutionArn"]
+    token = request["ClientRequestToken"]
+    repeated = False
+
+    def edit(body: dict[str, Any]) -> None:
+        nonlocal repeated
+        repeated = body.get("_RetryToken") == token
+        status = body["PipelineExecutionStatus"]
+        if repeated:
+            return
+        if status not in ("Failed", "Stopped"):
+            raise ValidationException(
+                f"Pipeline execution '{arn}' is {status}; only one that is Failed or Stopped can be retried."
+            )
+        body.update(PipelineExecutionStatus="Executing", LastModifiedTime=time.time(), _RetryToken=token)
+        body.pop("FailureReason", None)
+        if "ParallelismConfiguration" in request:
+            body["ParallelismConfiguration"] = request["ParallelismConfiguration"]
+
+    execution = context.store.change(records.EXECUTION, arn, edit)
+    if not repeated:
+        records.drop_unfinished(context.store, arn)
+        text = (context.store.get(records.DEFINITION, arn) or {})["PipelineDefinition"]
+        runner.start(context, execution, definition.parse(text))
+    return {"PipelineExecutionArn": arn}
+
+
+@operation("sagemaker", "UpdatePipelineExecution")
+def update_pipeline_execution(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+    arn = _execution(context, request)["PipelineExecutionArn"]
+    members = ("PipelineExecutionDisplayName", "PipelineExecutionDescription", "ParallelismConfiguration")
+    changes = {member: request[member] for member in members if member in request}
+    context.store.update(records.EXECUTION, arn, {**changes, "LastModifiedTime": time.time()})
+    return {"PipelineExecutionArn": arn}
+
+
+@on_start
+def fail_what_was_cut_off(context: Context) -> None:
+    records.mark_interrupted(context)
+
+
+def _execution(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+    arn = request.get("PipelineExecutionArn", "")
+    body = context.store.get(records.EXECUTION, arn)
+    if body is None:
+        raise ResourceNotFound(f"Pipeline execution '{arn}' does not exist.")
+    return body
+
+
+def _experiment(parsed: Definition, pipeline: str, identifier: str) -> dict[str, Any] | None:
+    """The experiment and trial that the definition names by pipeline and execution, or literally."""
+    known = {"Execution.PipelineName": pipeline, "Execution.PipelineExecutionId": identifier}
+    names = {}
+    for member, value in (parsed.experiment or {}).items():
+        names[member] = known.get(value.get("Get", "")) if isinstance(value, dict) else value
+    return names or None

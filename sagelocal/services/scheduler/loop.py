@@ -1,0 +1,121 @@
+"""Fires schedules: one thread that sleeps until the next is due, and wakes when a schedule changes.
+
+It starts with the first schedule. What was due while no server ran is not made up for, as on AWS.
+"""
+
+import threading
+import time
+import uuid
+from datetime import UTC, datetime
+from typing import Any
+
+from sagelocal.core.context import Context
+from sagelocal.services.events import delivery
+from sagelocal.services.scheduler import expressions
+
+SCHEDULE = "schedule"
+LONGEST_SLEEP = 30.0  # seconds; a clock that is set forward is noticed after that
+
+
+class Loop:
+    """The firing of one account's schedules."""
+
+    def __init__(self, context: Context):
+        self.context = context
+        self._wake = threading.Condition()
+        self._due: dict[str, float | None] = {}
+        self._running = False
+
+    def changed(self, name: str, after: float) -> None:
+        """A schedule (`<group>/<name>`) was made, changed or deleted: it fires next when it is due after `after`."""
+        body = self.context.store.get(SCHEDULE, name)
+        with self._wake:
+            if body is None:
+                self._due.pop(name, None)
+            else:
+                self._due[name] = next_due(body, after)
+            if self._due and not self._running:
+                self._running = True
+                self.context.spawn("scheduler", self._run)
+            self._wake.notify_all()
+
+    def wake(self) -> None:
+        """Let the thread look again, for instance because the server stops."""
+        with self._wake:
+            self._wake.notify_all()
+
+    def _run(self) -> None:
+        while True:
+            with self._wake:
+                if self.context.stopping.is_set():
+                    return
+                now = time.time()
+                due = [name for name, moment in self._due.items() if moment is not None and moment <= now]
+                if not due:
+                    moments = [moment for moment in self._due.values() if moment is not None]
+                    self._wake.wait(min(min(moments) - now, LONGEST_SLEEP) if moments else None)
+                    continue
+            for name in due:
+                self._fire(name, now)
+
+    def _fire(self, name: str, now: float) -> None:
+        scheduled = self._due.get(name)
+        body = self.context.store.get(SCHEDULE, name)
+        if body is None or scheduled is None:
+            return
+        self.changed(name, now)
+        self.context.spawn(f"schedule {name}", self._deliver, name, body, scheduled)
+
+    def _deliver(self, name: str, body: dict[str, Any], scheduled: float) -> None:
+        target = body["Target"]
+        parameters = target.get("SageMakerPipelineParameters", {}).get("PipelineParameterList", [])
+        moment = datetime.fromtimestamp(scheduled, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        identifier = str(uuid.uuid4())
+        origin = {"SCHEDULE_ARN": body["Arn"], "SCHEDULED_TIME": moment, "EXECUTION_ID": identifier}
+        payload = _filled(target.get("Input", "{}"), body["Arn"], moment, identifier)
+        delivery.deliver(self.context, delivery.of_target(target, payload, origin, parameters))
+        unchanged = self.context.store.get(SCHEDULE, name) == body  # else it was given a new time meanwhile
+        if unchanged and body.get("ActionAfterCompletion") == "DELETE" and next_due(body, scheduled) is None:
+            self.context.store.delete(SCHEDULE, name)
+            self.changed(name, scheduled)
+
+
+def next_due(body: dict[str, Any], after: float) -> float | None:
+    """When a schedule fires next, after `after` (seconds since 1970); None when it does not any more."""
+    if body["State"] == "DISABLED":
+        return None
+    expression = expressions.parse(body["ScheduleExpression"])
+    once = isinstance(expression, expressions.At)
+    begins, ends = (None, None) if once else (body.get("StartDate"), body.get("EndDate"))
+    anchor = begins or body["CreationDate"]
+    after = max(after, anchor - 1e-6) if begins else after
+    zone = body["ScheduleExpressionTimezone"]
+    found = expressions.next_times(expression, zone, 1, _utc(after), _utc(anchor))
+    if not found or (ends and found[0].timestamp() > ends):
+        return None
+    return found[0].timestamp()
+
+
+def _filled(text: str, arn: str, moment: str, identifier: str) -> str:
+    """Scheduler's context attributes in an input.
+
+    Source: https://docs.aws.amazon.com/scheduler/latest/UserGuide/managing-schedule-context-attributes.html
+    """
+    values = {"schedule-arn": arn, "scheduled-time": moment, "execution-id": identifier, "attempt-number": "1"}
+    for name, value in values.items():
+        text = text.replace(f"<aws.scheduler.{name}>", value)
+    return text
+
+
+def _utc(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+_loops: dict[str, Loop] = {}
+_loops_lock = threading.Lock()
+
+
+def loop(context: Context) -> Loop:
+    """The loop of an account: one per state directory."""
+    with _loops_lock:
+        return _loops.setdefault(str(context.state_dir), Loop(context.as_service()))

@@ -1,0 +1,1 @@
+"""SQS and SNS, which moto answers: their CloudFormation resources."""

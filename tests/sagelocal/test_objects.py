@@ -1,0 +1,98 @@
+"""Objects as files: every key is findable, none leads out of its bucket."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sagelocal.core.context import Context
+from sagelocal.core.errors import ValidationException
+from sagelocal.services.s3 import objects, tree
+
+ODD_KEYS = ["a", "a/b", "a/", "a.txt", "../x", "/abs", "a//b", "a%b", "a%", "a/b/c", "x/../../y", ".", "é", "a-b/c"]
+ODD_KEYS += ["//", "//z", "a/%2E", "a/%", "nul\0l", "..", "a b+c"]
+
+
+@pytest.fixture
+def bucket(context: Context) -> str:
+    objects.create_bucket(context, "odd")
+    return "s3://odd/"
+
+
+def test_keys_that_no_path_could_hold_are_kept_listed_and_read_back(context: Context, bucket: str):
+    for key in ODD_KEYS:
+        objects.write_bytes(context, bucket + key, key.encode())
+    assert objects.keys(context, bucket) == sorted(ODD_KEYS)
+    assert [objects.read_bytes(context, bucket + key).decode() for key in ODD_KEYS] == ODD_KEYS
+    inside = context.state_dir / "s3" / "odd"
+    assert all(objects.path(context, bucket + key).resolve().is_relative_to(inside) for key in ODD_KEYS)
+    for prefix in ("a", "a/", "/", "//", "..", "x/", "a/b"):
+        assert objects.keys(context, bucket + prefix) == sorted(key for key in ODD_KEYS if key.startswith(prefix))
+
+
+def test_a_bucket_whose_objects_are_gone_has_no_directories_left(context: Context, bucket: str):
+    for key in ODD_KEYS:
+        objects.write_bytes(context, bucket + key, b"x")
+    for key in ODD_KEYS:
+        assert tree.remove(context, "odd", key)
+    assert list((context.state_dir / "s3" / "odd").iterdir()) == []
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.text("ab/.%\0é", min_size=1, max_size=8), min_size=1, max_size=8, unique=True))
+def test_any_set_of_keys_lists_in_the_order_of_s3_from_any_point(context: Context, bucket: str, some: list[str]):
+    for key in some:
+        objects.write_bytes(context, bucket + key, key.encode())
+    try:
+        for after in ["", *some]:
+            listed = [key for key, _ in tree.walk(context, "odd", after=after)]
+            assert listed == sorted(key for key in some if key > after)
+        assert all(objects.read_bytes(context, bucket + key) == key.encode() for key in some)
+    finally:
+        for key in some:
+            tree.remove(context, "odd", key)
+
+
+def test_a_shallow_walk_gives_each_directory_once(context: Context, bucket: str):
+    for key in ("x", "y/1", "y/2/3", "z/1"):
+        objects.write_bytes(context, bucket + key, b"")
+    assert [key for key, _ in tree.walk(context, "odd", shallow=True)] == ["x", "y/", "z/"]
+
+
+def test_an_object_that_is_replaced_leaves_earlier_links_as_they_were(context: Context, bucket: str, tmp_path: Path):
+    objects.write_bytes(context, bucket + "data", b"first")
+    objects.link_in(context, bucket + "data", tmp_path / "job" / "data")
+    objects.write_bytes(context, bucket + "data", b"second")
+    assert (tmp_path / "job" / "data").read_bytes() == b"first"
+    assert objects.read_bytes(context, bucket + "data") == b"second"
+
+
+def test_a_stored_file_is_linked_and_read_only(context: Context, bucket: str, tmp_path: Path):
+    (tmp_path / "model.tar.gz").write_bytes(b"weights")
+    objects.store_file(context, bucket + "model.tar.gz", tmp_path / "model.tar.gz")
+    stored = objects.path(context, bucket + "model.tar.gz")
+    assert os.path.samefile(stored, tmp_path / "model.tar.gz")
+    assert stored.stat().st_mode & 0o777 == 0o444
+
+
+def test_a_stored_symlink_becomes_the_file_it_points_to(context: Context, bucket: str, tmp_path: Path):
+    (tmp_path / "real").write_bytes(b"content")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    objects.store_file(context, bucket + "linked", tmp_path / "link")
+    assert not objects.path(context, bucket + "linked").is_symlink()
+
+
+def test_what_is_missing_is_named(context: Context, bucket: str):
+    with pytest.raises(objects.NoSuchKey, match="s3://odd/nothing"):
+        objects.read_bytes(context, bucket + "nothing")
+    with pytest.raises(objects.NoSuchBucket, match="no-such-bucket"):
+        objects.keys(context, "s3://no-such-bucket/x")
+    with pytest.raises(ValidationException, match="file:///etc"):
+        objects.parse_uri("file:///etc")
+    with pytest.raises(tree.KeyTooLong):
+        objects.write_bytes(context, bucket + "x" * 300, b"")
+    with pytest.raises(tree.InvalidBucketName):
+        objects.create_bucket(context, "../outside")
+    assert not objects.exists(context, "s3://no-such-bucket/x")

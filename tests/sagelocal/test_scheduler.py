@@ -1,0 +1,224 @@
+"""EventBridge Scheduler over HTTP: schedules are kept, checked, and fire."""
+
+import json
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+
+from sagelocal.core import lifecycle
+
+ROLE = "arn:aws:iam::123456789012:role/scheduler"
+PIPELINE = "arn:aws:sagemaker:us-east-1:123456789012:pipeline/nightly"
+CONDITION = {
+    "Name": "Check",
+    "Type": "Condition",
+    "Arguments": {"Conditions": [{"Type": "Equals", "LeftValue": {"Get": "Parameters.Word"}, "RightValue": "yes"}]},
+}
+DEFINITION = {"Parameters": [{"Name": "Word", "Type": "String", "DefaultValue": "no"}], "Steps": [CONDITION]}
+
+
+@pytest.fixture(scope="module")
+def pipeline(client) -> str:
+    sagemaker = client("sagemaker")
+    sagemaker.create_pipeline(PipelineName="nightly", PipelineDefinition=json.dumps(DEFINITION), RoleArn=ROLE)
+    return "nightly"
+
+
+@pytest.fixture
+def queue(client):
+    """A queue of its own, as a dead-letter queue or a target: (arn, receive)."""
+    sqs = client("sqs")
+    url = sqs.create_queue(QueueName=f"queue-{time.time_ns()}")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+
+    def receive(seconds: float = 10) -> dict:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            got = sqs.receive_message(QueueUrl=url, MessageAttributeNames=["All"]).get("Messages")
+            if got:
+                return got[0]
+            time.sleep(0.1)
+        raise TimeoutError("no message")
+
+    return arn, receive
+
+
+def make(client, name: str, expression: str, target: dict, **more) -> None:
+    client("scheduler").create_schedule(
+        Name=name,
+        ScheduleExpression=expression,
+        FlexibleTimeWindow={"Mode": "OFF"},
+        Target={"RoleArn": ROLE, **target},
+        **more,
+    )
+
+
+def in_seconds(seconds: float) -> str:
+    """An at() expression; at() knows whole seconds only."""
+    moment = datetime.now(UTC) + timedelta(seconds=seconds)
+    return f"at({moment:%Y-%m-%dT%H:%M:%S})"
+
+
+def executions(client) -> list[dict]:
+    return client("sagemaker").list_pipeline_executions(PipelineName="nightly")["PipelineExecutionSummaries"]
+
+
+def eventually(check, seconds: float = 10):
+    deadline = time.monotonic() + seconds
+    while not (found := check()):
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.05)
+    return found
+
+
+def test_a_rate_starts_an_execution_with_its_parameters_without_anyone_asking(client, pipeline):
+    parameters = {"PipelineParameterList": [{"Name": "Word", "Value": "yes"}]}
+    make(client, "each-minute", "rate(1 minute)", {"Arn": PIPELINE, "SageMakerPipelineParameters": parameters})
+    started = eventually(lambda: executions(client))
+    sagemaker = client("sagemaker")
+    arn = started[0]["PipelineExecutionArn"]
+    assert sagemaker.list_pipeline_parameters_for_execution(PipelineExecutionArn=arn)["PipelineParameters"] == [
+        {"Name": "Word", "Value": "yes"}
+    ]
+    assert len(started) == 1
+    client("scheduler").delete_schedule(Name="each-minute")
+
+
+def test_a_schedule_fires_at_its_time_and_is_deleted_after_completion(client, queue):
+    arn, receive = queue
+    began = time.time()
+    target = {"Arn": arn, "Input": '{"at": "<aws.scheduler.scheduled-time>"}'}
+    make(client, "once", in_seconds(2), target, ActionAfterCompletion="DELETE")
+    message = receive()
+    assert 1 <= time.time() - began <= 5
+    assert json.loads(message["Body"])["at"].startswith("20")
+    eventually(lambda: "once" not in [s["Name"] for s in client("scheduler").list_schedules()["Schedules"]])
+
+
+def test_what_fails_goes_to_the_dead_letter_queue_with_the_reason(client, queue):
+    arn, receive = queue
+    gone = PIPELINE.replace("nightly", "gone")
+    target = {"Arn": gone, "DeadLetterConfig": {"Arn": arn}, "RetryPolicy": {"MaximumRetryAttempts": 0}}
+    make(client, "to-nowhere", "rate(1 hour)", target)
+    message = receive()
+    attributes = {name: value["StringValue"] for name, value in message["MessageAttributes"].items()}
+    assert attributes["ERROR_CODE"] == "ResourceNotFound"
+    assert attributes["TARGET_ARN"] == gone
+    assert attributes["SCHEDULE_ARN"].endswith("schedule/default/to-nowhere")
+    assert json.loads(message["Body"])["PipelineName"] == "gone"
+
+
+def test_a_disabled_schedule_does_not_fire_until_it_is_enabled(client, queue):
+    arn, receive = queue
+    make(client, "asleep", in_seconds(1), {"Arn": arn}, State="DISABLED")
+    with pytest.raises(TimeoutError):
+        receive(2.5)
+    client("scheduler").update_schedule(
+        Name="asleep",
+        ScheduleExpression=in_seconds(2),
+        FlexibleTimeWindow={"Mode": "OFF"},
+        Target={"Arn": arn, "RoleArn": ROLE, "Input": '"awake"'},
+    )
+    assert receive()["Body"] == '"awake"'
+
+
+def test_nothing_fires_before_the_start_date_or_after_the_end_date(context):
+    from sagelocal.services.scheduler.loop import next_due
+
+    noon = datetime(2030, 1, 1, 12, tzinfo=UTC).timestamp()
+    context.call(
+        "scheduler",
+        "CreateSchedule",
+        Name="bounded",
+        ScheduleExpression="rate(1 hour)",
+        StartDate=noon,
+        EndDate=noon + 7200,
+        FlexibleTimeWindow={"Mode": "OFF"},
+        Target={"Arn": PIPELINE, "RoleArn": ROLE},
+    )
+    body = context.store.get("schedule", "default/bounded")
+    assert next_due(body, noon - 1e6) == noon
+    assert next_due(body, noon) == noon + 3600
+    assert next_due(body, noon + 7200) is None
+
+
+def test_a_schedule_is_read_changed_listed_and_deleted(client):
+    scheduler = client("scheduler")
+    scheduler.create_schedule_group(Name="team")
+    target = {"Arn": PIPELINE}
+    make(client, "a", "cron(0 3 ? * MON *)", target, GroupName="team", ScheduleExpressionTimezone="Europe/Berlin")
+    got = scheduler.get_schedule(Name="a", GroupName="team")
+    assert got["ScheduleExpressionTimezone"] == "Europe/Berlin" and got["State"] == "ENABLED"
+    assert got["CreationDate"].year >= 2026
+    assert [s["Name"] for s in scheduler.list_schedules(GroupName="team")["Schedules"]] == ["a"]
+    with pytest.raises(scheduler.exceptions.ConflictException):
+        make(client, "a", "rate(1 day)", target, GroupName="team")
+    scheduler.delete_schedule_group(Name="team")
+    with pytest.raises(scheduler.exceptions.ResourceNotFoundException):
+        scheduler.get_schedule(Name="a", GroupName="team")
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"ScheduleExpression": "cron(0 3 * * 1)"}, "5 fields"),
+        ({"ScheduleExpressionTimezone": "Mars/Olympus"}, "Mars/Olympus"),
+        ({"Target": {"Arn": "arn:aws:states:us-east-1:123456789012:stateMachine:x", "RoleArn": ROLE}}, "stateMachine"),
+        ({"StartDate": datetime(2031, 1, 1), "EndDate": datetime(2030, 1, 1)}, "EndDate"),
+    ],
+)
+def test_what_could_never_fire_is_refused(client, change: dict, named: str):
+    request = {
+        "Name": "bad",
+        "ScheduleExpression": "rate(1 day)",
+        "FlexibleTimeWindow": {"Mode": "OFF"},
+        "Target": {"Arn": PIPELINE, "RoleArn": ROLE},
+    }
+    with pytest.raises(ClientError) as refusal:
+        client("scheduler").create_schedule(**request | change)
+    assert refusal.value.response["Error"]["Code"] == "ValidationException"
+    assert named in refusal.value.response["Error"]["Message"]
+
+
+def test_schedules_outlive_the_server_and_what_was_missed_is_not_made_up_for(tmp_path: Path):
+    def sqs_and_scheduler(url: str):
+        return (boto3.client(service, endpoint_url=url, region_name="us-east-1") for service in ("sqs", "scheduler"))
+
+    sqs, scheduler = sqs_and_scheduler(lifecycle.ensure(tmp_path).url)
+    arn = "arn:aws:sqs:us-east-1:123456789012:after"
+    common = {"FlexibleTimeWindow": {"Mode": "OFF"}, "Target": {"Arn": arn, "RoleArn": ROLE, "Input": '"late"'}}
+    scheduler.create_schedule(Name="missed", ScheduleExpression=in_seconds(1.5), **common)
+    common["Target"]["Input"] = '"in time"'
+    scheduler.create_schedule(Name="kept", ScheduleExpression=in_seconds(8), **common)
+    lifecycle.stop(tmp_path)
+    time.sleep(1.5)
+    sqs, scheduler = sqs_and_scheduler(lifecycle.ensure(tmp_path).url)
+    try:
+        url = sqs.create_queue(QueueName="after")["QueueUrl"]
+        message = eventually(lambda: sqs.receive_message(QueueUrl=url).get("Messages"), 15)[0]
+        assert message["Body"] == '"in time"'
+        assert "Messages" not in sqs.receive_message(QueueUrl=url)
+    finally:
+        lifecycle.stop(tmp_path)
+
+
+def test_a_schedule_acts_with_its_role_and_nothing_more(client, pipeline, queue):
+    arn, receive = queue
+    iam = client("iam")
+    trust = {"Effect": "Allow", "Principal": {"Service": "scheduler.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    role = iam.create_role(
+        RoleName="queue-only", AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+    )["Role"]["Arn"]
+    allowed = {"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": arn}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
+    iam.put_role_policy(RoleName="queue-only", PolicyName="send", PolicyDocument=document)
+    before = len(executions(client))
+    make(client, "denied", "rate(1 hour)", {"Arn": PIPELINE, "RoleArn": role, "DeadLetterConfig": {"Arn": arn}})
+    error = {name: value["StringValue"] for name, value in receive()["MessageAttributes"].items()}
+    assert error["ERROR_CODE"] == "AccessDeniedException"
+    assert "sagemaker:StartPipelineExecution" in error["ERROR_MESSAGE"] and "queue-only" in error["ERROR_MESSAGE"]
+    assert len(executions(client)) == before
