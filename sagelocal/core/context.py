@@ -2,7 +2,7 @@
 
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,8 @@ class Context:
         thread.start()
         return thread
 
-    def shaped(self, service: str, operation: str, body: dict[str, Any]) -> dict[str, Any]:
+    def shaped(self, service: str, operation: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """`body` with only the members of the operation's answer."""
-        return service_models.shaped(body, service_models.operation_model(service, operation).output_shape)
+        shape = service_models.operation_model(service, operation).output_shape
+        answer: dict[str, Any] = service_models.shaped(body, shape)
+        return answer

@@ -1,19 +1,20 @@
 """What SageMaker's List operations have in common: filters, order and pages."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from sagelocal.core.errors import ValidationException
+from sagelocal.core.store import Document
 
 
 def page(
-    bodies: list[dict[str, Any]],
+    bodies: Sequence[Document],
     request: dict[str, Any],
     *,
     name: str,
     status: str,
-    summary: Callable[[dict[str, Any]], dict[str, Any]],
+    summary: Callable[[Document], dict[str, Any]],
     answer: str,
     default_order: str = "Descending",
 ) -> dict[str, Any]:
@@ -23,7 +24,9 @@ def page(
     """
     kept = [body for body in bodies if _matches(body, request, name, status)]
     by = {"Name": name, "Status": status}.get(request.get("SortBy", ""), request.get("SortBy") or "CreationTime")
-    kept.sort(key=lambda body: body.get(by, 0), reverse=request.get("SortOrder", default_order) == "Descending")
+    kept.sort(
+        key=lambda body: cast(float, body.get(by, 0)), reverse=request.get("SortOrder", default_order) == "Descending"
+    )
     token = request.get("NextToken", "0")
     if not token.isdigit():
         raise ValidationException(f"Invalid NextToken: {token}")
@@ -33,17 +36,23 @@ def page(
     return {answer: [summary(body) for body in kept[first:last]], **more}
 
 
-def _matches(body: dict[str, Any], request: dict[str, Any], name: str, status: str) -> bool:
+def members(names: Iterable[str]) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
+    """A summary: those of a body's members that have one of `names`."""
+    return lambda body: {name: body[name] for name in names if name in body}
+
+
+def _matches(body: Mapping[str, Any], request: dict[str, Any], name: str, status: str) -> bool:
+    named: str = body[name]
     return (
-        request.get("NameContains", "").lower() in body[name].lower()
+        request.get("NameContains", "").lower() in named.lower()
         and request.get("StatusEquals", body[status]) == body[status]
         and _after(body, request, "CreationTime")
         and _after(body, request, "LastModifiedTime")
     )
 
 
-def _after(body: dict[str, Any], request: dict[str, Any], member: str) -> bool:
-    value = body.get(member, 0.0)
+def _after(body: Mapping[str, Any], request: dict[str, Any], member: str) -> bool:
+    value: float = body.get(member, 0.0)
     return seconds(request.get(f"{member}After"), 0.0) <= value <= seconds(request.get(f"{member}Before"), float("inf"))
 
 

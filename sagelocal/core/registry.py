@@ -1,7 +1,7 @@
 """The operations answered here. A service's module registers them with @operation, what must happen when the server
 starts or stops with @on_start and @on_stop, and what must hold before any operation runs with @guard."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sagelocal.core import service_models
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from sagelocal.core.context import Context
 
 Guard = Callable[["Context", str, str, dict[str, Any]], None]
-Handler = Callable[["Context", dict[str, Any]], dict[str, Any] | None]
+Handler = Callable[["Context", dict[str, Any]], Mapping[str, Any] | None]
 Registered = TypeVar("Registered", bound=Handler)
 
 GUARDS: list[Guard] = []

@@ -5,11 +5,12 @@ documents.
 """
 
 import re
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
 import botocore.session
-from botocore.model import ListShape, MapShape, OperationModel, ServiceModel, Shape, StructureShape
+from botocore.model import ListShape, MapShape, OperationModel, ServiceModel, Shape, StringShape, StructureShape
 from botocore.validate import ParamValidator
 
 from sagelocal.core.errors import AwsError, ValidationException
@@ -42,7 +43,7 @@ def check_request(service: str, operation: str, request: dict[str, Any]) -> None
         raise ValidationException(count + "; ".join(problems))
 
 
-def _constraint_problems(value: Any, shape: Shape, path: str):
+def _constraint_problems(value: Any, shape: Shape, path: str) -> Iterator[str]:
     """Enum, pattern, length and range: what botocore's own validator leaves to the service."""
     if isinstance(shape, StructureShape):
         for name, member in shape.members.items():
@@ -59,7 +60,7 @@ def _constraint_problems(value: Any, shape: Shape, path: str):
             yield from _constraint_problems(item, shape.value, f"{path}['{key}']")
         return
     if isinstance(value, str):
-        if shape.enum and value not in shape.enum:
+        if isinstance(shape, StringShape) and shape.enum and value not in shape.enum:
             yield _constraint(value, path, f"Member must satisfy enum value set: [{', '.join(shape.enum)}]")
         yield from _size_problems(len(value), shape, path, value)
         pattern = shape.metadata.get("pattern")
@@ -69,7 +70,7 @@ def _constraint_problems(value: Any, shape: Shape, path: str):
         yield from _size_problems(value, shape, path, value)
 
 
-def _size_problems(size: float, shape: Shape, path: str, value: Any):
+def _size_problems(size: float, shape: Shape, path: str, value: Any) -> Iterator[str]:
     low, high = shape.metadata.get("min"), shape.metadata.get("max")
     of_length = "" if isinstance(value, (int, float)) else "length "
     if low is not None and size < low:

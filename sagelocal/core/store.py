@@ -8,13 +8,27 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar, cast
 
 SCHEMA_VERSION = 1
 
-Watcher = Callable[[str, dict[str, Any] | None, dict[str, Any] | None], None]
+Document = TypeVar("Document", bound=Mapping[str, Any])
+
+Watcher = Callable[[str, Document | None, Document | None], None]
+
+
+class Kind(str, Generic[Document]):
+    """The name of a kind of document, which tells a type checker what its documents hold.
+
+    `JOB = Kind[TrainingJob]("training-job")`: store.get(JOB, name) is a TrainingJob or None.
+    """
+
+
+def amend(body: Mapping[str, Any], changes: Mapping[str, Any]) -> None:
+    """Write into a document members that only running code knows, so that no type checker can compare them."""
+    cast(dict[str, Any], body).update(changes)
 
 
 class NewerState(Exception):
@@ -32,7 +46,7 @@ class Store:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         self._changed = threading.Condition(threading.RLock())
-        self._watchers: dict[str, list[Watcher]] = {}
+        self._watchers: dict[str, list[Watcher[Any]]] = {}
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
         if version > SCHEMA_VERSION:
             self._db.close()
@@ -48,7 +62,7 @@ class Store:
         )
         self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
 
-    def insert(self, kind: str, name: str, body: dict[str, Any]) -> None:
+    def insert(self, kind: Kind[Document], name: str, body: Document) -> None:
         """Add a document. Raises AlreadyExists when the name is taken."""
         with self._changed:
             try:
@@ -59,7 +73,7 @@ class Store:
                 raise AlreadyExists(f"{kind} {name}") from None
             self._tell(kind, name, None, body)
 
-    def put(self, kind: str, name: str, body: dict[str, Any]) -> None:
+    def put(self, kind: Kind[Document], name: str, body: Document) -> None:
         """Add a document or replace it; the creation time of a replaced one stays."""
         with self._changed:
             before = self.get(kind, name) if kind in self._watchers else None
@@ -69,16 +83,17 @@ class Store:
             )
             self._tell(kind, name, before, body)
 
-    def get(self, kind: str, name: str) -> dict[str, Any] | None:
+    def get(self, kind: Kind[Document], name: str) -> Document | None:
         with self._changed:
             row = self._db.execute("SELECT body FROM documents WHERE kind = ? AND name = ?", (kind, name)).fetchone()
-        return json.loads(row[0]) if row else None
+        body: Document | None = json.loads(row[0]) if row else None
+        return body
 
-    def update(self, kind: str, name: str, changes: dict[str, Any]) -> dict[str, Any]:
+    def update(self, kind: Kind[Document], name: str, changes: Mapping[str, Any]) -> Document:
         """Merge `changes` into a document, atomically, and return the result. Raises KeyError when it is not there."""
-        return self.change(kind, name, lambda body: body.update(changes))
+        return self.change(kind, name, lambda body: amend(body, changes))
 
-    def change(self, kind: str, name: str, edit: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:
+    def change(self, kind: Kind[Document], name: str, edit: Callable[[Document], Any]) -> Document:
         """Let `edit` alter a document in place, atomically; the result. Raises KeyError when it is not there."""
         with self._changed:
             body = self.get(kind, name)
@@ -92,14 +107,14 @@ class Store:
             self._tell(kind, name, before, body)
             return body
 
-    def delete(self, kind: str, name: str) -> bool:
+    def delete(self, kind: Kind[Any], name: str) -> bool:
         with self._changed:
             before = self.get(kind, name) if kind in self._watchers else None
             gone = self._db.execute("DELETE FROM documents WHERE kind = ? AND name = ?", (kind, name)).rowcount > 0
             self._tell(kind, name, before, None)
         return gone
 
-    def watch(self, kind: str, watcher: Watcher) -> None:
+    def watch(self, kind: Kind[Document], watcher: Watcher[Document]) -> None:
         """Tell `watcher` of every change to a kind's documents, in order: (name, before, after); None is "not there".
 
         It is called while the store is locked: it must hand the work on and return.
@@ -107,12 +122,12 @@ class Store:
         with self._changed:
             self._watchers.setdefault(kind, []).append(watcher)
 
-    def _tell(self, kind: str, name: str, before: dict[str, Any] | None, after: dict[str, Any] | None) -> None:
+    def _tell(self, kind: Kind[Document], name: str, before: Document | None, after: Document | None) -> None:
         for watcher in self._watchers.get(kind, ()):
             watcher(name, before, after)
         self._changed.notify_all()
 
-    def items(self, kind: str) -> list[tuple[str, dict[str, Any]]]:
+    def items(self, kind: Kind[Document]) -> list[tuple[str, Document]]:
         """(name, document) of all of a kind, oldest first."""
         with self._changed:
             rows = self._db.execute(
@@ -120,7 +135,7 @@ class Store:
             ).fetchall()
         return [(name, json.loads(body)) for name, body in rows]
 
-    def list(self, kind: str, prefix: str = "") -> list[dict[str, Any]]:
+    def list(self, kind: Kind[Document], prefix: str = "") -> list[Document]:
         """Documents of a kind whose name starts with `prefix`, oldest first."""
         with self._changed:
             rows = self._db.execute(
@@ -130,8 +145,8 @@ class Store:
         return [json.loads(row[0]) for row in rows]
 
     def wait(
-        self, kind: str, name: str, until: Callable[[dict[str, Any]], bool], timeout: float | None = None
-    ) -> dict[str, Any]:
+        self, kind: Kind[Document], name: str, until: Callable[[Document], bool], timeout: float | None = None
+    ) -> Document:
         """Block until a document satisfies `until`; return it. KeyError when it is gone, TimeoutError when too late."""
         deadline = None if timeout is None else time.monotonic() + timeout
         with self._changed:

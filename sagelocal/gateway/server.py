@@ -50,7 +50,7 @@ class Application:
         self.on_stop = on_stop
         services.load_all()
         self.native = {service for service, _ in registry.OPERATIONS}
-        self._moto: Any = None
+        self._moto: Callable[..., Iterable[bytes]] | None = None
         self._moto_lock = threading.Lock()
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -97,12 +97,15 @@ class Application:
                 operation, parameters = wire.parse_rest(service, request)
             if (service, operation) not in registry.OPERATIONS and service not in OURS_ALONE:
                 return None
-            return codec.answer(service, operation, registry.dispatch(context, service, operation, parameters))
+            response: Response = codec.answer(
+                service, operation, registry.dispatch(context, service, operation, parameters)
+            )
         except AwsError as problem:
-            return codec.error(problem)
+            response = codec.error(problem)
         except Exception as problem:
             print(f"{service}:\n{traceback.format_exc()}", flush=True)
-            return codec.error(AwsError("InternalFailure", f"{type(problem).__name__}: {problem}", 500))
+            response = codec.error(AwsError("InternalFailure", f"{type(problem).__name__}: {problem}", 500))
+        return response
 
     def _own_page(self, request: Request) -> Response:
         if request.path == STOP_PATH and request.method == "POST":
@@ -127,7 +130,7 @@ class Application:
                 return Response(f"{problem}\n", 400)
         return Response(json.dumps({"speed": clock.speed()}), content_type="application/json")
 
-    def _moto_app(self) -> Any:
+    def _moto_app(self) -> Callable[..., Iterable[bytes]]:
         with self._moto_lock:
             if self._moto is None:
                 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
@@ -135,7 +138,7 @@ class Application:
                 self._moto = DomainDispatcherApplication(create_backend_app)
                 for hook in registry.MOTO_HOOKS:
                     hook(self.context)
-        return self._moto
+            return self._moto
 
 
 def access_key_of(request: Request) -> str:
@@ -151,14 +154,15 @@ def access_key_of(request: Request) -> str:
 def protocol_of(service: str, request: Request) -> str:
     """The protocol a request is in; a service may speak several."""
     metadata = service_models.service_model(service).metadata
-    spoken = metadata.get("protocols", [metadata["protocol"]])
+    usual: str = metadata["protocol"]
+    spoken = metadata.get("protocols", [usual])
     if request.content_type == cbor.CONTENT_TYPE and "smithy-rpc-v2-cbor" in spoken:
         return "smithy-rpc-v2-cbor"
     if "X-Amz-Target" in request.headers and "json" in spoken:
         return "json"
     if "query" in spoken and "smithy-rpc-v2-cbor" in spoken:
         return "query"
-    return metadata["protocol"]
+    return usual
 
 
 def service_of(request: Request) -> str:

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ class Checkpoints:
     `config` is CheckpointConfig, or None for a job without checkpoints.
     """
 
-    def __init__(self, context: Context, config: dict[str, Any] | None, trees: list[Path]):
+    def __init__(self, context: Context, config: Mapping[str, Any] | None, trees: list[Path]):
         self._context = context
         self._uri = config["S3Uri"].rstrip("/") if config else ""
         local = (config or {}).get("LocalPath", "/opt/ml/checkpoints").removeprefix("/opt/ml/")

@@ -18,17 +18,27 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import TypedDict
 from weakref import WeakSet
 
 import psutil
 
 from sagelocal.core.context import Context
-from sagelocal.core.store import Store
+from sagelocal.core.store import Kind, Store
 from sagelocal.runtime import sandbox, warm
 from sagelocal.services.iam import sessions
 
+
+class ProcessNote(TypedDict):
+    """A process that runs, so that a server that starts after a crash can end it; `started`: seconds since 1970."""
+
+    pid: int
+    started: float
+
+
 LINE_LIMIT = 64 * 1024  # characters of one line that reach on_line together
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+PROCESS = Kind[ProcessNote]("process")
 PYTHON_NAMES = ("python", "python3", "/usr/bin/python3", "/usr/local/bin/python3", "/opt/conda/bin/python")
 
 
@@ -157,10 +167,10 @@ def end_orphans(context: Context) -> None:
     with _orphans_lock:
         if context.store in _cleaned:
             return
-        for note in context.store.list("process"):
+        for note in context.store.list(PROCESS):
             for process in _members(note["pid"], note["started"]):
                 process.kill()
-            context.store.delete("process", str(note["pid"]))
+            context.store.delete(PROCESS, str(note["pid"]))
         _cleaned.add(context.store)
 
 
@@ -190,12 +200,12 @@ def _note(context: Context, pid: int) -> None:
         started = psutil.Process(pid).create_time()
     except psutil.NoSuchProcess:
         started = time.time()
-    context.store.put("process", str(pid), {"pid": pid, "started": started})
+    context.store.put(PROCESS, str(pid), ProcessNote(pid=pid, started=started))
 
 
 def _forget(context: Context, pid: int) -> None:
     if not context.stopping.is_set():
-        context.store.delete("process", str(pid))
+        context.store.delete(PROCESS, str(pid))
 
 
 def _as_seen_here(spec: ProcessSpec) -> ProcessSpec:

@@ -39,7 +39,7 @@ def answer(service: str, operation: str, body: dict[str, Any]) -> Response:
     shape = service_models.operation_model(service, operation).output_shape
     written = bytearray()
     if shape is not None:
-        _Writer()._serialize_data_item(written, body, shape)
+        WRITER._serialize_data_item(written, body, shape)
     return Response(bytes(written) or b"\xa0", 200, HEADERS, content_type=CONTENT_TYPE)
 
 
@@ -47,7 +47,7 @@ def error(problem: AwsError) -> Response:
     """The HTTP response for an error."""
     body = bytearray(b"\xa2")  # a map of two pairs
     for text in ("__type", problem.code, "message", problem.message):
-        _Writer()._serialize_type_string(body, text, None, None)
+        WRITER._serialize_type_string(body, text, None, None)
     side = "Sender" if problem.status < 500 else "Receiver"
     headers = HEADERS | {"x-amzn-query-error": f"{problem.code};{side}"}
     return Response(bytes(body), problem.status, headers, content_type=CONTENT_TYPE)
@@ -58,3 +58,6 @@ class _Writer(CBORSerializer):
 
     def __init__(self) -> None:
         pass
+
+
+WRITER: Any = _Writer()  # Any: what is called of it is botocore's own, so the stubs do not list it

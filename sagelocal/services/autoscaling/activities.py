@@ -9,11 +9,12 @@ from typing import Any
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
+from sagelocal.core.store import Kind
 from sagelocal.services.autoscaling import targets
 from sagelocal.services.autoscaling.cooldown import Cooldown
 from sagelocal.services.cloudwatch import clock
 
-ACTIVITY = "scaling-activity"
+ACTIVITY = Kind[dict[str, Any]]("scaling-activity")
 KEPT_SECONDS = 6 * 7 * 24 * 3600.0  # six weeks, as on AWS
 WAITING = "Waiting for change to be fulfilled by sagemaker."
 FULFILLED = "Change successfully fulfilled by sagemaker."

@@ -6,10 +6,11 @@ from typing import Any
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError, ValidationException
+from sagelocal.core.store import Kind
 
-TARGET = "scalable-target"
-POLICY = "scaling-policy"
-SCHEDULED_ACTION = "scheduled-action"
+TARGET = Kind[dict[str, Any]]("scalable-target")
+POLICY = Kind[dict[str, Any]]("scaling-policy")
+SCHEDULED_ACTION = Kind[dict[str, Any]]("scheduled-action")
 DIMENSION = "sagemaker:variant:DesiredInstanceCount"
 
 

@@ -14,13 +14,13 @@ from typing import Any
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
 from sagelocal.core.registry import operation
-from sagelocal.core.store import AlreadyExists
+from sagelocal.core.store import AlreadyExists, Kind
 from sagelocal.services.awslambda import code as lambda_code
 from sagelocal.services.awslambda import provisioned, targets
 from sagelocal.services.awslambda.pool import pool
 
-KIND = "lambda-function"
-URL = "lambda-url"
+KIND = Kind[dict[str, Any]]("lambda-function")
+URL = Kind[dict[str, Any]]("lambda-url")
 LATEST = "$LATEST"
 
 CONFIGURABLE = (

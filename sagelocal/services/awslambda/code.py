@@ -52,7 +52,8 @@ def unpack(context: Context, name: str, source: dict[str, Any]) -> Code:
 
 def _archive(context: Context, source: dict[str, Any]) -> bytes:
     if "ZipFile" in source:
-        return source["ZipFile"]
+        archive: bytes = source["ZipFile"]
+        return archive
     if "ImageUri" in source:
         raise InvalidCode("The embedded Lambda runs code from a zip only, not from a container image.")
     if "S3Bucket" not in source or "S3Key" not in source:

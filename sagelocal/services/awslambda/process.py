@@ -111,7 +111,8 @@ class Worker:
         if not line:
             return None
         self._marked.wait(MARK_SECONDS)
-        return json.loads(line)
+        outcome: dict[str, Any] = json.loads(line)
+        return outcome
 
     def log(self, line: str) -> None:
         self.lines.append(line)

@@ -18,11 +18,12 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
+from sagelocal.core.store import Kind
 from sagelocal.services.awslambda import targets
 from sagelocal.services.awslambda.pool import Outcome
 from sagelocal.services.cloudwatch import clock
 
-KIND = "lambda-event"
+KIND = Kind[dict[str, Any]]("lambda-event")
 PAUSES = (60.0, 120.0)  # AWS's seconds before the first and the second retry of an event that failed
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 300.0  # the same, of one that was throttled
 MAX_RETRIES = 2

@@ -218,7 +218,8 @@ def _wanted(context: Context, stack: dict[str, Any], request: dict[str, Any]) ->
 def _text(request: dict[str, Any]) -> str:
     if "TemplateBody" not in request:
         raise TemplateError("The embedded CloudFormation takes a template as TemplateBody only.")
-    return request["TemplateBody"]
+    text: str = request["TemplateBody"]
+    return text
 
 
 def _capabilities(loaded: dict[str, Any]) -> list[str]:

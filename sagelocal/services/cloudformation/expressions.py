@@ -105,7 +105,7 @@ class Scope:
         items = self.resolve(values)
         if not isinstance(items, list):
             raise TemplateError("Template error: every Fn::Join object requires a list of strings to be joined.")
-        return delimiter.join(_text(item) for item in items)
+        return str(delimiter).join(_text(item) for item in items)
 
     def _select(self, argument: Any) -> Any:
         index, values = _arguments("Fn::Select", argument, 2)

@@ -45,7 +45,8 @@ def resolved(declared: dict[str, dict[str, Any]], texts: dict[str, str]) -> dict
 
 
 def _is_list(declaration: dict[str, Any]) -> bool:
-    return declaration.get("Type", "String").startswith(LISTS)
+    kind: str = declaration.get("Type", "String")
+    return kind.startswith(LISTS)
 
 
 def _check(name: str, text: str, declaration: dict[str, Any]) -> None:

@@ -10,10 +10,11 @@ import uuid
 from typing import Any
 
 from sagelocal.core.context import Context
+from sagelocal.core.store import Kind
 from sagelocal.services.cloudformation.template import TemplateError
 
-STACK = "stack"
-EVENTS = "stack-events"
+STACK = Kind[dict[str, Any]]("stack")
+EVENTS = Kind[dict[str, Any]]("stack-events")
 
 
 def find(context: Context, name_or_id: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 from sagelocal.core.context import Context
+from sagelocal.core.store import Kind
 from sagelocal.services.cloudwatch import clock
 from sagelocal.services.cloudwatch.evaluation import INSUFFICIENT_DATA, MORE_PERIODS, Point, Verdict, evaluate
 from sagelocal.services.cloudwatch.metrics import FINE, Metric, metrics
@@ -18,7 +19,7 @@ from sagelocal.services.cloudwatch.summary import RATES
 from sagelocal.services.events.bus import bus
 from sagelocal.services.events.notices import iso
 
-KIND = "cloudwatch-alarm"
+KIND = Kind[dict[str, Any]]("cloudwatch-alarm")
 HISTORY_KEPT = 100
 ACTIONS = {"OK": "OKActions", "ALARM": "AlarmActions", INSUFFICIENT_DATA: "InsufficientDataActions"}
 UNCHECKED = "Unchecked: Initial alarm creation"

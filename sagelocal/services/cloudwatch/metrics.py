@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from sagelocal.core.context import Context
+from sagelocal.core.store import Kind
 from sagelocal.services.cloudwatch.summary import Summary
 
-KIND = "metric-hour"
+KIND = Kind[dict[str, Any]]("metric-hour")
 FINE = 0.25  # seconds
 FINE_KEPT = 960.0  # seconds: an alarm's fifteen minutes and a bit, at speed 1
 MINUTE = 60

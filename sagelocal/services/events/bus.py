@@ -12,10 +12,11 @@ from functools import partial
 from typing import Any
 
 from sagelocal.core.context import Context
+from sagelocal.core.store import Kind
 from sagelocal.services.events import delivery, inputs, notices, patterns
 from sagelocal.services.events.notices import Notice
 
-RULE = "event-rule"
+RULE = Kind[dict[str, Any]]("event-rule")
 
 
 class Bus:
@@ -39,7 +40,7 @@ class Bus:
                 return
             self._started = True
         for kind in notices.KINDS:
-            self.context.store.watch(kind, partial(self._changed, kind))
+            self.context.store.watch(Kind[Any](kind), partial(self._changed, kind))
         self.context.spawn("event bus", self._run)
 
     def put(self, source: str, detail_type: str, resources: list[str], detail: Any, moment: str) -> str:

@@ -13,8 +13,9 @@ _STEP = re.compile(r"\.([A-Za-z0-9_-]+)|\[(\d+)\]|\['([^']+)'\]")
 
 def payload(target: dict[str, Any], event: dict[str, Any], rule_arn: str) -> str:
     """The text that is sent to a target for an event."""
-    if "Input" in target:
-        return target["Input"]
+    given: str | None = target.get("Input")
+    if given is not None:
+        return given
     if "InputPath" in target:
         return json.dumps(at(event, target["InputPath"]))
     if "InputTransformer" in target:
@@ -51,7 +52,7 @@ def _transformed(transformer: dict[str, Any], event: dict[str, Any], rule_arn: s
         "aws.events.event.json": event,
         "aws.events.event.ingestion-time": event["time"],
     }
-    template = transformer["InputTemplate"]
+    template: str = transformer["InputTemplate"]
     pieces, position, quoted = [], 0, False
     for variable in _VARIABLE.finditer(template):
         between = template[position : variable.start()]

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sagelocal.core import service_models
+from sagelocal.core.store import Kind
 
 STEP_TYPES = {"ProcessingJob": "Processing", "TrainingJob": "Training", "TuningJob": "HyperparameterTuning"}
 
@@ -107,7 +108,7 @@ class _Reader:
     notice: Callable[[dict[str, Any], dict[str, Any]], Notice]
 
 
-STEP = "pipeline-execution-step"
+STEP = Kind[dict[str, Any]]("pipeline-execution-step")
 _READERS = {
     "pipeline-execution": _Reader(("PipelineExecutionStatus",), _execution),
     "model-package": _Reader(("ModelPackageStatus", "ModelApprovalStatus", "ApprovalDescription"), _model_package),
@@ -143,7 +144,8 @@ def milliseconds(seconds: float) -> int:
 def _described(operation: str, body: dict[str, Any], time: Callable[[float], Any]) -> dict[str, Any]:
     """A document as its Describe call answers it, with its times (at any depth) through `time`."""
     shape = service_models.operation_model("sagemaker", operation).output_shape
-    return _with_times(service_models.shaped(body, shape), shape, time)
+    described: dict[str, Any] = _with_times(service_models.shaped(body, shape), shape, time)
+    return described
 
 
 def _with_times(value: Any, shape: Any, time: Callable[[float], Any]) -> Any:

@@ -68,7 +68,7 @@ def _matches_one(rule: Any, value: Any) -> bool:
         return value is not ABSENT and type(value) is type(rule) and value == rule or _same_number(rule, value)
     name, operand = next(iter(rule.items()))
     if name == "exists":
-        return (value is not ABSENT and not isinstance(value, dict)) == operand
+        return (value is not ABSENT and not isinstance(value, dict)) is operand
     if value is ABSENT:
         return False
     if name == "anything-but":
@@ -88,14 +88,15 @@ def _same_number(rule: Any, value: Any) -> bool:
 
 def _matches_text(name: str, operand: Any, value: str) -> bool:
     if isinstance(operand, dict):  # {"prefix": {"equals-ignore-case": …}}
-        operand, value = operand["equals-ignore-case"].lower(), value.lower()
+        return _matches_text(name, operand["equals-ignore-case"].lower(), value.lower())
+    text: str = operand
     if name == "prefix":
-        return value.startswith(operand)
+        return value.startswith(text)
     if name == "suffix":
-        return value.endswith(operand)
+        return value.endswith(text)
     if name == "wildcard":
-        return fnmatchcase(value, operand.replace("[", "[[]").replace("?", "[?]"))
-    return value.lower() == operand.lower()
+        return fnmatchcase(value, text.replace("[", "[[]").replace("?", "[?]"))
+    return value.lower() == text.lower()
 
 
 def _check_fields(pattern: dict[str, Any], path: str) -> None:

@@ -7,12 +7,13 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
+from sagelocal.core import listing
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
 from sagelocal.core.registry import operation
-from sagelocal.core.store import AlreadyExists
+from sagelocal.core.store import AlreadyExists, amend
 from sagelocal.services.iam import enforcement, policy, sessions
-from sagelocal.services.iam.roles import ROLE
+from sagelocal.services.iam.documents import PROFILE, ROLE, Role
 
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html; white space does not count
 MAX_INLINE, MAX_TRUST = 10_240, 2_048
@@ -25,7 +26,7 @@ def create_role(context: Context, request: dict[str, Any]) -> dict[str, Any]:
     _check_size(trust, MAX_TRUST, "Cannot exceed quota for ACLSizePerRole: {limit}")
     path, name = request.get("Path", "/"), request["RoleName"]
     arn = f"arn:aws:iam::{context.account}:role{path}{name}"
-    body = {
+    body: Role = {
         "Path": path,
         "RoleName": name,
         "RoleId": enforcement.role_id(arn),
@@ -66,7 +67,7 @@ def delete_role(context: Context, request: dict[str, Any]) -> None:
         raise conflict("Cannot delete entity, must detach all policies first.")
     if role["_Inline"]:
         raise conflict("Cannot delete entity, must delete policies first.")
-    if any(role["RoleName"] in profile["_Roles"] for profile in context.store.list("iam-instance-profile")):
+    if any(role["RoleName"] in profile["_Roles"] for profile in context.store.list(PROFILE)):
         raise conflict("Cannot delete entity, must remove roles from instance profile first.")
     sessions.forget(context, role["Arn"])
     context.store.delete(ROLE, role["RoleName"])
@@ -75,14 +76,14 @@ def delete_role(context: Context, request: dict[str, Any]) -> None:
 @operation("iam", "UpdateRole")
 def update_role(context: Context, request: dict[str, Any]) -> None:
     members = ("Description", "MaxSessionDuration")
-    change(context, request, lambda role: role.update({m: request[m] for m in members if m in request}))
+    change(context, request, lambda role: amend(role, listing.members(members)(request)))
 
 
 @operation("iam", "UpdateAssumeRolePolicy")
 def update_assume_role_policy(context: Context, request: dict[str, Any]) -> None:
     policy.parse(request["PolicyDocument"], trust=True)
     _check_size(request["PolicyDocument"], MAX_TRUST, "Cannot exceed quota for ACLSizePerRole: {limit}")
-    change(context, request, lambda role: role.update(AssumeRolePolicyDocument=request["PolicyDocument"]))
+    change(context, request, lambda role: role.update({"AssumeRolePolicyDocument": request["PolicyDocument"]}))
 
 
 @operation("iam", "PutRolePolicy")
@@ -90,7 +91,7 @@ def put_role_policy(context: Context, request: dict[str, Any]) -> None:
     policy.parse(request["PolicyDocument"], name=request["PolicyName"])
     name = request["RoleName"]
 
-    def edit(role: dict[str, Any]) -> None:
+    def edit(role: Role) -> None:
         role["_Inline"][request["PolicyName"]] = request["PolicyDocument"]
         everything = "".join(role["_Inline"].values())
         _check_size(everything, MAX_INLINE, f"Maximum policy size of {{limit}} bytes exceeded for role {name}")
@@ -114,7 +115,7 @@ def list_role_policies(context: Context, request: dict[str, Any]) -> dict[str, A
 
 @operation("iam", "DeleteRolePolicy")
 def delete_role_policy(context: Context, request: dict[str, Any]) -> None:
-    def edit(role: dict[str, Any]) -> None:
+    def edit(role: Role) -> None:
         if role["_Inline"].pop(request["PolicyName"], None) is None:
             raise missing(f"The role policy with name {request['PolicyName']} cannot be found.")
 
@@ -123,7 +124,8 @@ def delete_role_policy(context: Context, request: dict[str, Any]) -> None:
 
 @operation("iam", "PutRolePermissionsBoundary")
 def put_role_permissions_boundary(context: Context, request: dict[str, Any]) -> None:
-    change(context, request, lambda role: role.update(PermissionsBoundary=_boundary(request["PermissionsBoundary"])))
+    boundary = _boundary(request["PermissionsBoundary"])
+    change(context, request, lambda role: role.update({"PermissionsBoundary": boundary}))
 
 
 @operation("iam", "DeleteRolePermissionsBoundary")
@@ -135,7 +137,7 @@ def delete_role_permissions_boundary(context: Context, request: dict[str, Any]) 
 def tag_role(context: Context, request: dict[str, Any]) -> None:
     added = {tag["Key"] for tag in request["Tags"]}
 
-    def edit(role: dict[str, Any]) -> None:
+    def edit(role: Role) -> None:
         role["Tags"] = [tag for tag in role["Tags"] if tag["Key"] not in added] + request["Tags"]
 
     change(context, request, edit)
@@ -143,7 +145,7 @@ def tag_role(context: Context, request: dict[str, Any]) -> None:
 
 @operation("iam", "UntagRole")
 def untag_role(context: Context, request: dict[str, Any]) -> None:
-    def edit(role: dict[str, Any]) -> None:
+    def edit(role: Role) -> None:
         role["Tags"] = [tag for tag in role["Tags"] if tag["Key"] not in request["TagKeys"]]
 
     change(context, request, edit)
@@ -189,7 +191,7 @@ SERVICE_LINKED = {
 }
 
 
-def find(context: Context, name: str) -> dict[str, Any]:
+def find(context: Context, name: str) -> Role:
     """A role's document. Raises NoSuchEntity."""
     body = context.store.get(ROLE, name)
     if body is None:
@@ -197,15 +199,15 @@ def find(context: Context, name: str) -> dict[str, Any]:
     return body
 
 
-def change(context: Context, request: dict[str, Any], edit: Callable[[dict[str, Any]], object]) -> None:
+def change(context: Context, request: dict[str, Any], edit: Callable[[Role], object]) -> None:
     """Alter the role that a request names. Raises NoSuchEntity."""
     find(context, request["RoleName"])
     context.store.change(ROLE, request["RoleName"], edit)
 
 
-def shown(role: dict[str, Any]) -> dict[str, Any]:
+def shown(role: Role) -> Role:
     """A role as IAM answers it: the trust policy is URL-encoded."""
-    return role | {"AssumeRolePolicyDocument": quote(role["AssumeRolePolicyDocument"], safe="")}
+    return {**role, "AssumeRolePolicyDocument": quote(role["AssumeRolePolicyDocument"], safe="")}
 
 
 def page(items: list[Any], request: dict[str, Any], member: str) -> dict[str, Any]:
@@ -234,7 +236,7 @@ def _check_size(text: str, limit: int, message: str) -> None:
         raise AwsError("LimitExceeded", message.format(limit=limit), 409)
 
 
-def _boundary(arn: str) -> dict[str, Any]:
+def _boundary(arn: str) -> dict[str, str]:
     return {"PermissionsBoundaryType": "Policy", "PermissionsBoundaryArn": arn}
 
 

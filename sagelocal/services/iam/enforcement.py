@@ -13,6 +13,7 @@ from sagelocal.core.caller import Caller
 from sagelocal.core.errors import AwsError, ValidationException
 from sagelocal.services.iam import evaluation, policy, roles
 from sagelocal.services.iam.conditions import Keys
+from sagelocal.services.iam.documents import Role
 from sagelocal.services.iam.evaluation import Decision
 from sagelocal.services.iam.policy import Call
 from sagelocal.services.iam.used import record
@@ -73,7 +74,7 @@ def may(context: "Context", call: Call) -> bool:
     return True
 
 
-def simulate(context: "Context", role: dict[str, Any], call: Call) -> Decision:
+def simulate(context: "Context", role: Role, call: Call) -> Decision:
     """The decision, with nothing noted."""
     return evaluation.decide(
         roles.statements(context, role), call, common_keys(context, Caller(role["Arn"])), roles.boundary(context, role)
@@ -106,7 +107,7 @@ def check_trust(context: "Context", service: str, role_arn: str, source_arn: str
         raise ValidationException(text) if code == "ValidationException" else AwsError(code, text, 400)
 
 
-def trusts(context: "Context", role: dict[str, Any], kind: str, principal: str, keys: Keys) -> bool:
+def trusts(context: "Context", role: Role, kind: str, principal: str, keys: Keys) -> bool:
     """Whether a role's trust policy lets a principal assume it."""
     common = {**{name.lower(): values for name, values in keys.items()}, **_of_request(context)}
     statements = policy.parse(role["AssumeRolePolicyDocument"], trust=True)
@@ -159,7 +160,7 @@ def _of_request(context: "Context") -> Keys:
     }
 
 
-def _decide(context: "Context", caller: Caller, role: dict[str, Any], call: Call) -> Decision:
+def _decide(context: "Context", caller: Caller, role: Role, call: Call) -> Decision:
     common = common_keys(context, caller)
     decision = evaluation.decide(roles.statements(context, role), call, common, roles.boundary(context, role))
     kept = record(context)

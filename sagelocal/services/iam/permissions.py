@@ -6,12 +6,14 @@ An operation that is not named here needs `<service>:<Operation>` on `*`.
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from sagelocal.core.context import Context
 from sagelocal.core.registry import guard
-from sagelocal.services.iam import enforcement, roles
+from sagelocal.core.store import Kind
+from sagelocal.services.iam import enforcement
+from sagelocal.services.iam.documents import ROLE
 from sagelocal.services.iam.policy import Call, keys_of
 
 IAM_PREFIX = {
@@ -20,6 +22,11 @@ IAM_PREFIX = {
     "elbv2": "elasticloadbalancing",
 }
 FREE = {("sts", "GetCallerIdentity"), ("sts", "GetSessionToken")}  # nobody needs a permission for these
+
+# Of services that import this one: a request that names a resource needs a permission for what is there.
+PACKAGE_GROUP = Kind[Mapping[str, Any]]("model-package-group")
+SCALABLE_TARGET = Kind[Mapping[str, Any]]("scalable-target")
+SCALING_POLICY = Kind[Mapping[str, Any]]("scaling-policy")
 
 SCALING_ROLE = "AWSServiceRoleForApplicationAutoScaling_SageMakerEndpoint"
 SCALING_PRINCIPAL = "sagemaker.application-autoscaling.amazonaws.com"
@@ -184,7 +191,7 @@ def _sagemaker(context: Context, operation: str, request: dict[str, Any]) -> Ite
     tags = keys_of({f"aws:RequestTag/{tag['Key']}": tag["Value"] for tag in request.get("Tags", [])})
     if operation == "CreateModelPackage":
         group = request.get("ModelPackageGroupName", "").rpartition("/")[2]
-        version = (context.store.get("model-package-group", group) or {}).get("_LastVersion", 0) + 1
+        version = (context.store.get(PACKAGE_GROUP, group) or {}).get("_LastVersion", 0) + 1
         yield Call(action, context.arn("sagemaker", f"model-package-group/{group}"), tags)
         yield Call(action, context.arn("sagemaker", f"model-package/{group}/{version}"), tags)
     elif operation == "ListModelPackages":
@@ -229,7 +236,7 @@ def _autoscaling(context: Context, operation: str, request: dict[str, Any]) -> I
         "application-autoscaling:scalable-dimension": request.get("ScalableDimension"),
     }
     name = f"{request.get('ResourceId')}|{request.get('ScalableDimension')}"
-    target = context.store.get("scalable-target", name) or {}
+    target = context.store.get(SCALABLE_TARGET, name) or {}
     unknown = context.arn("application-autoscaling", "scalable-target/new")
     yield Call(action, target.get("ScalableTargetARN", unknown), keys_of(keys))
     endpoint = context.arn("sagemaker", "/".join(request.get("ResourceId", "").split("/")[:2]))
@@ -237,14 +244,14 @@ def _autoscaling(context: Context, operation: str, request: dict[str, Any]) -> I
     if operation == "RegisterScalableTarget":
         yield Call("sagemaker:DescribeEndpoint", endpoint)
         yield Call("sagemaker:UpdateEndpointWeightsAndCapacities", endpoint)
-        if context.store.get(roles.ROLE, SCALING_ROLE) is None:
+        if context.store.get(ROLE, SCALING_ROLE) is None:
             arn = f"arn:aws:iam::{context.account}:role/aws-service-role/{SCALING_PRINCIPAL}/{SCALING_ROLE}"
             yield Call("iam:CreateServiceLinkedRole", arn, keys_of({"iam:AWSServiceName": SCALING_PRINCIPAL}))
     elif operation == "PutScalingPolicy" and request.get("PolicyType") == "TargetTrackingScaling":
         yield Call("cloudwatch:PutMetricAlarm", alarms)
         yield Call("cloudwatch:DescribeAlarms", alarms)
     elif operation == "DeleteScalingPolicy" or (
-        operation == "DeregisterScalableTarget" and context.store.list("scaling-policy", f"{name}|")
+        operation == "DeregisterScalableTarget" and context.store.list(SCALING_POLICY, f"{name}|")
     ):
         yield Call("cloudwatch:DeleteAlarms", alarms)
 
@@ -257,17 +264,17 @@ def _iam(context: Context, operation: str, request: dict[str, Any]) -> Iterator[
     elif "InstanceProfileName" in request:
         yield Call(action, f"{base}:instance-profile/{request['InstanceProfileName']}")
         if operation == "AddRoleToInstanceProfile":
-            role = (context.store.get(roles.ROLE, request["RoleName"]) or {}).get("Arn")
-            role = role or f"{base}:role/{request['RoleName']}"
+            passed = context.store.get(ROLE, request["RoleName"])
+            role = passed["Arn"] if passed else f"{base}:role/{request['RoleName']}"
             yield Call("iam:PassRole", role, keys_of({"iam:PassedToService": "ec2.amazonaws.com"}))
     elif "RoleName" in request:
-        known = context.store.get(roles.ROLE, request["RoleName"]) or {}
+        known = context.store.get(ROLE, request["RoleName"])
         path = request.get("Path", "/")
         keys = {
             "iam:PolicyARN": request.get("PolicyArn"),
             "iam:PermissionsBoundary": request.get("PermissionsBoundary"),
         }
-        yield Call(action, known.get("Arn", f"{base}:role{path}{request['RoleName']}"), keys_of(keys))
+        yield Call(action, known["Arn"] if known else f"{base}:role{path}{request['RoleName']}", keys_of(keys))
     elif "PolicyArn" in request:
         yield Call(action, request["PolicyArn"])
     elif "PolicyName" in request:

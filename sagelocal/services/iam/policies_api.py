@@ -11,10 +11,9 @@ from sagelocal.core.registry import operation
 from sagelocal.core.store import AlreadyExists
 from sagelocal.services.iam import enforcement, evaluation, policy, roles
 from sagelocal.services.iam.api import change, conflict, exists, find, missing, page, shown
+from sagelocal.services.iam.documents import POLICY, PROFILE, ROLE, InstanceProfile, Policy, Role
 from sagelocal.services.iam.policy import Call
-from sagelocal.services.iam.roles import POLICY, ROLE
 
-PROFILE = "iam-instance-profile"
 MAX_MANAGED = 6_144  # characters without white space; source: IAM quotas
 
 
@@ -24,7 +23,7 @@ def create_policy(context: Context, request: dict[str, Any]) -> dict[str, Any]:
     arn = f"arn:aws:iam::{context.account}:policy{path}{name}"
     _check(request["PolicyDocument"], name)
     now = time.time()
-    body = {
+    body: Policy = {
         "PolicyName": name,
         "PolicyId": "ANPA" + enforcement.role_id(arn)[4:],
         "Arn": arn,
@@ -47,7 +46,7 @@ def create_policy(context: Context, request: dict[str, Any]) -> dict[str, Any]:
 @operation("iam", "GetPolicy")
 def get_policy(context: Context, request: dict[str, Any]) -> dict[str, Any]:
     body = _policy(context, request["PolicyArn"])
-    return {"Policy": body | {"AttachmentCount": len(_attached_to(context, body["Arn"]))}}
+    return {"Policy": {**body, "AttachmentCount": len(_attached_to(context, body["Arn"]))}}
 
 
 @operation("iam", "ListPolicies")
@@ -76,7 +75,7 @@ def create_policy_version(context: Context, request: dict[str, Any]) -> dict[str
     _check(request["PolicyDocument"], body["PolicyName"])
     number = max(int(version[1:]) for version in body["_Versions"]) + 1
 
-    def edit(body: dict[str, Any]) -> None:
+    def edit(body: Policy) -> None:
         if len(body["_Versions"]) >= 5:
             raise AwsError("LimitExceeded", "A managed policy can have up to 5 versions.", 409)
         body["_Versions"][f"v{number}"] = {"Document": request["PolicyDocument"], "CreateDate": time.time()}
@@ -107,14 +106,14 @@ def attach_role_policy(context: Context, request: dict[str, Any]) -> None:
     arn = request["PolicyArn"]
     if roles.managed_text(context, arn) is None:
         raise missing(f"Policy {arn} does not exist or is not attachable.")
-    change(context, request, lambda role: role.update(_Attached=[*dict.fromkeys([*role["_Attached"], arn])]))
+    change(context, request, lambda role: role.update({"_Attached": [*dict.fromkeys([*role["_Attached"], arn])]}))
 
 
 @operation("iam", "DetachRolePolicy")
 def detach_role_policy(context: Context, request: dict[str, Any]) -> None:
     arn = request["PolicyArn"]
 
-    def edit(role: dict[str, Any]) -> None:
+    def edit(role: Role) -> None:
         if arn not in role["_Attached"]:
             raise missing(f"Policy {arn} was not found.")
         role["_Attached"].remove(arn)
@@ -132,7 +131,7 @@ def list_attached_role_policies(context: Context, request: dict[str, Any]) -> di
 def create_instance_profile(context: Context, request: dict[str, Any]) -> dict[str, Any]:
     name, path = request["InstanceProfileName"], request.get("Path", "/")
     arn = f"arn:aws:iam::{context.account}:instance-profile{path}{name}"
-    body = {
+    body: InstanceProfile = {
         "InstanceProfileName": name,
         "InstanceProfileId": "AIPA" + enforcement.role_id(arn)[4:],
         "Arn": arn,
@@ -220,25 +219,31 @@ def _check(document: str, name: str) -> None:
         raise AwsError("LimitExceeded", f"Cannot exceed quota for PolicySize: {MAX_MANAGED}", 409)
 
 
-def _policy(context: Context, arn: str) -> dict[str, Any]:
+def _policy(context: Context, arn: str) -> Policy:
     """A managed policy's document, this account's or AWS's. Raises NoSuchEntity."""
     if not arn.startswith(roles.AWS_MANAGED):
         return _own_policy(context, arn)
     text = roles.managed_text(context, arn)
     if text is None:
         raise missing(f"Policy {arn} was not found.")
-    named = {"PolicyName": arn.rpartition("/")[2], "Arn": arn, "Path": "/", "DefaultVersionId": "v1"}
-    return {**named, "IsAttachable": True, "_Versions": {"v1": {"Document": text, "CreateDate": 0.0}}}
+    return {
+        "PolicyName": arn.rpartition("/")[2],
+        "Arn": arn,
+        "Path": "/",
+        "DefaultVersionId": "v1",
+        "IsAttachable": True,
+        "_Versions": {"v1": {"Document": text, "CreateDate": 0.0}},
+    }
 
 
-def _own_policy(context: Context, arn: str) -> dict[str, Any]:
+def _own_policy(context: Context, arn: str) -> Policy:
     body = context.store.get(POLICY, arn)
     if body is None:
         raise missing(f"Policy {arn} was not found.")
     return body
 
 
-def _version(body: dict[str, Any], version: str, document: bool = False) -> dict[str, Any]:
+def _version(body: Policy, version: str, document: bool = False) -> dict[str, Any]:
     kept = body["_Versions"][version]
     named = {"VersionId": version, "IsDefaultVersion": version == body["DefaultVersionId"]}
     text = {"Document": quote(kept["Document"], safe="")} if document else {}
@@ -253,4 +258,4 @@ def _profile(context: Context, name: str) -> dict[str, Any]:
     body = context.store.get(PROFILE, name)
     if body is None:
         raise missing(f"Instance Profile {name} cannot be found.")
-    return body | {"Roles": [shown(find(context, role)) for role in body["_Roles"]]}
+    return {**body, "Roles": [shown(find(context, role)) for role in body["_Roles"]]}

@@ -1,30 +1,26 @@
-"""Roles and managed policies as they are kept: documents of kind "iam-role" (by name) and "iam-policy" (by ARN).
-
-A role's `_Inline` has its policies' texts by name, `_Attached` the ARNs of managed policies.
-"""
+"""What a role's policies say, as they are kept."""
 
 import json
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sagelocal.services.iam import policy
+from sagelocal.services.iam.documents import POLICY, ROLE, Role
 from sagelocal.services.iam.policy import Statement
 
 if TYPE_CHECKING:
     from sagelocal.core.context import Context
 
-ROLE = "iam-role"
-POLICY = "iam-policy"
 AWS_MANAGED = "arn:aws:iam::aws:policy/"
 
 
-def find(context: "Context", role_arn: str) -> dict[str, Any] | None:
+def find(context: "Context", role_arn: str) -> Role | None:
     """The document of the role with that ARN, None when it was never created here."""
     body = context.store.get(ROLE, role_arn.rpartition("/")[2])
     return body if body is not None and body["Arn"] == role_arn else None
 
 
-def statements(context: "Context", role: dict[str, Any]) -> tuple[Statement, ...]:
+def statements(context: "Context", role: Role) -> tuple[Statement, ...]:
     """What a role's own and attached policies say."""
     found: list[Statement] = []
     for name, text in role["_Inline"].items():
@@ -48,9 +44,9 @@ def managed_text(context: "Context", arn: str) -> str | None:
     return body["_Versions"][body["DefaultVersionId"]]["Document"] if body else None
 
 
-def boundary(context: "Context", role: dict[str, Any]) -> tuple[Statement, ...] | None:
+def boundary(context: "Context", role: Role) -> tuple[Statement, ...] | None:
     """What a role's permissions boundary says, None when it has none."""
-    arn = role.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn")
+    arn = role["PermissionsBoundary"].get("PermissionsBoundaryArn") if "PermissionsBoundary" in role else None
     return managed(context, arn) if arn else None
 
 

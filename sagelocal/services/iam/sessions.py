@@ -1,4 +1,4 @@
-"""Temporary credentials: documents of kind "session", access key id -> role.
+"""Temporary credentials: access key id -> role.
 
 A key that is not there belongs to the account's owner: whoever uses this machine.
 """
@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 from sagelocal.core.caller import Caller
 from sagelocal.core.errors import AwsError
 from sagelocal.services.iam import roles
+from sagelocal.services.iam.documents import SESSION, Session
 
 if TYPE_CHECKING:
     from sagelocal.core.context import Context
 
-KIND = "session"
 KEY_PREFIX = "ASIAEMBED"  # AWS's own temporary access keys begin with ASIA
 
 
@@ -61,7 +61,7 @@ def caller_of(context: "Context", access_key: str) -> Caller | None:
     """Who has an access key; None for the account's owner. Raises InvalidClientTokenId, ExpiredToken."""
     if not access_key.startswith(KEY_PREFIX):
         return None
-    body = context.store.get(KIND, access_key)
+    body = context.store.get(SESSION, access_key)
     if body is None:  # its role was deleted: what held it must not become the owner
         raise InvalidClientTokenId
     if body["Expiration"] is not None and body["Expiration"] < time.time():
@@ -71,15 +71,15 @@ def caller_of(context: "Context", access_key: str) -> Caller | None:
 
 def forget(context: "Context", role_arn: str) -> None:
     """End the sessions of a role that is deleted."""
-    for key, body in context.store.items(KIND):
+    for key, body in context.store.items(SESSION):
         if body["RoleArn"] == role_arn:
-            context.store.delete(KIND, key)
+            context.store.delete(SESSION, key)
 
 
 def _keep(context: "Context", caller: Caller, key: str, expiration: float | None) -> dict[str, Any]:
-    body = {"RoleArn": caller.role_arn, "SessionName": caller.session, "Expiration": expiration}
-    if context.store.get(KIND, key) != body:
-        context.store.put(KIND, key, body)
+    body: Session = {"RoleArn": caller.role_arn, "SessionName": caller.session, "Expiration": expiration}
+    if context.store.get(SESSION, key) != body:
+        context.store.put(SESSION, key, body)
     secret, token = _derived(key, "secret"), _derived(key, "token")
     return {"AccessKeyId": key, "SecretAccessKey": secret, "SessionToken": token, "Expiration": expiration}
 

@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 from sagelocal.core.caller import Caller
 from sagelocal.core.store import Store
 from sagelocal.services.iam import roles
+from sagelocal.services.iam.documents import ROLE
 from sagelocal.services.iam.policy import Call, Statement
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def used_statements(context: "Context") -> dict[str, Any]:
     "resource" (the first one), "count"}. Every statement of every role is there, used or not."""
     kept = record(context)
     shown: dict[str, list[dict[str, Any]]] = {}
-    for role in context.store.list(roles.ROLE):
+    for role in context.store.list(ROLE):
         shown[role["RoleName"]] = []
         for statement in roles.statements(context, role):
             allowed, alone = kept.calls(role["RoleName"], statement)

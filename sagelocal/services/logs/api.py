@@ -1,6 +1,7 @@
 """CloudWatch Logs, as far as reading and writing log events goes."""
 
 import re
+from collections.abc import Callable
 from itertools import islice
 from typing import Any
 
@@ -127,7 +128,8 @@ def _words(pattern: str) -> list[tuple[str, bool]]:
 
 
 def _group(context: Context, request: dict[str, Any]) -> str:
-    group = request.get("logGroupName") or request.get("logGroupIdentifier", "").partition(":log-group:")[2]
+    identifier: str = request.get("logGroupIdentifier", "")
+    group: str = request.get("logGroupName") or identifier.partition(":log-group:")[2]
     if not (streams.group_directory(context, group) / streams.GROUP_MARK).exists():
         raise AwsError("ResourceNotFoundException", "The specified log group does not exist.")
     return group
@@ -145,7 +147,9 @@ def _event(timestamp: int, message: str) -> dict[str, Any]:
 
 
 def _in_time(timestamp: int, request: dict[str, Any]) -> bool:
-    return request.get("startTime", 0) <= timestamp < request.get("endTime", float("inf"))
+    start: float = request.get("startTime", 0)
+    end: float = request.get("endTime", float("inf"))
+    return start <= timestamp < end
 
 
 def _token(token: str | None) -> tuple[str, int]:
@@ -157,7 +161,9 @@ def _token(token: str | None) -> tuple[str, int]:
     return direction, int(position)
 
 
-def _page(items: list[Any], request: dict[str, Any], member: str, describe, default: int = 50) -> dict[str, Any]:
+def _page(
+    items: list[Any], request: dict[str, Any], member: str, describe: Callable[[Any], dict[str, Any]], default: int = 50
+) -> dict[str, Any]:
     token = request.get("nextToken", "0")
     if not token.isdigit():
         raise AwsError("InvalidParameterException", "The specified nextToken is invalid.")

@@ -2,7 +2,6 @@
 
 import traceback
 from collections.abc import Callable
-from typing import Any
 from urllib.parse import unquote
 
 from werkzeug.wrappers import Request, Response
@@ -28,7 +27,7 @@ UNSUPPORTED = (
     *("policyStatus", "replication", "requestPayment", "restore", "retention", "select", "torrent", "metadataTable"),
 )
 
-OBJECT: dict[tuple[str, str], Callable[..., Any]] = {
+OBJECT: dict[tuple[str, str], Callable[..., Response]] = {
     ("GET", ""): reading.get,
     ("HEAD", ""): reading.get,
     ("PUT", ""): writing.put,
@@ -47,7 +46,7 @@ OBJECT: dict[tuple[str, str], Callable[..., Any]] = {
     ("PUT", "acl"): lambda context, bucket, key, request: Response(),
 }
 
-BUCKET: dict[tuple[str, str], Callable[..., Any]] = {
+BUCKET: dict[tuple[str, str], Callable[..., Response]] = {
     ("GET", ""): listing.list_v1,
     ("GET", "list-type"): listing.list_v2,
     ("GET", "versions"): listing.list_versions,

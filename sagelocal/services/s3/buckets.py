@@ -1,12 +1,13 @@
 """Buckets and their settings. Settings are kept as they were sent; what this S3 cannot honour it refuses to keep."""
 
+from pathlib import Path
+
 from werkzeug.wrappers import Request, Response
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
 from sagelocal.services.s3 import tree, xml
-
-KIND = "s3-bucket-setting"
+from sagelocal.services.s3.documents import BUCKET_SETTING, Setting
 
 # What GetBucket<Setting> answers while nothing is set: an error code, or a document.
 UNSET = {
@@ -42,8 +43,8 @@ def create(context: Context, bucket: str, request: Request) -> Response:
             message = "Your previous request to create the named bucket succeeded and you already own it."
             raise AwsError("BucketAlreadyOwnedByYou", message, 409)
         path.mkdir(parents=True, exist_ok=True)
-        if context.store.get(KIND, f"{bucket}?created") is None:
-            context.store.put(KIND, f"{bucket}?created", {"seconds": path.stat().st_ctime})
+        if context.store.get(BUCKET_SETTING, f"{bucket}?created") is None:
+            context.store.put(BUCKET_SETTING, f"{bucket}?created", Setting(seconds=path.stat().st_ctime))
     return Response(headers={"Location": f"/{bucket}"})
 
 
@@ -59,7 +60,7 @@ def delete(context: Context, bucket: str, request: Request) -> Response:
             raise AwsError("BucketNotEmpty", "The bucket you tried to delete is not empty", 409)
         _remove_empty_directories(path)
         for setting in (*UNSET, "created"):
-            context.store.delete(KIND, f"{bucket}?{setting}")
+            context.store.delete(BUCKET_SETTING, f"{bucket}?{setting}")
     return Response(status=204)
 
 
@@ -79,7 +80,7 @@ def acl(context: Context, bucket: str, request: Request) -> Response:
 
 def get_setting(context: Context, bucket: str, setting: str) -> Response:
     tree.existing_bucket(context, bucket)
-    kept = context.store.get(KIND, f"{bucket}?{setting}")
+    kept = context.store.get(BUCKET_SETTING, f"{bucket}?{setting}")
     text = kept["text"] if kept else UNSET[setting]
     if not kept and not text.startswith("<"):
         raise AwsError(text, f"The {setting} configuration does not exist for bucket {bucket}", 404)
@@ -93,22 +94,22 @@ def put_setting(context: Context, bucket: str, setting: str, request: Request) -
         document = xml.parse(text.encode())
         if setting == "versioning" and document.findtext("Status") == "Enabled":
             raise AwsError("NotImplemented", "The embedded S3 keeps one version of each object.", 501)
-    context.store.put(KIND, f"{bucket}?{setting}", {"text": text})
+    context.store.put(BUCKET_SETTING, f"{bucket}?{setting}", Setting(text=text))
     return Response(status=204 if setting in ("policy", "tagging") else 200)
 
 
 def delete_setting(context: Context, bucket: str, setting: str) -> Response:
     tree.existing_bucket(context, bucket)
-    context.store.delete(KIND, f"{bucket}?{setting}")
+    context.store.delete(BUCKET_SETTING, f"{bucket}?{setting}")
     return Response(status=204)
 
 
 def _created(context: Context, bucket: str) -> float:
-    noted = context.store.get(KIND, f"{bucket}?created")
+    noted = context.store.get(BUCKET_SETTING, f"{bucket}?created")
     return noted["seconds"] if noted else tree.bucket_path(context, bucket).stat().st_ctime
 
 
-def _remove_empty_directories(path) -> None:
+def _remove_empty_directories(path: Path) -> None:
     for directory in sorted((p for p in path.rglob("*") if p.is_dir()), reverse=True):
         directory.rmdir()
     path.rmdir()

@@ -9,6 +9,7 @@ from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
 from sagelocal.services.cloudformation.resource import Handler, Made, register
 from sagelocal.services.s3 import buckets, tree, xml
+from sagelocal.services.s3.documents import BUCKET_SETTING, Setting
 
 NO_REQUEST = Request({})  # the bucket functions answer HTTP requests but read nothing of these
 
@@ -43,14 +44,14 @@ class BucketPolicy(Handler):
         bucket = properties["Bucket"]
         tree.existing_bucket(context, bucket)
         text = json.dumps(properties["PolicyDocument"])
-        context.store.put(buckets.KIND, f"{bucket}?policy", {"text": text})
+        context.store.put(BUCKET_SETTING, f"{bucket}?policy", Setting(text=text))
         return Made(bucket)
 
     def update(self, context: Context, made: Made, properties: dict[str, Any], before: dict[str, Any]) -> Made:
         return self.create(context, properties, "")
 
     def delete(self, context: Context, made: Made, properties: dict[str, Any]) -> None:
-        context.store.delete(buckets.KIND, f"{made.physical_id}?policy")
+        context.store.delete(BUCKET_SETTING, f"{made.physical_id}?policy")
 
 
 def _keep_settings(context: Context, bucket: str, properties: dict[str, Any]) -> None:
@@ -64,9 +65,9 @@ def _keep_settings(context: Context, bucket: str, properties: dict[str, Any]) ->
     }
     for setting, (root, content) in documents.items():
         if content:
-            context.store.put(buckets.KIND, f"{bucket}?{setting}", {"text": xml.document(root, content)})
+            context.store.put(BUCKET_SETTING, f"{bucket}?{setting}", Setting(text=xml.document(root, content)))
         else:
-            context.store.delete(buckets.KIND, f"{bucket}?{setting}")
+            context.store.delete(BUCKET_SETTING, f"{bucket}?{setting}")
 
 
 def _ownership(controls: dict[str, Any] | None) -> dict[str, Any] | None:

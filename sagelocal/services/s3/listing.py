@@ -1,7 +1,7 @@
 """ListObjects, ListObjectsV2 and ListObjectVersions: pages of keys and common prefixes."""
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -111,7 +111,7 @@ def _described(context: Context, bucket: str, key: str, path: Path, shown: str) 
     }
 
 
-def _encoder(request: Request):
+def _encoder(request: Request) -> Callable[[str], str]:
     if request.args.get("encoding-type") == "url":
         return lambda text: quote(text, safe="/")
     return lambda text: text

@@ -9,17 +9,16 @@ import hashlib
 import os
 import time
 from pathlib import Path
-from typing import Any
 
 from sagelocal.core.context import Context
+from sagelocal.services.s3.documents import OBJECT_RECORD, ObjectRecord
 
-KIND = "s3-object"
 DEFAULT_CONTENT_TYPE = "binary/octet-stream"  # S3's own default
 
 KEPT_HEADERS = ("Cache-Control", "Content-Disposition", "Content-Encoding", "Content-Language", "Expires")
 
 
-def new_record(content_type: str | None = None, etag: str | None = None) -> dict[str, Any]:
+def new_record(content_type: str | None = None, etag: str = "") -> ObjectRecord:
     """A record with nothing special in it. etag: without quotes."""
     return {
         "etag": etag,
@@ -32,14 +31,15 @@ def new_record(content_type: str | None = None, etag: str | None = None) -> dict
     }
 
 
-def save(context: Context, bucket: str, key: str, path: Path, record: dict[str, Any]) -> None:
-    context.store.put(KIND, f"{bucket}/{key}", record | {"stamp": _stamp(path)})
+def save(context: Context, bucket: str, key: str, path: Path, record: ObjectRecord) -> None:
+    stamped: ObjectRecord = {**record, "stamp": _stamp(path)}
+    context.store.put(OBJECT_RECORD, f"{bucket}/{key}", stamped)
 
 
-def load(context: Context, bucket: str, key: str, path: Path) -> dict[str, Any]:
+def load(context: Context, bucket: str, key: str, path: Path) -> ObjectRecord:
     """The record of an object; the ETag is always there."""
-    record = context.store.get(KIND, f"{bucket}/{key}")
-    if record is None or record["stamp"] != _stamp(path):
+    record = context.store.get(OBJECT_RECORD, f"{bucket}/{key}")
+    if record is None or record.get("stamp") != _stamp(path):
         record = new_record(etag=_md5(path))
         record["modified"] = path.stat().st_mtime
         save(context, bucket, key, path, record)
@@ -47,7 +47,7 @@ def load(context: Context, bucket: str, key: str, path: Path) -> dict[str, Any]:
 
 
 def forget(context: Context, bucket: str, key: str) -> None:
-    context.store.delete(KIND, f"{bucket}/{key}")
+    context.store.delete(OBJECT_RECORD, f"{bucket}/{key}")
 
 
 def _stamp(path: Path) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sagelocal.core.context import Context
 from sagelocal.services.events.bus import bus, now
-from sagelocal.services.s3 import buckets
+from sagelocal.services.s3.documents import BUCKET_SETTING
 
 
 def object_created(context: Context, bucket: str, key: str, path: Path, etag: str, reason: str) -> None:
@@ -31,5 +31,5 @@ def object_created(context: Context, bucket: str, key: str, path: Path, etag: st
 
 
 def _sends(context: Context, bucket: str) -> bool:
-    kept = context.store.get(buckets.KIND, f"{bucket}?notification")
+    kept = context.store.get(BUCKET_SETTING, f"{bucket}?notification")
     return kept is not None and "EventBridgeConfiguration" in kept["text"]

@@ -1,7 +1,7 @@
 """GetObject and HeadObject: conditions, ranges, and files that stream."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
 from werkzeug.http import http_date, parse_date
@@ -10,6 +10,7 @@ from werkzeug.wrappers import Request, Response
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
 from sagelocal.services.s3 import metadata, tree
+from sagelocal.services.s3.documents import ObjectRecord
 
 BLOCK = 1 << 18
 
@@ -71,7 +72,7 @@ def byte_range(header: str, size: int) -> tuple[int, int] | None:
     return first, last - first + 1
 
 
-def not_modified(request: Request, record: dict[str, Any]) -> bool:
+def not_modified(request: Request, record: ObjectRecord) -> bool:
     """Whether the answer is 304. Raises PreconditionFailed. Order of the four headers: RFC 9110 section 13.2.2."""
     asked = request.headers
     modified = int(record["modified"])
@@ -96,7 +97,7 @@ def precondition_failed(condition: str) -> AwsError:
     )
 
 
-def checksum_headers(record: dict[str, Any]) -> dict[str, str]:
+def checksum_headers(record: Mapping[str, Any]) -> dict[str, str]:
     headers = {f"x-amz-checksum-{algorithm}": value for algorithm, value in record["checksums"].items()}
     if headers:
         composite = any("-" in value for value in headers.values())
@@ -104,7 +105,7 @@ def checksum_headers(record: dict[str, Any]) -> dict[str, str]:
     return headers
 
 
-def _headers(record: dict[str, Any], request: Request) -> dict[str, str]:
+def _headers(record: ObjectRecord, request: Request) -> dict[str, str]:
     headers = {
         "ETag": f'"{record["etag"]}"',
         "Last-Modified": http_date(record["modified"]),

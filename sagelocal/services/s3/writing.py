@@ -1,7 +1,7 @@
 """PutObject, CopyObject, DeleteObject(s) and an object's tags."""
 
+import time
 from contextlib import suppress
-from typing import Any
 from urllib.parse import parse_qsl, unquote
 
 from werkzeug.wrappers import Request, Response
@@ -11,6 +11,7 @@ from sagelocal.core.errors import AwsError
 from sagelocal.services.iam import enforcement
 from sagelocal.services.iam.policy import Call
 from sagelocal.services.s3 import bodies, metadata, notifications, reading, tree, xml
+from sagelocal.services.s3.documents import ObjectRecord
 from sagelocal.services.s3.permissions import object_arn
 
 MAX_TO_DELETE = 1000
@@ -45,7 +46,8 @@ def copy(context: Context, bucket: str, key: str, request: Request) -> Response:
         original = metadata.load(context, from_bucket, from_key, source)
         check_copy_conditions(request, original)
         check_conditions(context, bucket, key, request)
-        record = record_from_headers(request) if replace else original | {"modified": metadata.new_record()["modified"]}
+        record = record_from_headers(request) if replace else original.copy()
+        record["modified"] = time.time()
         record["etag"], record["checksums"] = original["etag"], original["checksums"]
         if request.headers.get("x-amz-tagging-directive", "COPY") == "COPY":
             record["tags"] = original["tags"]
@@ -108,11 +110,11 @@ def _set_tags(context: Context, bucket: str, key: str, tags: dict[str, str], sta
     with tree.CHANGING:
         path = tree.find(context, bucket, key)
         record = metadata.load(context, bucket, key, path)
-        metadata.save(context, bucket, key, path, record | {"tags": tags})
+        metadata.save(context, bucket, key, path, {**record, "tags": tags})
     return Response(status=status)
 
 
-def record_from_headers(request: Request) -> dict[str, Any]:
+def record_from_headers(request: Request) -> ObjectRecord:
     """What a client says about the object it puts: content type, kept headers, user metadata, tags."""
     record = metadata.new_record(request.headers.get("Content-Type"))
     for name in metadata.KEPT_HEADERS:
@@ -143,7 +145,7 @@ def check_conditions(context: Context, bucket: str, key: str, request: Request) 
             raise reading.precondition_failed("If-Match")
 
 
-def check_copy_conditions(request: Request, original: dict[str, Any]) -> None:
+def check_copy_conditions(request: Request, original: ObjectRecord) -> None:
     wanted = request.headers.get("x-amz-copy-source-if-match")
     unwanted = request.headers.get("x-amz-copy-source-if-none-match")
     if wanted is not None and not reading.etag_in(wanted, original["etag"]):

@@ -6,10 +6,12 @@ from typing import Any
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError, ValidationException
 from sagelocal.core.registry import operation
+from sagelocal.core.store import Kind
+from sagelocal.services.sagemaker.documents import TUNING_JOB
 
 MAX_TAGS = 50
 # The kinds in ARNs that the documents have another name for.
-KINDS = {"hyper-parameter-tuning-job": "tuning-job"}
+KINDS: dict[str, Kind[Any]] = {"hyper-parameter-tuning-job": TUNING_JOB}
 
 
 @operation("sagemaker", "AddTags")
@@ -49,15 +51,16 @@ def _change(
     context: Context, request: dict[str, Any], change: Callable[[dict[str, Any]], None]
 ) -> list[dict[str, Any]]:
     try:
-        return context.store.change(*_named(context, request), change)["_Tags"]
+        body = context.store.change(*_named(context, request), change)
     except KeyError:
         raise _not_found(request) from None
+    return _listed(_tags(body))
 
 
-def _named(context: Context, request: dict[str, Any]) -> tuple[str, str]:
+def _named(context: Context, request: dict[str, Any]) -> tuple[Kind[Any], str]:
     """(kind, name) of the document behind an ARN; SageMaker's ARNs may be written in lower case."""
-    kind, _, name = request["ResourceArn"].split(":", 5)[-1].partition("/")
-    kind = KINDS.get(kind, kind)
+    named, _, name = request["ResourceArn"].split(":", 5)[-1].partition("/")
+    kind = KINDS.get(named, Kind[Any](named))
     if context.store.get(kind, name) is None:
         name = next((there for there, _ in context.store.items(kind) if there.lower() == name.lower()), name)
     return kind, name

@@ -8,12 +8,12 @@ from sagelocal.core import listing
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError, ConflictException, ValidationException
 from sagelocal.core.registry import on_start, on_stop, operation
-from sagelocal.core.store import AlreadyExists
+from sagelocal.core.store import AlreadyExists, Kind
 from sagelocal.services.events import targets
 from sagelocal.services.scheduler import expressions
 from sagelocal.services.scheduler.loop import SCHEDULE, loop
 
-GROUP = "schedule-group"
+GROUP = Kind[dict[str, Any]]("schedule-group")
 DEFAULT_GROUP = "default"
 SETTINGS = ("Description", "Target", "FlexibleTimeWindow", "KmsKeyArn", "ActionAfterCompletion")
 SUMMARY = ("Arn", "Name", "GroupName", "State", "CreationDate", "LastModificationDate")

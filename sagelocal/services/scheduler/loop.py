@@ -10,10 +10,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sagelocal.core.context import Context
+from sagelocal.core.store import Kind
 from sagelocal.services.events import delivery
 from sagelocal.services.scheduler import expressions
 
-SCHEDULE = "schedule"
+SCHEDULE = Kind[dict[str, Any]]("schedule")
 LONGEST_SLEEP = 30.0  # seconds; a clock that is set forward is noticed after that
 
 

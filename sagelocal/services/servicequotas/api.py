@@ -7,15 +7,18 @@ import hashlib
 import time
 import uuid
 from functools import cache
-from typing import Any
+from typing import Any, cast
+
+from botocore.model import StringShape
 
 from sagelocal.core import service_models
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
 from sagelocal.core.registry import operation
+from sagelocal.core.store import Kind
 
 SERVICE = "service-quotas"
-QUOTA = "service-quota"
+QUOTA = Kind[dict[str, Any]]("service-quota")
 DEFAULT_VALUE = 20.0
 USES = {
     "processing job": "ProcessingInstanceType",
@@ -64,7 +67,8 @@ def request_service_quota_increase(context: Context, request: dict[str, Any]) ->
 def _codes() -> dict[str, str]:
     """Quota code -> quota name, for every instance type that SageMaker's model names."""
     model = service_models.service_model("sagemaker")
-    names = [f"{kind} for {use} usage" for use, shape in USES.items() for kind in model.shape_for(shape).enum]
+    types = {use: cast(StringShape, model.shape_for(shape)).enum for use, shape in USES.items()}
+    names = [f"{kind} for {use} usage" for use, kinds in types.items() for kind in kinds]
     return {_code(name): name for name in names}
 
 

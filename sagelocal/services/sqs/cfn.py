@@ -9,10 +9,11 @@ from typing import Any
 
 from sagelocal.core.context import Context
 from sagelocal.core.registry import on_moto
+from sagelocal.core.store import Kind
 from sagelocal.services.cloudformation.recorded import Recorded
 from sagelocal.services.cloudformation.resource import Handler, Made, register
 
-RECORD = "queue-or-topic"
+RECORD = Kind[dict[str, Any]]("queue-or-topic")
 LOADED = "moto.moto_server.werkzeug_app"  # moto's server is up when this module is there
 
 

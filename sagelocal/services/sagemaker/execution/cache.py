@@ -10,13 +10,14 @@ import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
+from sagelocal.core.store import Kind
 from sagelocal.services.s3 import objects
+from sagelocal.services.sagemaker.documents import CACHE_ENTRY, CacheEntry
 
-KIND = "pipeline-step-cache"
 ABSENT = "nothing"
 
 
@@ -44,7 +45,7 @@ class CacheConfig:
 class Found:
     """The outcome of a look-up: the entry that was recorded, or the reason why none can be reused."""
 
-    entry: dict[str, Any] | None
+    entry: CacheEntry | None
     reason: str = ""
 
 
@@ -75,14 +76,14 @@ def keys_of(arguments: Mapping[str, Any], paths: Sequence[str]) -> dict[str, Any
 
 def look_up(context: Context, pipeline: str, step: str, keys: dict[str, Any], config: CacheConfig) -> Found:
     """An earlier run of this step with the same keys whose job and outputs still exist, or the reason for a miss."""
-    entry = context.store.get(KIND, _name(pipeline, step, keys))
+    entry = context.store.get(CACHE_ENTRY, _name(pipeline, step, keys))
     if entry is None:
         return Found(None, _difference(context, pipeline, step, keys))
     age = time.time() - entry["Time"]
     if config.expire_after and age > duration_seconds(config.expire_after):
         return Found(None, f"expired: it ran {_shown_age(age)} ago and ExpireAfter is {config.expire_after}")
     kind, name = entry["Job"] or ("", "")
-    if kind and context.store.get(kind, name) is None:
+    if kind and context.store.get(Kind[Any](kind), name) is None:
         return Found(None, f"its {kind} {name} is gone")
     for uri in entry["Outputs"]:
         if not _there(context, uri):
@@ -95,14 +96,14 @@ def record(
 ) -> None:
     """Keep a successful run for reuse. An output that the run left empty is not asked for later."""
     written = [uri for uri in outputs if _there(context, uri)]
-    body = {"Pipeline": pipeline, "Step": step, "Keys": keys, "Time": time.time(), "Outputs": written, **entry}
-    context.store.put(KIND, _name(pipeline, step, keys), body)
+    about = {"Pipeline": pipeline, "Step": step, "Keys": keys, "Time": time.time(), "Outputs": written}
+    context.store.put(CACHE_ENTRY, _name(pipeline, step, keys), cast(CacheEntry, about | entry))
 
 
 def forget(context: Context, pipeline: str) -> None:
     """Drop what was kept for a pipeline."""
-    for entry in context.store.list(KIND, f"{pipeline}/"):
-        context.store.delete(KIND, _name(pipeline, entry["Step"], entry["Keys"]))
+    for entry in context.store.list(CACHE_ENTRY, f"{pipeline}/"):
+        context.store.delete(CACHE_ENTRY, _name(pipeline, entry["Step"], entry["Keys"]))
 
 
 def _name(pipeline: str, step: str, keys: dict[str, Any]) -> str:
@@ -111,7 +112,7 @@ def _name(pipeline: str, step: str, keys: dict[str, Any]) -> str:
 
 
 def _difference(context: Context, pipeline: str, step: str, keys: dict[str, Any]) -> str:
-    earlier = context.store.list(KIND, f"{pipeline}/{step}/")
+    earlier = context.store.list(CACHE_ENTRY, f"{pipeline}/{step}/")
     if not earlier:
         return "no earlier successful run of this step"
     latest = max(earlier, key=lambda entry: entry["Time"])

@@ -69,7 +69,8 @@ class Scope:
         for value in values:
             if not isinstance(value, str | int | float):
                 raise BadReference(f"Std:Join takes strings and numbers, not {value!r}.")
-        return call.get("On", "").join(as_text(value) for value in values)
+        separator: str = call.get("On", "")
+        return separator.join(as_text(value) for value in values)
 
     def _json_get(self, call: dict[str, Any], job_name: str) -> Any:
         if "PropertyFile" in call:

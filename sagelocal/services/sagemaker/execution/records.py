@@ -4,14 +4,11 @@ Every change of state is written when it happens, so a killed server loses nothi
 """
 
 import time
-from typing import Any
+from typing import Any, cast
 
 from sagelocal.core.context import Context
 from sagelocal.core.store import Store
-
-EXECUTION = "pipeline-execution"
-DEFINITION = "pipeline-execution-definition"
-STEP = "pipeline-execution-step"
+from sagelocal.services.sagemaker.documents import DEFINITION, EXECUTION, STEP, Execution, StepRecord
 
 RUNNING = ("Executing", "Stopping")
 UNFINISHED_STEP = ("Starting", "Executing", "Stopping")
@@ -19,15 +16,14 @@ STEP_REASON_LENGTH = 1024
 INTERRUPTED = "The embedded SageMaker stopped while the execution ran. RetryPipelineExecution continues it."
 
 
-def steps(store: Store, execution_arn: str) -> list[dict[str, Any]]:
+def steps(store: Store, execution_arn: str) -> list[StepRecord]:
     """The documents of the steps that have started, in that order."""
     return sorted(store.list(STEP, f"{execution_arn}/"), key=lambda step: step["StartTime"])
 
 
 def begin_step(store: Store, execution_arn: str, body: dict[str, Any]) -> None:
-    store.put(
-        STEP, _name(execution_arn, body["StepName"]), {"StepStatus": "Starting", "StartTime": time.time(), **body}
-    )
+    step = cast(StepRecord, {"StepStatus": "Starting", "StartTime": time.time(), **body})
+    store.put(STEP, _name(execution_arn, body["StepName"]), step)
 
 
 def change_step(store: Store, execution_arn: str, step: str, **changes: Any) -> None:
@@ -37,7 +33,7 @@ def change_step(store: Store, execution_arn: str, step: str, **changes: Any) -> 
 def mark_stopping(store: Store, execution_arn: str, step: str) -> None:
     """Show that a step is being stopped, unless it is over."""
 
-    def edit(body: dict[str, Any]) -> None:
+    def edit(body: StepRecord) -> None:
         if body["StepStatus"] in UNFINISHED_STEP:
             body["StepStatus"] = "Stopping"
 
@@ -61,7 +57,7 @@ def drop_unfinished(store: Store, execution_arn: str) -> None:
 def end_execution(store: Store, execution_arn: str, status: str, reason: str | None) -> None:
     """Write an execution's last state. One that is being stopped ends as Stopped, whatever its steps did."""
 
-    def edit(body: dict[str, Any]) -> None:
+    def edit(body: Execution) -> None:
         stopped = body["PipelineExecutionStatus"] == "Stopping"
         body["PipelineExecutionStatus"] = "Stopped" if stopped else status
         body["LastModifiedTime"] = time.time()

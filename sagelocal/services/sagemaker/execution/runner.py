@@ -9,6 +9,7 @@ from threading import Event, Lock
 from typing import Any
 
 from sagelocal.core.context import Context
+from sagelocal.services.sagemaker.documents import Execution
 from sagelocal.services.sagemaker.execution import events, graph, records
 from sagelocal.services.sagemaker.execution.definition import Definition
 from sagelocal.services.sagemaker.execution.functions import Scope, iso_time
@@ -23,14 +24,14 @@ _running: dict[str, "Run"] = {}
 class Run:
     """A running execution. Steps that an earlier run of it finished keep their results."""
 
-    def __init__(self, context: Context, execution: dict[str, Any], definition: Definition):
+    def __init__(self, context: Context, execution: Execution, definition: Definition):
         context = context.as_role(execution["RoleArn"])
         self.context = context
         self.definition = definition
         self.arn: str = execution["PipelineExecutionArn"]
         self.pipeline: str = execution["PipelineArn"].rpartition("/")[2]
-        limits = execution.get("ParallelismConfiguration") or {}
-        self.most_at_once: int = limits.get("MaxParallelExecutionSteps", DEFAULT_PARALLEL_STEPS)
+        limits = execution.get("ParallelismConfiguration")
+        self.most_at_once = limits["MaxParallelExecutionSteps"] if limits else DEFAULT_PARALLEL_STEPS
         self.scope = Scope(context, definition, execution["_Parameters"], execution["_Variables"])
         self.stopping = Event()
         self._active: dict[str, OneStep] = {}
@@ -124,7 +125,7 @@ class Run:
         self.context.spawn(f"step {name} of {self.arn}", run)
 
 
-def start(context: Context, execution: dict[str, Any], definition: Definition) -> None:
+def start(context: Context, execution: Execution, definition: Definition) -> None:
     """Start an execution, or continue one, whose documents are in the store."""
     Run(context, execution, definition).start()
 

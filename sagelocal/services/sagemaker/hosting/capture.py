@@ -11,6 +11,7 @@ import threading
 import time
 import uuid
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -136,7 +137,7 @@ def object_uri(destination: str, served: Served, moment: float) -> str:
     return f"{destination.rstrip('/')}/{served.endpoint}/{served.variant}/{at:%Y/%m/%d/%H}/{name}"
 
 
-def _payload(mode: str, data: bytes, content_type: str, config: dict[str, Any]) -> dict[str, Any]:
+def _payload(mode: str, data: bytes, content_type: str, config: Mapping[str, Any]) -> dict[str, Any]:
     """Text where the configuration names the content type (parameters such as a charset aside), else base64."""
     kept = config.get("CaptureContentTypeHeader", {})
     plain = content_type.partition(";")[0].strip()

@@ -49,7 +49,7 @@ class Policy:
         return [step, count] if self.type == "CANARY" else [*range(step, count, step), count]
 
 
-def read(config: dict[str, Any] | None) -> Policy:
+def read(config: Mapping[str, Any] | None) -> Policy:
     """The policy of a DeploymentConfig that fits botocore's model. Raises ValidationException."""
     config = config or {}
     if config.get("RollingUpdatePolicy"):

@@ -8,7 +8,7 @@ deployment that may finish: one that was overtaken by DeleteEndpoint stops what 
 import shutil
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -21,12 +21,13 @@ from sagelocal.core.store import AlreadyExists
 from sagelocal.services.cloudwatch import alarms
 from sagelocal.services.iam import enforcement
 from sagelocal.services.iam.policy import Call
+from sagelocal.services.sagemaker.documents import ENDPOINT, Endpoint, PlannedVariant
 from sagelocal.services.sagemaker.hosting import deployment
 from sagelocal.services.sagemaker.hosting.deployment import Policy
 from sagelocal.services.sagemaker.hosting.endpoint import fleet
 from sagelocal.services.sagemaker.hosting.instance import STARTUP_SECONDS
 from sagelocal.services.sagemaker.hosting.models_api import endpoint_config, model_role, serving_container
-from sagelocal.services.sagemaker.hosting.rollout import KIND, Rollout, rescale
+from sagelocal.services.sagemaker.hosting.rollout import Rollout, rescale
 from sagelocal.services.sagemaker.hosting.variants import note_desired
 
 IN_PROGRESS = ("Creating", "Updating", "SystemUpdating", "RollingBack")
@@ -42,7 +43,7 @@ def create_endpoint(context: Context, request: dict[str, Any]) -> dict[str, Any]
     variants = _planned(context, config)
     _policy(context, request.get("DeploymentConfig"), variants)
     now = time.time()
-    body = {
+    body: Endpoint = {
         "EndpointName": name,
         "EndpointArn": arn,
         "EndpointConfigName": config,
@@ -55,7 +56,7 @@ def create_endpoint(context: Context, request: dict[str, Any]) -> dict[str, Any]
         "_Tags": request.get("Tags", []),
     }
     try:
-        context.store.insert(KIND, name, body)
+        context.store.insert(ENDPOINT, name, body)
     except AlreadyExists:
         raise ValidationException(f'Cannot create already existing endpoint "{arn}".') from None
     context.spawn(f"create endpoint {name}", Rollout(context, name, body["_Deployment"], config, variants).run)
@@ -75,7 +76,7 @@ def update_endpoint(context: Context, request: dict[str, Any]) -> dict[str, Any]
     if wanted is None and request.get("RetainDeploymentConfig"):
         wanted = current.get("LastDeploymentConfig")
     policy = _policy(context, wanted, variants, current["_Variants"])
-    token = _begin(context, current, lambda body: body.update(LastDeploymentConfig=wanted))
+    token = _begin(context, current, lambda body: body.update({"LastDeploymentConfig": wanted}))
     context.spawn(f"update endpoint {name}", Rollout(context, name, token, config, variants, policy).run)
     return {"EndpointArn": current["EndpointArn"]}
 
@@ -95,7 +96,7 @@ def update_endpoint_weights_and_capacities(context: Context, request: dict[str, 
 
 
 @operation("sagemaker", "DescribeEndpoint")
-def describe_endpoint(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def describe_endpoint(context: Context, request: dict[str, Any]) -> Endpoint:
     return find(context, request["EndpointName"])
 
 
@@ -103,11 +104,11 @@ def describe_endpoint(context: Context, request: dict[str, Any]) -> dict[str, An
 def list_endpoints(context: Context, request: dict[str, Any]) -> dict[str, Any]:
     members = ("EndpointName", "EndpointArn", "CreationTime", "LastModifiedTime", "EndpointStatus")
     return listing.page(
-        context.store.list(KIND),
+        context.store.list(ENDPOINT),
         request,
         name="EndpointName",
         status="EndpointStatus",
-        summary=lambda body: {member: body[member] for member in members},
+        summary=listing.members(members),
         answer="Endpoints",
     )
 
@@ -117,8 +118,8 @@ def delete_endpoint(context: Context, request: dict[str, Any]) -> None:
     name = request["EndpointName"]
     find(context, name)
     with suppress(KeyError):  # deleted meanwhile
-        context.store.update(KIND, name, {"EndpointStatus": "Deleting", "LastModifiedTime": time.time()})
-    context.store.delete(KIND, name)
+        context.store.update(ENDPOINT, name, {"EndpointStatus": "Deleting", "LastModifiedTime": time.time()})
+    context.store.delete(ENDPOINT, name)
     context.spawn(f"delete endpoint {name}", fleet(context).drain, fleet(context).unroute(name))
 
 
@@ -126,26 +127,26 @@ def delete_endpoint(context: Context, request: dict[str, Any]) -> None:
 def serve_again(context: Context) -> None:
     """Endpoints that were in service are started again; one that was being created has failed."""
     shutil.rmtree(context.state_dir / "endpoints", ignore_errors=True)
-    for body in context.store.list(KIND):
+    for body in context.store.list(ENDPOINT):
         name, status = body["EndpointName"], body["EndpointStatus"]
         if status == "Deleting":
-            context.store.delete(KIND, name)
+            context.store.delete(ENDPOINT, name)
         elif status != "Failed":
             _take_up(context, body)
 
 
-def _take_up(context: Context, body: dict[str, Any]) -> None:
+def _take_up(context: Context, body: Endpoint) -> None:
     """Go on with an endpoint of an earlier server, with what was deployed whole."""
     name, status = body["EndpointName"], body["EndpointStatus"]
     body.pop("PendingDeploymentSummary", None)
     if status == "Creating":
-        body.update(EndpointStatus="Failed", FailureReason=f"{CUT_OFF} created.")
-        context.store.put(KIND, name, body)
+        body.update({"EndpointStatus": "Failed", "FailureReason": f"{CUT_OFF} created."})
+        context.store.put(ENDPOINT, name, body)
         return
     if status in CHANGING:
         body["FailureReason"] = f"{CUT_OFF} {CHANGING[status]}; it serves what it served before."
-    body.update(EndpointStatus="SystemUpdating", _Deployment=uuid.uuid4().hex)
-    context.store.put(KIND, name, body)
+    body.update({"EndpointStatus": "SystemUpdating", "_Deployment": uuid.uuid4().hex})
+    context.store.put(ENDPOINT, name, body)
     fleet(context).route(name, [])
     again = Rollout(context, name, body["_Deployment"], body["EndpointConfigName"], body["_Variants"])
     context.spawn(f"serve {name}", again.run)
@@ -156,9 +157,9 @@ def stop_serving(context: Context) -> None:
     fleet(context).stop_all()
 
 
-def find(context: Context, name: str) -> dict[str, Any]:
+def find(context: Context, name: str) -> Endpoint:
     """An endpoint's document. Raises ValidationException."""
-    body = context.store.get(KIND, name)
+    body = context.store.get(ENDPOINT, name)
     if body is None:
         raise _missing(context, name)
     return body
@@ -168,10 +169,10 @@ def _missing(context: Context, name: str) -> ValidationException:
     return ValidationException(f'Could not find endpoint "{context.arn("sagemaker", f"endpoint/{name}")}".')
 
 
-def _planned(context: Context, config_name: str) -> list[dict[str, Any]]:
-    """What each variant of an endpoint configuration will run, as jobs/variants.py has it."""
+def _planned(context: Context, config_name: str) -> list[PlannedVariant]:
+    """What each variant of an endpoint configuration will run."""
     config = endpoint_config(context, config_name)
-    planned = []
+    planned: list[PlannedVariant] = []
     for variant in config["ProductionVariants"]:
         serverless = variant.get("ServerlessConfig")
         planned.append(
@@ -190,7 +191,7 @@ def _planned(context: Context, config_name: str) -> list[dict[str, Any]]:
     return planned
 
 
-def _apply(variants: dict[str, dict[str, Any]], wanted: dict[str, Any], endpoint: str) -> None:
+def _apply(variants: dict[str, PlannedVariant], wanted: dict[str, Any], endpoint: str) -> None:
     """Write a DesiredWeightAndCapacity into the planned variant it is for. Raises ValidationException."""
     name = wanted["VariantName"]
     if name not in variants:
@@ -203,7 +204,7 @@ def _apply(variants: dict[str, dict[str, Any]], wanted: dict[str, Any], endpoint
         raise ValidationException(f"DesiredInstanceCount of variant {name} must be at least 1.")
 
 
-def _retain(variants: list[dict[str, Any]], current: list[dict[str, Any]], excluded: set[str]) -> None:
+def _retain(variants: list[PlannedVariant], current: list[PlannedVariant], excluded: set[str]) -> None:
     before = {variant["Name"]: variant for variant in current}
     for variant in variants:
         kept = before.get(variant["Name"])
@@ -215,7 +216,7 @@ def _retain(variants: list[dict[str, Any]], current: list[dict[str, Any]], exclu
             variant["Weight"] = kept["Weight"]
 
 
-def _begin(context: Context, current: dict[str, Any], edit: Callable[[dict[str, Any]], object]) -> str:
+def _begin(context: Context, current: Endpoint, edit: Callable[[Endpoint], object]) -> str:
     """Mark an endpoint in service as Updating and `edit` its document; the token of the deployment that may go on.
 
     `current`: the document that was planned from. Raises ValidationException while another deployment runs, and when
@@ -224,17 +225,17 @@ def _begin(context: Context, current: dict[str, Any], edit: Callable[[dict[str, 
     arn = current["EndpointArn"]
     token = uuid.uuid4().hex
 
-    def begin(body: dict[str, Any]) -> None:
+    def begin(body: Endpoint) -> None:
         if body["EndpointStatus"] in IN_PROGRESS or body["_Deployment"] != current["_Deployment"]:
             raise ValidationException(f'Cannot update in-progress endpoint "{arn}".')
         if body["EndpointStatus"] != "InService":
             raise ValidationException(f'Cannot update endpoint "{arn}": it is {body["EndpointStatus"]}. Delete it.')
-        body.update(EndpointStatus="Updating", LastModifiedTime=time.time(), _Deployment=token)
+        body.update({"EndpointStatus": "Updating", "LastModifiedTime": time.time(), "_Deployment": token})
         body.pop("FailureReason", None)
         edit(body)
 
     try:
-        context.store.change(KIND, current["EndpointName"], begin)
+        context.store.change(ENDPOINT, current["EndpointName"], begin)
     except KeyError:  # deleted meanwhile
         raise _missing(context, current["EndpointName"]) from None
     return token
@@ -242,9 +243,9 @@ def _begin(context: Context, current: dict[str, Any], edit: Callable[[dict[str, 
 
 def _policy(
     context: Context,
-    config: dict[str, Any] | None,
-    variants: list[dict[str, Any]],
-    current: list[dict[str, Any]] | None = None,
+    config: Mapping[str, Any] | None,
+    variants: list[PlannedVariant],
+    current: list[PlannedVariant] | None = None,
 ) -> Policy:
     """The checked policy of a DeploymentConfig for planned variants. Raises ValidationException.
 

@@ -69,7 +69,7 @@ class Served:
     role: str | None = None  # the model's
     startup_seconds: float = STARTUP_SECONDS
     config: str = ""  # the endpoint configuration's name
-    capture: dict[str, Any] | None = None  # its DataCaptureConfig
+    capture: Mapping[str, Any] | None = None  # its DataCaptureConfig
 
 
 @dataclass(eq=False)
@@ -240,4 +240,5 @@ def _acknowledge_at_once(connection: socket.socket) -> None:
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+        port: int = probe.getsockname()[1]
+        return port

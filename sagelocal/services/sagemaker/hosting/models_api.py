@@ -1,19 +1,18 @@
 """SageMaker's models and endpoint configurations: what an endpoint will run, checked before it has to."""
 
 import time
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, cast
 
 from sagelocal.core import listing
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError, ValidationException
 from sagelocal.core.registry import operation
-from sagelocal.core.store import AlreadyExists
+from sagelocal.core.store import AlreadyExists, Document, Kind
 from sagelocal.runtime import images
 from sagelocal.services.s3 import objects
+from sagelocal.services.sagemaker.documents import ENDPOINT_CONFIG, MODEL, EndpointConfig, Model, ServingContainer
 from sagelocal.services.sagemaker.registry.api import find_package
-
-MODEL = "model"
-CONFIG = "endpoint-config"
 
 NOT_RUN = ("ShadowProductionVariants", "AsyncInferenceConfig", "ExplainerConfig")
 
@@ -30,21 +29,21 @@ def create_model(context: Context, request: dict[str, Any]) -> dict[str, Any]:
     _resolved(context, containers[0])
     name = request["ModelName"]
     arn = context.arn("sagemaker", f"model/{name}")
-    body = {k: v for k, v in request.items() if k != "Tags"} | {
+    document = {k: v for k, v in request.items() if k != "Tags"} | {
         "ModelArn": arn,
         "CreationTime": time.time(),
         "EnableNetworkIsolation": request.get("EnableNetworkIsolation", False),
         "_Tags": request.get("Tags", []),
     }
     try:
-        context.store.insert(MODEL, name, body)
+        context.store.insert(MODEL, name, cast(Model, document))
     except AlreadyExists:
         raise ValidationException(f'Cannot create already existing model "{arn}".') from None
     return {"ModelArn": arn}
 
 
 @operation("sagemaker", "DescribeModel")
-def describe_model(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def describe_model(context: Context, request: dict[str, Any]) -> Model:
     return _found(context, MODEL, request["ModelName"])
 
 
@@ -73,44 +72,41 @@ def create_endpoint_config(context: Context, request: dict[str, Any]) -> dict[st
         objects.parse_uri(request["DataCaptureConfig"]["DestinationS3Uri"])
     name = request["EndpointConfigName"]
     arn = context.arn("sagemaker", f"endpoint-config/{name}")
-    body = {k: v for k, v in request.items() if k not in ("Tags", "ProductionVariants")} | {
+    document = {k: v for k, v in request.items() if k not in ("Tags", "ProductionVariants")} | {
         "ProductionVariants": [{"InitialVariantWeight": 1.0} | variant for variant in request["ProductionVariants"]],
         "EndpointConfigArn": arn,
         "CreationTime": time.time(),
         "_Tags": request.get("Tags", []),
     }
     try:
-        context.store.insert(CONFIG, name, body)
+        context.store.insert(ENDPOINT_CONFIG, name, cast(EndpointConfig, document))
     except AlreadyExists:
         raise ValidationException(f'Cannot create already existing endpoint configuration "{arn}".') from None
     return {"EndpointConfigArn": arn}
 
 
 @operation("sagemaker", "DescribeEndpointConfig")
-def describe_endpoint_config(context: Context, request: dict[str, Any]) -> dict[str, Any]:
-    return _found(context, CONFIG, request["EndpointConfigName"])
+def describe_endpoint_config(context: Context, request: dict[str, Any]) -> EndpointConfig:
+    return _found(context, ENDPOINT_CONFIG, request["EndpointConfigName"])
 
 
 @operation("sagemaker", "ListEndpointConfigs")
 def list_endpoint_configs(context: Context, request: dict[str, Any]) -> dict[str, Any]:
-    return _listed(context, CONFIG, request, "EndpointConfigName", "EndpointConfigArn", "EndpointConfigs")
+    return _listed(context, ENDPOINT_CONFIG, request, "EndpointConfigName", "EndpointConfigArn", "EndpointConfigs")
 
 
 @operation("sagemaker", "DeleteEndpointConfig")
 def delete_endpoint_config(context: Context, request: dict[str, Any]) -> None:
-    _found(context, CONFIG, request["EndpointConfigName"])
-    context.store.delete(CONFIG, request["EndpointConfigName"])
+    _found(context, ENDPOINT_CONFIG, request["EndpointConfigName"])
+    context.store.delete(ENDPOINT_CONFIG, request["EndpointConfigName"])
 
 
-def endpoint_config(context: Context, name: str) -> dict[str, Any]:
-    return _found(context, CONFIG, name)
+def endpoint_config(context: Context, name: str) -> EndpointConfig:
+    return _found(context, ENDPOINT_CONFIG, name)
 
 
-def serving_container(context: Context, model_name: str) -> dict[str, Any]:
-    """What a model runs: {"Image", "ModelData": s3 URI or None, "Packed": is it an archive, "Environment"}.
-
-    Raises ValidationException when the model, its package or its data are gone.
-    """
+def serving_container(context: Context, model_name: str) -> ServingContainer:
+    """What a model runs. Raises ValidationException when the model, its package or its data are gone."""
     model = _found(context, MODEL, model_name)
     return _resolved(context, model.get("PrimaryContainer") or model["Containers"][0])
 
@@ -119,7 +115,7 @@ def model_role(context: Context, model_name: str) -> str | None:
     return _found(context, MODEL, model_name).get("ExecutionRoleArn")
 
 
-def _resolved(context: Context, container: dict[str, Any]) -> dict[str, Any]:
+def _resolved(context: Context, container: Mapping[str, Any]) -> ServingContainer:
     environment = dict(container.get("Environment", {}))
     if "ModelPackageName" in container:
         package = find_package(context, container["ModelPackageName"])
@@ -140,7 +136,7 @@ def _resolved(context: Context, container: dict[str, Any]) -> dict[str, Any]:
     return {"Image": container["Image"], "ModelData": uri, "Packed": packed, "Environment": environment}
 
 
-def _model_data(container: dict[str, Any]) -> tuple[str | None, bool]:
+def _model_data(container: Mapping[str, Any]) -> tuple[str | None, bool]:
     """(s3 URI, whether it is a .tar.gz)."""
     source = container.get("ModelDataSource", {}).get("S3DataSource")
     if source:
@@ -174,16 +170,16 @@ def _check_variant(context: Context, variant: dict[str, Any]) -> None:
         )
 
 
-def _found(context: Context, kind: str, name: str) -> dict[str, Any]:
+def _found(context: Context, kind: Kind[Document], name: str) -> Document:
     body = context.store.get(kind, name)
     if body is None:
-        what = {MODEL: "model", CONFIG: "endpoint configuration"}[kind]
+        what = "model" if kind == MODEL else "endpoint configuration"
         raise ValidationException(f'Could not find {what} "{context.arn("sagemaker", f"{kind}/{name}")}".')
     return body
 
 
-def _listed(context: Context, kind: str, request: dict[str, Any], name: str, arn: str, answer: str) -> dict[str, Any]:
-    def summary(body: dict[str, Any]) -> dict[str, Any]:
-        return {name: body[name], arn: body[arn], "CreationTime": body["CreationTime"]}
-
+def _listed(
+    context: Context, kind: Kind[Any], request: dict[str, Any], name: str, arn: str, answer: str
+) -> dict[str, Any]:
+    summary = listing.members((name, arn, "CreationTime"))
     return listing.page(context.store.list(kind), request, name=name, status=arn, summary=summary, answer=answer)

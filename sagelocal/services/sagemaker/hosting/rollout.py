@@ -9,16 +9,15 @@ server that starts again in the middle serves that.
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from sagelocal.core.context import Context
 from sagelocal.services.cloudwatch import alarms, clock
+from sagelocal.services.sagemaker.documents import ENDPOINT, Endpoint, PlannedVariant, VariantSummary
 from sagelocal.services.sagemaker.hosting import variants as planned_variants
 from sagelocal.services.sagemaker.hosting.deployment import Policy
 from sagelocal.services.sagemaker.hosting.endpoint import Fleet, Variant, fleet
 from sagelocal.services.sagemaker.hosting.instance import Instance, StartFailed
 
-KIND = "endpoint"
 POLL_SECONDS = 0.2  # between two looks at the alarms
 
 
@@ -38,7 +37,7 @@ class Rollout:
     endpoint: str
     token: str
     config: str
-    variants: list[dict[str, Any]]
+    variants: list[PlannedVariant]
     policy: Policy = field(default_factory=Policy)
 
     def run(self) -> None:
@@ -94,7 +93,8 @@ class Rollout:
 
     def _check(self, began: float) -> None:
         """Whether the deployment may go on. Raises RollBack, Overtaken."""
-        if (self.context.store.get(KIND, self.endpoint) or {}).get("_Deployment") != self.token:
+        body = self.context.store.get(ENDPOINT, self.endpoint)
+        if body is None or body["_Deployment"] != self.token:
             raise Overtaken
         for name in self.policy.alarms:
             _check_alarm(self.context, name)
@@ -108,11 +108,10 @@ class Rollout:
     def _finish(self, green: list[Variant]) -> None:
         """The new fleet is the endpoint's from now on. Raises Overtaken."""
 
-        def finish(body: dict[str, Any]) -> None:
+        def finish(body: Endpoint) -> None:
             fleet(self.context).route(self.endpoint, green)
-            body.update(
-                EndpointConfigName=self.config, DataCaptureConfig=planned_variants.capture_summary(self.variants)
-            )
+            body["EndpointConfigName"] = self.config
+            body["DataCaptureConfig"] = planned_variants.capture_summary(self.variants)
             put_in_service(body, self.variants)
 
         change(self.context, self.endpoint, self.token, finish)
@@ -121,9 +120,9 @@ class Rollout:
         """All traffic to the old fleet at once, then the new one ends, then the endpoint is in service again."""
         serving = fleet(self.context)
 
-        def turn(body: dict[str, Any]) -> None:
+        def turn(body: Endpoint) -> None:
             serving.route(self.endpoint, blue)
-            body.update(EndpointStatus="RollingBack", FailureReason=reason, LastModifiedTime=time.time())
+            body.update({"EndpointStatus": "RollingBack", "FailureReason": reason, "LastModifiedTime": time.time()})
 
         try:
             change(self.context, self.endpoint, self.token, turn)
@@ -141,42 +140,43 @@ class Rollout:
         `active`: how many new instances of each variant have traffic; `message` names that count, or all of them.
         """
 
-        def edit(body: dict[str, Any]) -> None:
+        def edit(body: Endpoint) -> None:
             if routed is not None:
                 fleet(self.context).route(self.endpoint, routed)
-            summaries = []
+            summaries: list[VariantSummary] = []
             for variant in self.variants:
                 count = active[variant["Name"]] if active else variant["Count"]
                 told = planned_variants.status(status, message.format(count=count))
                 current = count if active else 0
-                summaries.append(planned_variants.summary(variant, current) | {"VariantStatus": told})
-            started = body.get("PendingDeploymentSummary", {}).get("StartTime", time.time())
+                summaries.append({**planned_variants.summary(variant, current), "VariantStatus": told})
+            before = body.get("PendingDeploymentSummary")
             body["PendingDeploymentSummary"] = {
-                **{"EndpointConfigName": self.config, "StartTime": started},
+                "EndpointConfigName": self.config,
+                "StartTime": before["StartTime"] if before else time.time(),
                 "ProductionVariants": summaries,
             }
 
         change(self.context, self.endpoint, self.token, edit)
 
 
-def change(context: Context, endpoint: str, token: str, edit: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
+def change(context: Context, endpoint: str, token: str, edit: Callable[[Endpoint], object]) -> Endpoint:
     """Change an endpoint's document if `token` is its deployment; the document after it. Raises Overtaken."""
 
-    def guarded(body: dict[str, Any]) -> None:
+    def guarded(body: Endpoint) -> None:
         if body["_Deployment"] != token:
             raise Overtaken
         edit(body)
 
     try:
-        return context.store.change(KIND, endpoint, guarded)
+        return context.store.change(ENDPOINT, endpoint, guarded)
     except KeyError:
         raise Overtaken from None
 
 
-def put_in_service(body: dict[str, Any], variants: list[dict[str, Any]]) -> None:
+def put_in_service(body: Endpoint, variants: list[PlannedVariant]) -> None:
     """Write into an endpoint's document that `variants` serve."""
     body.pop("PendingDeploymentSummary", None)
-    body.update(EndpointStatus="InService", LastModifiedTime=time.time(), _Variants=variants)
+    body.update({"EndpointStatus": "InService", "LastModifiedTime": time.time(), "_Variants": variants})
     body["ProductionVariants"] = [planned_variants.summary(variant) for variant in variants]
 
 
@@ -188,9 +188,9 @@ def note_failure(context: Context, endpoint: str, token: str, reason: str) -> No
     if context.stopping.is_set():
         return
 
-    def note(body: dict[str, Any]) -> None:
+    def note(body: Endpoint) -> None:
         body.pop("PendingDeploymentSummary", None)
-        body.update(FailureReason=reason[:1024], LastModifiedTime=time.time())
+        body.update({"FailureReason": reason[:1024], "LastModifiedTime": time.time()})
         body["EndpointStatus"] = "InService" if body["EndpointStatus"] in ("Updating", "RollingBack") else "Failed"
         if body["EndpointStatus"] == "InService":
             body["ProductionVariants"] = [planned_variants.summary(variant) for variant in body["_Variants"]]
@@ -204,7 +204,7 @@ def note_failure(context: Context, endpoint: str, token: str, reason: str) -> No
 
 
 def launch(
-    serving: Fleet, endpoint: str, variants: list[dict[str, Any]], running: dict[str, Variant] | None = None
+    serving: Fleet, endpoint: str, variants: list[PlannedVariant], running: dict[str, Variant] | None = None
 ) -> list[Variant]:
     """Each variant with as many instances as it wants: those that run already first. Raises StartFailed."""
     routed: list[Variant] = []
@@ -223,7 +223,7 @@ def launch(
     return routed
 
 
-def rescale(context: Context, endpoint: str, token: str, variants: list[dict[str, Any]]) -> None:
+def rescale(context: Context, endpoint: str, token: str, variants: list[PlannedVariant]) -> None:
     """Instances are added or drained, weights are changed; instances that stay are not touched."""
     serving = fleet(context)
     running = {variant.served.variant: variant for variant in serving.variants(endpoint)}
@@ -235,7 +235,7 @@ def rescale(context: Context, endpoint: str, token: str, variants: list[dict[str
         return
     removed: list[Instance] = []
 
-    def finish(body: dict[str, Any]) -> None:
+    def finish(body: Endpoint) -> None:
         removed.extend(serving.route(endpoint, routed))
         put_in_service(body, variants)
 

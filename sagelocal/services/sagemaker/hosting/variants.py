@@ -1,16 +1,13 @@
-"""A production variant as it was planned: what its instances run, and how DescribeEndpoint tells of it.
-
-A planned variant is {"Name", "Weight", "Count", "Serverless": its config or None, "StartupSeconds", "Container",
-"Role", "Config": the endpoint configuration's name, "Capture": its DataCaptureConfig or None}.
-"""
+"""A production variant as it was planned: what its instances run, and how DescribeEndpoint tells of it."""
 
 import time
 from typing import Any
 
+from sagelocal.services.sagemaker.documents import Endpoint, PlannedVariant, VariantStatus, VariantSummary
 from sagelocal.services.sagemaker.hosting.instance import Served
 
 
-def served(endpoint: str, variant: dict[str, Any]) -> Served:
+def served(endpoint: str, variant: PlannedVariant) -> Served:
     container = variant["Container"]
     return Served(
         endpoint=endpoint,
@@ -26,27 +23,30 @@ def served(endpoint: str, variant: dict[str, Any]) -> Served:
     )
 
 
-def summary(variant: dict[str, Any], active: int | None = None) -> dict[str, Any]:
+def summary(variant: PlannedVariant, active: int | None = None) -> VariantSummary:
     """A ProductionVariantSummary; `active`: how many of its instances have traffic, where that is not all of them."""
     image = variant["Container"]["Image"]
-    serverless = {"CurrentServerlessConfig": variant["Serverless"], "DesiredServerlessConfig": variant["Serverless"]}
-    current = variant["Count"] if active is None else active
-    count = {"CurrentInstanceCount": current, "DesiredInstanceCount": variant["Count"]}
-    return {
+    shown: VariantSummary = {
         "VariantName": variant["Name"],
         "DeployedImages": [{"SpecifiedImage": image, "ResolvedImage": image, "ResolutionTime": time.time()}],
         "CurrentWeight": variant["Weight"],
         "DesiredWeight": variant["Weight"],
-        **(serverless if variant["Serverless"] else count),
     }
+    serverless = variant["Serverless"]
+    if serverless:
+        shown.update({"CurrentServerlessConfig": serverless, "DesiredServerlessConfig": serverless})
+    else:
+        shown["CurrentInstanceCount"] = variant["Count"] if active is None else active
+        shown["DesiredInstanceCount"] = variant["Count"]
+    return shown
 
 
-def status(name: str, message: str) -> list[dict[str, Any]]:
+def status(name: str, message: str) -> list[VariantStatus]:
     """A summary's VariantStatus: Creating, Updating, ActivatingTraffic, Baking or Deleting, since now."""
     return [{"Status": name, "StatusMessage": message, "StartTime": time.time()}]
 
 
-def capture_summary(variants: list[dict[str, Any]]) -> dict[str, Any] | None:
+def capture_summary(variants: list[PlannedVariant]) -> dict[str, Any] | None:
     """DescribeEndpoint's DataCaptureConfig of planned variants; None where nothing is said of capturing."""
     config = next((variant["Capture"] for variant in variants if variant.get("Capture")), None)
     if config is None:
@@ -61,7 +61,7 @@ def capture_summary(variants: list[dict[str, Any]]) -> dict[str, Any] | None:
     }
 
 
-def note_desired(body: dict[str, Any], variants: list[dict[str, Any]]) -> None:
+def note_desired(body: Endpoint, variants: list[PlannedVariant]) -> None:
     """Write into an endpoint's document what its variants are changing to."""
     wanted = {variant["Name"]: variant for variant in variants}
     for there in body.get("ProductionVariants", []):

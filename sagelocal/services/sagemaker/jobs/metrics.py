@@ -4,11 +4,12 @@ import math
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sagelocal.core.errors import ValidationException
+from sagelocal.services.sagemaker.documents import Metric
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class MetricDefinition:
     pattern: re.Pattern[str]
 
 
-def definitions(given: list[dict[str, Any]]) -> list[MetricDefinition]:
+def definitions(given: Sequence[Mapping[str, Any]]) -> list[MetricDefinition]:
     """`[{"Name", "Regex"}, …]` compiled. Raises ValidationException for an expression that is none, or has no group."""
     found = []
     for item in given:
@@ -54,7 +55,7 @@ class Collector:
                 if self._on_value:
                     self._on_value(definition.name, value)
 
-    def final(self) -> list[dict[str, Any]]:
+    def final(self) -> list[Metric]:
         """FinalMetricDataList."""
         with self._lock:
             return [

@@ -7,15 +7,18 @@ import shutil
 import time
 from collections import deque
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
 from sagelocal.runtime import cluster, data, images, process, service_calls
 from sagelocal.runtime.cluster import Control, JobFailed
 from sagelocal.runtime.process import ProcessSpec
+from sagelocal.services.sagemaker.documents import PROCESSING_JOB, ProcessingJob
 
-KIND = "processing-job"
+if TYPE_CHECKING:
+    from types_boto3_sagemaker.type_defs import AppSpecificationOutputTypeDef, ProcessingOutputTypeDef
+
 LOG_GROUP = "/aws/sagemaker/ProcessingJobs"
 GRACE_SECONDS = 30.0  # between SIGTERM and SIGKILL
 CUT_OFF = "The embedded SageMaker stopped while the job ran."
@@ -40,11 +43,11 @@ def run(context: Context, name: str, control: Control) -> None:
 
 
 def _finish(context: Context, name: str, control: Control, result: dict[str, Any]) -> None:
-    cluster.unregister(context, KIND, name)
+    cluster.unregister(context, PROCESSING_JOB, name)
     if control.reason == cluster.SHUT_DOWN:
         result = _failed(CUT_OFF)
     now = time.time()
-    context.store.update(KIND, name, {**result, "ProcessingEndTime": now, "LastModifiedTime": now})
+    context.store.update(PROCESSING_JOB, name, {**result, "ProcessingEndTime": now, "LastModifiedTime": now})
 
 
 def _failed(reason: str) -> dict[str, Any]:
@@ -52,7 +55,7 @@ def _failed(reason: str) -> dict[str, Any]:
 
 
 def _run(context: Context, name: str, control: Control, directory: Path) -> dict[str, Any]:
-    job = context.store.get(KIND, name)
+    job = context.store.get(PROCESSING_JOB, name)
     assert job is not None
     context = context.as_role(job["RoleArn"])
     service_calls.check_pull(context, job["AppSpecification"]["ImageUri"])
@@ -70,7 +73,7 @@ def _run(context: Context, name: str, control: Control, directory: Path) -> dict
     _write_configuration(job, hosts, trees)
 
     started = time.time()
-    context.store.update(KIND, name, {"ProcessingStartTime": started, "LastModifiedTime": started})
+    context.store.update(PROCESSING_JOB, name, {"ProcessingStartTime": started, "LastModifiedTime": started})
     last_lines: deque[str] = deque(maxlen=20)
     specs = [
         _spec(context, job, host, tree, inputs, int(started), last_lines)
@@ -81,7 +84,7 @@ def _run(context: Context, name: str, control: Control, directory: Path) -> dict
     return _result(context, control, codes, limit, trees, outputs, last_lines)
 
 
-def _bring_inputs(context: Context, job: dict[str, Any], trees: list[Path]) -> list[str]:
+def _bring_inputs(context: Context, job: ProcessingJob, trees: list[Path]) -> list[str]:
     """Fill the input directories; their paths as the job sees them."""
     paths = []
     for item in job.get("ProcessingInputs", []):
@@ -104,7 +107,7 @@ def _local(tree: Path, path: str) -> Path:
     return tree / path.removeprefix("/opt/ml/")
 
 
-def _write_configuration(job: dict[str, Any], hosts: list[str], trees: list[Path]) -> None:
+def _write_configuration(job: ProcessingJob, hosts: list[str], trees: list[Path]) -> None:
     public = {key: value for key, value in job.items() if not key.startswith("_")}
     for host, tree in zip(hosts, trees, strict=True):
         resources = {"current_host": host, "hosts": hosts}
@@ -114,7 +117,7 @@ def _write_configuration(job: dict[str, Any], hosts: list[str], trees: list[Path
 
 def _spec(
     context: Context,
-    job: dict[str, Any],
+    job: ProcessingJob,
     host: str,
     tree: Path,
     inputs: list[str],
@@ -141,7 +144,7 @@ def _spec(
     )
 
 
-def _command(context: Context, application: dict[str, Any]) -> list[str]:
+def _command(context: Context, application: "AppSpecificationOutputTypeDef") -> list[str]:
     """The entry point of the request; a Debugger rule's job has none, and runs what its image does."""
     if "ContainerEntrypoint" not in application:
         return list(images.find(context, application["ImageUri"], "rules").evaluate)
@@ -155,7 +158,7 @@ def _result(
     codes: list[int],
     limit: int,
     trees: list[Path],
-    outputs: list[dict[str, Any]],
+    outputs: "list[ProcessingOutputTypeDef]",
     last_lines: deque[str],
 ) -> dict[str, Any]:
     message = data.message_file(trees, "output/message")

@@ -1,7 +1,7 @@
 """SageMaker's processing jobs."""
 
 import time
-from typing import Any
+from typing import Any, cast
 
 from sagelocal.core import listing
 from sagelocal.core.context import Context
@@ -9,8 +9,8 @@ from sagelocal.core.errors import ResourceInUse, ResourceNotFound, ValidationExc
 from sagelocal.core.registry import on_start, on_stop, operation
 from sagelocal.core.store import AlreadyExists
 from sagelocal.runtime import cluster, images, process, warm
+from sagelocal.services.sagemaker.documents import PROCESSING_JOB, ProcessingJob
 from sagelocal.services.sagemaker.jobs import processing
-from sagelocal.services.sagemaker.jobs.processing import KIND
 
 SUMMARY = [
     *["ProcessingJobName", "ProcessingJobArn", "CreationTime", "ProcessingEndTime", "LastModifiedTime"],
@@ -24,7 +24,7 @@ def create_processing_job(context: Context, request: dict[str, Any]) -> dict[str
     images.find(context, request["AppSpecification"]["ImageUri"], "processing")
     _check(request)
     now = time.time()
-    body = {
+    document = {
         "StoppingCondition": {"MaxRuntimeInSeconds": 86400},
         **{key: value for key, value in request.items() if key != "Tags"},
         "_Tags": request.get("Tags", []),
@@ -33,11 +33,12 @@ def create_processing_job(context: Context, request: dict[str, Any]) -> dict[str
         "CreationTime": now,
         "LastModifiedTime": now,
     }
+    body = cast(ProcessingJob, document)
     try:
-        context.store.insert(KIND, name, body)
+        context.store.insert(PROCESSING_JOB, name, body)
     except AlreadyExists:
         raise ResourceInUse(f"Job name must be unique within an AWS account and region: {name} is taken.") from None
-    control = cluster.register(context, KIND, name)
+    control = cluster.register(context, PROCESSING_JOB, name)
     context.spawn(f"processing job {name}", processing.run, context, name, control)
     return {"ProcessingJobArn": body["ProcessingJobArn"]}
 
@@ -73,12 +74,12 @@ def _check_path(path: str | None, where: str) -> None:
 
 
 @operation("sagemaker", "DescribeProcessingJob")
-def describe_processing_job(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def describe_processing_job(context: Context, request: dict[str, Any]) -> ProcessingJob:
     return _found(context, request["ProcessingJobName"])
 
 
-def _found(context: Context, name: str) -> dict[str, Any]:
-    body = context.store.get(KIND, name)
+def _found(context: Context, name: str) -> ProcessingJob:
+    body = context.store.get(PROCESSING_JOB, name)
     if body is None:
         raise ResourceNotFound(f"Could not find requested job with name: {name}")
     return body
@@ -87,11 +88,11 @@ def _found(context: Context, name: str) -> dict[str, Any]:
 @operation("sagemaker", "ListProcessingJobs")
 def list_processing_jobs(context: Context, request: dict[str, Any]) -> dict[str, Any]:
     return listing.page(
-        context.store.list(KIND),
+        context.store.list(PROCESSING_JOB),
         request,
         name="ProcessingJobName",
         status="ProcessingJobStatus",
-        summary=lambda body: {key: body[key] for key in SUMMARY if key in body},
+        summary=listing.members(SUMMARY),
         answer="ProcessingJobSummaries",
     )
 
@@ -100,21 +101,23 @@ def list_processing_jobs(context: Context, request: dict[str, Any]) -> dict[str,
 def stop_processing_job(context: Context, request: dict[str, Any]) -> None:
     name = request["ProcessingJobName"]
     body = _found(context, name)
-    control = cluster.control_of(context, KIND, name)
+    control = cluster.control_of(context, PROCESSING_JOB, name)
     if body["ProcessingJobStatus"] not in ("InProgress", "Stopping") or control is None:
         raise ValidationException(f"The request was rejected because the job {name} is {body['ProcessingJobStatus']}.")
-    context.store.update(KIND, name, {"ProcessingJobStatus": "Stopping", "LastModifiedTime": time.time()})
+    context.store.update(PROCESSING_JOB, name, {"ProcessingJobStatus": "Stopping", "LastModifiedTime": time.time()})
     context.spawn(f"stop {name}", control.end, cluster.STOPPED, processing.GRACE_SECONDS)
 
 
 @on_start
 def pick_up(context: Context) -> None:
     process.end_orphans(context)
-    for body in context.store.list(KIND):
+    for body in context.store.list(PROCESSING_JOB):
         if body["ProcessingJobStatus"] in ("InProgress", "Stopping"):
             now = time.time()
             changes = {"FailureReason": processing.CUT_OFF, "ProcessingEndTime": now, "LastModifiedTime": now}
-            context.store.update(KIND, body["ProcessingJobName"], {"ProcessingJobStatus": "Failed", **changes})
+            context.store.update(
+                PROCESSING_JOB, body["ProcessingJobName"], {"ProcessingJobStatus": "Failed", **changes}
+            )
     warm.prepare(context)
     context.spawn("find out about namespaces", process.isolation)
 

@@ -1,5 +1,6 @@
 """The ranges a tuning job searches, as SageMaker declares them, and their values as SageMaker writes them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
 from math import isfinite
@@ -47,7 +48,7 @@ class Categorical:
 Range = Continuous | Integer | Categorical
 
 
-def parse(declared: dict[str, Any], strategy: str) -> list[Range]:
+def parse(declared: Mapping[str, Any], strategy: str) -> list[Range]:
     """ParameterRanges of a request. Raises ValidationException for one that is inverted or cannot be scaled so."""
     if declared.get("AutoParameters"):
         raise ValidationException("ParameterRanges.AutoParameters is not run here; declare the ranges.")
@@ -77,7 +78,7 @@ def grid(ranges: list[Range]) -> list[dict[str, str]]:
     return [dict(zip((item.name for item in ranges), combination, strict=True)) for combination in product(*values)]
 
 
-def _number(item: dict[str, Any], bound: str, kind: type[Any]) -> float:
+def _number(item: dict[str, Any], bound: str, kind: type[int] | type[float]) -> float:
     try:
         value = kind(item[bound])
         if not isfinite(value):
@@ -90,7 +91,8 @@ def _number(item: dict[str, Any], bound: str, kind: type[Any]) -> float:
 
 
 def _scaling(item: dict[str, Any], low: float, high: float) -> str:
-    name, scaling = item["Name"], item.get("ScalingType", AUTO)
+    name: str = item["Name"]
+    scaling: str = item.get("ScalingType", AUTO)
     if low > high:
         raise ValidationException(f"Parameter range {name}: MinValue {low} is greater than MaxValue {high}.")
     if scaling == AUTO:

@@ -12,15 +12,20 @@ import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import ValidationException
 from sagelocal.runtime import cluster, data, images
+from sagelocal.services.sagemaker.documents import PROCESSING_JOB, TRAINING_JOB, ProcessingJob, RuleStatus, TrainingJob
 from sagelocal.services.sagemaker.jobs import processing
 
-TRAINING_JOB = "training-job"
+if TYPE_CHECKING:
+    from types_boto3_sagemaker.type_defs import DebugRuleConfigurationOutputTypeDef as Rule
+    from types_boto3_sagemaker.type_defs import ProcessingClusterConfigTypeDef
+
 MET = "RuleEvaluationConditionMet"
+NOT_ENDED = "InternalServerError: the rule's processing job has not ended."
 TENSORS = "/opt/ml/processing/input/tensors"
 FINDINGS = "/opt/ml/processing/output/rule/"  # source: API reference, DebugRuleConfiguration, LocalPath
 
@@ -38,56 +43,56 @@ def check(context: Context, request: dict[str, Any]) -> None:
         images.find(context, rule["RuleEvaluatorImage"], "rules")
 
 
-def statuses(context: Context, request: dict[str, Any]) -> list[dict[str, Any]]:
+def statuses(context: Context, job: TrainingJob) -> list[RuleStatus]:
     """DebugRuleEvaluationStatuses of a job that is about to begin, the rules' own jobs named in them."""
     return [
         {
             "RuleConfigurationName": rule["RuleConfigurationName"],
-            "RuleEvaluationJobArn": context.arn("sagemaker", f"processing-job/{_job_name(request, rule)}"),
+            "RuleEvaluationJobArn": context.arn("sagemaker", f"processing-job/{_job_name(job, rule)}"),
             "RuleEvaluationStatus": "InProgress",
             "LastModifiedTime": time.time(),
         }
-        for rule in request.get("DebugRuleConfigurations", [])
+        for rule in job.get("DebugRuleConfigurations", [])
     ]
 
 
-def create(context: Context, training: dict[str, Any]) -> None:
+def create(context: Context, training: TrainingJob) -> None:
     """Put the rules' processing jobs into the store; they wait for the training's tensors."""
     for rule, name in _rules(training):
-        context.store.insert(processing.KIND, name, _processing_job(context, training, rule, name))
-        cluster.register(context, processing.KIND, name)
+        context.store.insert(PROCESSING_JOB, name, _processing_job(context, training, rule, name))
+        cluster.register(context, PROCESSING_JOB, name)
 
 
-def start(context: Context, training: dict[str, Any]) -> None:
+def start(context: Context, training: TrainingJob) -> None:
     """Evaluate the rules of a training job that has ended, in the background, as many at a time as there are cores."""
     if training.get("DebugRuleConfigurations"):
         context.spawn(f"rules of {training['TrainingJobName']}", _evaluate_all, context, training)
 
 
-def cut_off(context: Context, training: dict[str, Any]) -> None:
+def cut_off(context: Context, training: TrainingJob) -> None:
     """Mark what a server that is gone was evaluating."""
     for status in training.get("DebugRuleEvaluationStatuses", []):
         if status["RuleEvaluationStatus"] in ("InProgress", "Stopping"):
             _tell(context, training["TrainingJobName"], status["RuleConfigurationName"], "Error", processing.CUT_OFF)
 
 
-def _rules(training: dict[str, Any]) -> list[tuple[dict[str, Any], str]]:
+def _rules(training: TrainingJob) -> "list[tuple[Rule, str]]":
     """(configuration, name of its processing job) of each rule."""
     names = [s["RuleEvaluationJobArn"].rpartition("/")[2] for s in training.get("DebugRuleEvaluationStatuses", [])]
     return list(zip(training.get("DebugRuleConfigurations", []), names, strict=True))
 
 
-def _job_name(request: dict[str, Any], rule: dict[str, Any]) -> str:
+def _job_name(training: TrainingJob, rule: "Rule") -> str:
     """<training job>-<rule>-<random>, of which 63 characters are left."""
-    words = (request["TrainingJobName"][:26], rule["RuleConfigurationName"][:26])
+    words = (training["TrainingJobName"][:26], rule["RuleConfigurationName"][:26])
     return "-".join(re.sub(r"[^A-Za-z0-9]+", "-", word).strip("-") for word in (*words, uuid.uuid4().hex[:8]))
 
 
-def _processing_job(context: Context, training: dict[str, Any], rule: dict[str, Any], name: str) -> dict[str, Any]:
+def _processing_job(context: Context, training: TrainingJob, rule: "Rule", name: str) -> ProcessingJob:
     now, job = time.time(), training["TrainingJobName"]
     hook, output = training["DebugHookConfig"], training["OutputDataConfig"]["S3OutputPath"].rstrip("/")
     findings = rule.get("S3OutputPath") or f"{output}/{job}/rule-output"
-    resources = {
+    resources: ProcessingClusterConfigTypeDef = {
         "InstanceType": rule.get("InstanceType", "ml.t3.medium"),
         "InstanceCount": 1,
         "VolumeSizeInGB": rule.get("VolumeSizeInGB", 30),
@@ -131,43 +136,44 @@ def _processing_job(context: Context, training: dict[str, Any], rule: dict[str, 
     }
 
 
-def _evaluate_all(context: Context, training: dict[str, Any]) -> None:
+def _evaluate_all(context: Context, training: TrainingJob) -> None:
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         list(pool.map(lambda entry: _evaluate(context, training["TrainingJobName"], *entry), _rules(training)))
 
 
-def _evaluate(context: Context, job: str, rule: dict[str, Any], name: str) -> None:
-    control = cluster.control_of(context, processing.KIND, name)
+def _evaluate(context: Context, job: str, rule: "Rule", name: str) -> None:
+    control = cluster.control_of(context, PROCESSING_JOB, name)
     if control is None or context.stopping.is_set():
         _tell(context, job, rule["RuleConfigurationName"], "Error", processing.CUT_OFF)
         return
     try:
         processing.run(context, name, control)
     finally:
-        found = context.store.get(processing.KIND, name) or {}
-        _tell(context, job, rule["RuleConfigurationName"], *_outcome(found))
+        _tell(context, job, rule["RuleConfigurationName"], *_outcome(context.store.get(PROCESSING_JOB, name)))
 
 
-def _outcome(job: dict[str, Any]) -> tuple[str, str]:
+def _outcome(job: ProcessingJob | None) -> tuple[str, str]:
     """(RuleEvaluationStatus, StatusDetails) by how the rule's own job ended."""
-    message, state = job.get("ExitMessage", ""), job.get("ProcessingJobStatus")
+    if job is None:
+        return "Error", NOT_ENDED
+    message, state = job.get("ExitMessage", ""), job["ProcessingJobStatus"]
     if state == "Completed":
         return ("IssuesFound", message) if message.startswith(MET) else ("NoIssuesFound", message)
     if state == "Stopped":
         return "Stopped", job.get("FailureReason", "The rule's processing job was stopped.")
-    return "Error", job.get("FailureReason", "InternalServerError: the rule's processing job has not ended.")
+    return "Error", job.get("FailureReason", NOT_ENDED)
 
 
 def _tell(context: Context, job: str, rule: str, status: str, details: str) -> None:
     context.store.change(TRAINING_JOB, job, _edit(rule, status, details))
 
 
-def _edit(rule: str, status: str, details: str) -> Callable[[dict[str, Any]], None]:
-    def edit(training: dict[str, Any]) -> None:
+def _edit(rule: str, status: str, details: str) -> Callable[[TrainingJob], None]:
+    def edit(training: TrainingJob) -> None:
         now = time.time()
         for entry in training["DebugRuleEvaluationStatuses"]:
             if entry["RuleConfigurationName"] == rule:
-                entry.update(RuleEvaluationStatus=status, LastModifiedTime=now)
+                entry.update({"RuleEvaluationStatus": status, "LastModifiedTime": now})
                 if details:
                     entry["StatusDetails"] = details[: data.MESSAGE_LIMIT]
         training["LastModifiedTime"] = now

@@ -5,6 +5,7 @@ It keeps the contract of SageMaker's tuner, not its sequence of trials.
 
 import threading
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,7 +38,7 @@ class Search:
     """Thread-safe. `config`: HyperParameterTuningJobConfig; `jobs`: how many trials there will be, as far as known;
     `epochs`: Hyperband's MaxResource."""
 
-    def __init__(self, name: str, config: dict[str, Any], ranges: list[Range], jobs: int, epochs: int | None = None):
+    def __init__(self, name: str, config: Mapping[str, Any], ranges: list[Range], jobs: int, epochs: int | None = None):
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -106,19 +107,20 @@ def _sampler(optuna: Any, strategy: str, seed: int | None, jobs: int) -> Any:
     return optuna.samplers.TPESampler(seed=seed, constant_liar=True, n_startup_trials=startup)
 
 
-def max_resource(config: dict[str, Any], static: dict[str, Any]) -> int | None:
+def max_resource(config: Mapping[str, Any], static: Mapping[str, Any]) -> int | None:
     """Epochs that Hyperband lets a trial take at most: what the request says, else the static hyperparameter that does.
 
     None where neither tells.
     """
     given = config.get("StrategyConfig", {}).get("HyperbandStrategyConfig", {})
     if "MaxResource" in given:
-        return given["MaxResource"]
+        most: int = given["MaxResource"]
+        return most
     named = next((static[name] for name in EPOCHS if name in static), "").strip('"')
     return int(named) or None if named.isdigit() else None
 
 
-def _pruner(optuna: Any, config: dict[str, Any], epochs: int | None) -> Any:
+def _pruner(optuna: Any, config: Mapping[str, Any], epochs: int | None) -> Any:
     if config["Strategy"] == "Hyperband":
         given = config.get("StrategyConfig", {}).get("HyperbandStrategyConfig", {})
         return optuna.pruners.HyperbandPruner(

@@ -164,7 +164,8 @@ def num_gpus() -> int:
 def free_port() -> int:
     with socket.socket() as listener:
         listener.bind((MASTER_ADDRESS, 0))
-        return listener.getsockname()[1]
+        port: int = listener.getsockname()[1]
+        return port
 
 
 def _text(value: Any) -> str:

@@ -13,15 +13,16 @@ from typing import Any
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
+from sagelocal.core.store import amend
 from sagelocal.runtime import cluster, data, images, process, service_calls
 from sagelocal.runtime.checkpoints import Checkpoints
 from sagelocal.runtime.cluster import Control, JobFailed
 from sagelocal.runtime.process import ProcessSpec
 from sagelocal.services.s3 import objects
+from sagelocal.services.sagemaker.documents import TRAINING_JOB, TrainingJob
 from sagelocal.services.sagemaker.jobs import rules, toolkit
 from sagelocal.services.sagemaker.jobs.metrics import Collector, definitions
 
-KIND = "training-job"
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 GRACE_SECONDS = 120.0  # between SIGTERM and SIGKILL; source: API reference, StopTrainingJob
 CUT_OFF = "The embedded SageMaker stopped while the job ran."
@@ -35,7 +36,7 @@ OnMetric = Callable[[str, float], None]
 
 def run(
     context: Context, name: str, control: Control, on_metric: OnMetric | None = None, threads: int | None = None
-) -> dict[str, Any]:
+) -> TrainingJob:
     """Run a created job to its end; its final document. Nothing is raised for what the job did wrong.
 
     `threads`: OMP_NUM_THREADS of each host, where the job's own environment does not say.
@@ -60,17 +61,17 @@ def failed(reason: str) -> dict[str, Any]:
     return {"TrainingJobStatus": "Failed", "SecondaryStatus": "Failed", "FailureReason": reason[: data.MESSAGE_LIMIT]}
 
 
-def finished(body: dict[str, Any], result: dict[str, Any]) -> None:
+def finished(body: TrainingJob, result: dict[str, Any]) -> None:
     """Bring a job's document to its end: status, times, transitions."""
     enter(body, result["SecondaryStatus"], result.get("FailureReason", ""))
     now = time.time()
-    body.update(result, TrainingEndTime=now, LastModifiedTime=now)
+    amend(body, result | {"TrainingEndTime": now, "LastModifiedTime": now})
     body["SecondaryStatusTransitions"][-1]["EndTime"] = now
     seconds = max(1, round(now - body["TrainingStartTime"])) if "TrainingStartTime" in body else 0
     body["TrainingTimeInSeconds"] = body["BillableTimeInSeconds"] = seconds
 
 
-def enter(body: dict[str, Any], status: str, message: str = "") -> None:
+def enter(body: TrainingJob, status: str, message: str = "") -> None:
     """Go into a secondary status, with the transition noted."""
     now = time.time()
     transitions = body.setdefault("SecondaryStatusTransitions", [])
@@ -79,7 +80,7 @@ def enter(body: dict[str, Any], status: str, message: str = "") -> None:
     transitions.append(
         {"Status": status, "StartTime": now, "StatusMessage": message or STATUS_MESSAGES.get(status, "")}
     )
-    body.update(SecondaryStatus=status, LastModifiedTime=now)
+    body.update({"SecondaryStatus": status, "LastModifiedTime": now})
 
 
 STATUS_MESSAGES = {
@@ -93,11 +94,11 @@ STATUS_MESSAGES = {
 }
 
 
-def _finish(context: Context, name: str, control: Control, result: dict[str, Any]) -> dict[str, Any]:
+def _finish(context: Context, name: str, control: Control, result: dict[str, Any]) -> TrainingJob:
     if control.reason == cluster.SHUT_DOWN:
         result = failed(CUT_OFF)
-    cluster.unregister(context, KIND, name)
-    final = context.store.change(KIND, name, lambda body: finished(body, result))
+    cluster.unregister(context, TRAINING_JOB, name)
+    final = context.store.change(TRAINING_JOB, name, lambda body: finished(body, result))
     rules.start(context, final)
     return final
 
@@ -114,7 +115,7 @@ class _Run:
         on_metric: OnMetric | None,
         threads: int | None,
     ):
-        body = context.store.get(KIND, name)
+        body = context.store.get(TRAINING_JOB, name)
         assert body is not None
         self.context = context.as_role(body["RoleArn"])
         self.name, self.control, self.directory = name, control, directory
@@ -151,12 +152,12 @@ class _Run:
         return self._result(codes)
 
     def _enter(self, status: str, **changes: object) -> None:
-        def edit(body: dict[str, Any]) -> None:
-            body.update(changes)
+        def edit(body: TrainingJob) -> None:
+            amend(body, changes)
             if body["TrainingJobStatus"] == "InProgress":
                 enter(body, status)
 
-        self.context.store.change(KIND, self.name, edit)
+        self.context.store.change(TRAINING_JOB, self.name, edit)
 
     def _bring_channels(self) -> None:
         for channel in self.channels:

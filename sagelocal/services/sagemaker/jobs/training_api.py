@@ -2,7 +2,7 @@
 
 import time
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from sagelocal.core import listing
 from sagelocal.core.context import Context
@@ -10,8 +10,8 @@ from sagelocal.core.errors import ResourceInUse, ResourceNotFound, ValidationExc
 from sagelocal.core.registry import on_start, operation
 from sagelocal.core.store import AlreadyExists
 from sagelocal.runtime import cluster, images, process
+from sagelocal.services.sagemaker.documents import TRAINING_JOB, TrainingJob
 from sagelocal.services.sagemaker.jobs import metrics, rules, training
-from sagelocal.services.sagemaker.jobs.training import KIND
 
 SUMMARY = [
     *["TrainingJobName", "TrainingJobArn", "CreationTime", "TrainingEndTime", "LastModifiedTime"],
@@ -30,15 +30,15 @@ def create_training_job(context: Context, request: dict[str, Any]) -> dict[str, 
     check(context, request)
     body = insert(context, request)
     name = body["TrainingJobName"]
-    control = cluster.register(context, KIND, name)
+    control = cluster.register(context, TRAINING_JOB, name)
     context.spawn(f"training job {name}", training.run, context, name, control)
     return {"TrainingJobArn": body["TrainingJobArn"]}
 
 
-def insert(context: Context, request: dict[str, Any], extra: dict[str, Any] | None = None) -> dict[str, Any]:
+def insert(context: Context, request: dict[str, Any], extra: dict[str, Any] | None = None) -> TrainingJob:
     """Put a new job's document into the store, not yet running. Raises ResourceInUse when the name is taken."""
     name = request["TrainingJobName"]
-    body: dict[str, Any] = {
+    document: dict[str, Any] = {
         "StoppingCondition": {"MaxRuntimeInSeconds": 86400},
         "EnableNetworkIsolation": False,
         "EnableInterContainerTrafficEncryption": False,
@@ -51,12 +51,13 @@ def insert(context: Context, request: dict[str, Any], extra: dict[str, Any] | No
         "CreationTime": time.time(),
         "ProfilingStatus": "Disabled",
     }
+    body = cast(TrainingJob, document)
     body["StoppingCondition"].setdefault("MaxRuntimeInSeconds", 86400)
     if body.get("DebugRuleConfigurations"):
         body["DebugRuleEvaluationStatuses"] = rules.statuses(context, body)
     training.enter(body, "Starting")
     try:
-        context.store.insert(KIND, name, body)
+        context.store.insert(TRAINING_JOB, name, body)
     except AlreadyExists:
         raise ResourceInUse(f"Job name must be unique within an AWS account and region: {name} is taken.") from None
     rules.create(context, body)
@@ -104,12 +105,12 @@ def _check_channel(channel: dict[str, Any], default_mode: str) -> None:
 
 
 @operation("sagemaker", "DescribeTrainingJob")
-def describe_training_job(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def describe_training_job(context: Context, request: dict[str, Any]) -> TrainingJob:
     return _found(context, request["TrainingJobName"])
 
 
-def _found(context: Context, name: str) -> dict[str, Any]:
-    body = context.store.get(KIND, name)
+def _found(context: Context, name: str) -> TrainingJob:
+    body = context.store.get(TRAINING_JOB, name)
     if body is None:
         raise ResourceNotFound(f"Requested resource not found: training job {name}.")
     return body
@@ -118,11 +119,11 @@ def _found(context: Context, name: str) -> dict[str, Any]:
 @operation("sagemaker", "ListTrainingJobs")
 def list_training_jobs(context: Context, request: dict[str, Any]) -> dict[str, Any]:
     return listing.page(
-        context.store.list(KIND),
+        context.store.list(TRAINING_JOB),
         request,
         name="TrainingJobName",
         status="TrainingJobStatus",
-        summary=lambda body: {key: body[key] for key in SUMMARY if key in body},
+        summary=listing.members(SUMMARY),
         answer="TrainingJobSummaries",
     )
 
@@ -131,24 +132,26 @@ def list_training_jobs(context: Context, request: dict[str, Any]) -> dict[str, A
 def stop_training_job(context: Context, request: dict[str, Any]) -> None:
     name = request["TrainingJobName"]
     body = _found(context, name)
-    control = cluster.control_of(context, KIND, name)
+    control = cluster.control_of(context, TRAINING_JOB, name)
     if body["TrainingJobStatus"] not in ("InProgress", "Stopping") or control is None:
         raise ValidationException(f"The request was rejected because the job {name} is {body['TrainingJobStatus']}.")
 
-    def stopping(body: dict[str, Any]) -> None:
+    def stopping(body: TrainingJob) -> None:
         body["TrainingJobStatus"] = "Stopping"
         training.enter(body, "Stopping")
 
-    context.store.change(KIND, name, stopping)
+    context.store.change(TRAINING_JOB, name, stopping)
     context.spawn(f"stop {name}", control.end, cluster.STOPPED, training.GRACE_SECONDS)
 
 
 @on_start
 def pick_up(context: Context) -> None:
     process.end_orphans(context)
-    for body in context.store.list(KIND):
+    for body in context.store.list(TRAINING_JOB):
         if body["TrainingJobStatus"] in ("InProgress", "Stopping"):
             context.store.change(
-                KIND, body["TrainingJobName"], partial(training.finished, result=training.failed(training.CUT_OFF))
+                TRAINING_JOB,
+                body["TrainingJobName"],
+                partial(training.finished, result=training.failed(training.CUT_OFF)),
             )
         rules.cut_off(context, body)

@@ -4,17 +4,24 @@ import os
 import secrets
 import threading
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
+from sagelocal.core import listing
 from sagelocal.core.context import Context
+from sagelocal.core.store import amend
 from sagelocal.runtime import cluster, data
 from sagelocal.runtime.cluster import Control
+from sagelocal.services.sagemaker.documents import TRAINING_JOB, TUNING_JOB, TrainingJob, TrialSummary, TuningJob
 from sagelocal.services.sagemaker.jobs import ranges, training
 from sagelocal.services.sagemaker.jobs.search import Search, Trial, max_resource
 
-KIND = "tuning-job"
+COPIED = (  # from a training job into its summary
+    *("TrainingJobName", "TrainingJobArn", "TrainingJobStatus", "FailureReason"),
+    *("CreationTime", "TrainingStartTime", "TrainingEndTime"),
+)
 OBJECTIVE_PARAMETER = "_tuning_objective_metric"  # tells SageMaker's own algorithms what to print
 
 
@@ -34,24 +41,21 @@ def stop(context: Context, name: str, control: Control) -> None:
     """End the running trials and start no more."""
     control.end(cluster.STOPPED, training.GRACE_SECONDS)
     for job in trials(context, name):
-        running = cluster.control_of(context, training.KIND, job["TrainingJobName"])
+        running = cluster.control_of(context, TRAINING_JOB, job["TrainingJobName"])
         if running:
             context.spawn(f"stop {job['TrainingJobName']}", running.end, cluster.STOPPED, training.GRACE_SECONDS)
 
 
-def trials(context: Context, name: str) -> list[dict[str, Any]]:
+def trials(context: Context, name: str) -> list[TrainingJob]:
     """The training jobs of a tuning job, oldest first."""
     arn = context.arn("sagemaker", f"hyper-parameter-tuning-job/{name}")
-    return [job for job in context.store.list(training.KIND, f"{name}-") if job.get("TuningJobArn") == arn]
+    return [job for job in context.store.list(TRAINING_JOB, f"{name}-") if job.get("TuningJobArn") == arn]
 
 
-def summary(job: dict[str, Any], objective: dict[str, Any]) -> dict[str, Any]:
+def summary(job: TrainingJob, objective: Mapping[str, Any]) -> TrialSummary:
     """HyperParameterTrainingJobSummary of a trial."""
     value = objective_value(job, objective["MetricName"])
-    copied = (
-        "TrainingJobName TrainingJobArn CreationTime TrainingStartTime TrainingEndTime TrainingJobStatus FailureReason"
-    )
-    body = {key: job[key] for key in copied.split() if key in job}
+    body = cast(TrialSummary, listing.members(COPIED)(job))
     body["TunedHyperParameters"] = job["_TunedHyperParameters"]
     running = job["TrainingJobStatus"] in ("InProgress", "Stopping")
     body["ObjectiveStatus"] = "Pending" if running else "Failed" if value is None else "Succeeded"
@@ -60,7 +64,7 @@ def summary(job: dict[str, Any], objective: dict[str, Any]) -> dict[str, Any]:
     return body
 
 
-def objective_value(job: dict[str, Any], metric: str) -> float | None:
+def objective_value(job: TrainingJob, metric: str) -> float | None:
     """A trial's objective: the metric's last value. None for a job that failed or never printed it."""
     if job["TrainingJobStatus"] == "Failed":
         return None
@@ -68,7 +72,7 @@ def objective_value(job: dict[str, Any], metric: str) -> float | None:
     return next(found, None)
 
 
-def state(context: Context, name: str, config: dict[str, Any]) -> dict[str, Any]:
+def state(context: Context, name: str, config: Mapping[str, Any]) -> dict[str, Any]:
     """Counters and the best training job so far. A trial that was given up early cannot be the best."""
     objective = config["HyperParameterTuningJobObjective"]
     jobs = trials(context, name)
@@ -97,15 +101,15 @@ def state(context: Context, name: str, config: dict[str, Any]) -> dict[str, Any]
 
 
 def _finish(context: Context, name: str, result: dict[str, Any]) -> None:
-    cluster.unregister(context, KIND, name)
+    cluster.unregister(context, TUNING_JOB, name)
     now = time.time()
 
-    def edit(body: dict[str, Any]) -> None:
-        body.update(state(context, name, body["HyperParameterTuningJobConfig"]))
-        body.update(result, HyperParameterTuningEndTime=now, LastModifiedTime=now)
+    def edit(body: TuningJob) -> None:
+        amend(body, state(context, name, body["HyperParameterTuningJobConfig"]))
+        amend(body, result | {"HyperParameterTuningEndTime": now, "LastModifiedTime": now})
         body["ConsumedResources"] = {"RuntimeInSeconds": round(now - body["CreationTime"])}
 
-    context.store.change(KIND, name, edit)
+    context.store.change(TUNING_JOB, name, edit)
 
 
 class _Run:
@@ -113,7 +117,7 @@ class _Run:
 
     def __init__(self, context: Context, name: str, control: Control):
         self.context, self.name, self.control = context, name, control
-        body = context.store.get(KIND, name)
+        body = context.store.get(TUNING_JOB, name)
         assert body is not None
         self.definition = body["TrainingJobDefinition"]
         self.config = body["HyperParameterTuningJobConfig"]
@@ -171,7 +175,7 @@ class _Run:
         from sagelocal.services.sagemaker.jobs import training_api
 
         name = f"{self.name}-{index:03d}-{secrets.token_hex(4)}"
-        request = {key: value for key, value in self.definition.items() if key in training_api.SETTINGS}
+        request = listing.members(training_api.SETTINGS)(self.definition)
         request["TrainingJobName"] = name
         request["HyperParameters"] = {
             **self.definition.get("StaticHyperParameters", {}),
@@ -182,12 +186,12 @@ class _Run:
         training_api.insert(
             self.context, request, {"TuningJobArn": tuning_arn, "_TunedHyperParameters": trial.hyperparameters}
         )
-        control = cluster.register(self.context, training.KIND, name)
+        control = cluster.register(self.context, TRAINING_JOB, name)
         if self.control.reason:  # the stop request came between the look at it and now
             control.end(self.control.reason, training.GRACE_SECONDS)
         on_metric = partial(self._reported, trial, control)
         job = training.run(self.context, name, control, on_metric, threads=self.threads)
-        self.context.store.update(KIND, self.name, state(self.context, self.name, self.config))
+        self.context.store.update(TUNING_JOB, self.name, state(self.context, self.name, self.config))
         return objective_value(job, self.objective["MetricName"])
 
     def _reported(self, trial: Trial, control: Control, metric: str, value: float) -> None:
@@ -213,7 +217,7 @@ class _Run:
             reached = target is not None and self.best is not None and sign * self.best >= sign * target
             self.enough = self.enough or reached or (patience is not None and self.not_improving >= patience)
 
-    def _why_all_failed(self, jobs: list[dict[str, Any]]) -> str:
+    def _why_all_failed(self, jobs: list[TrainingJob]) -> str:
         failed = [job for job in jobs if job["TrainingJobStatus"] == "Failed"]
         if failed:
             reason = f"All training jobs failed. {failed[0]['TrainingJobName']}: {failed[0]['FailureReason']}"

@@ -1,19 +1,20 @@
 """SageMaker's hyperparameter tuning jobs."""
 
 import time
-from typing import Any
+from typing import Any, Final, cast
 
 from sagelocal.core import listing
 from sagelocal.core.context import Context
 from sagelocal.core.errors import ResourceInUse, ResourceNotFound, ValidationException
 from sagelocal.core.registry import on_start, operation
-from sagelocal.core.store import AlreadyExists
+from sagelocal.core.store import AlreadyExists, amend
 from sagelocal.runtime import cluster, process
+from sagelocal.services.sagemaker.documents import TUNING_JOB, TuningJob
 from sagelocal.services.sagemaker.jobs import ranges, training, training_api, tuning
 from sagelocal.services.sagemaker.jobs.search import EPOCHS, max_resource
-from sagelocal.services.sagemaker.jobs.tuning import KIND
 
-NAME, STATUS = "HyperParameterTuningJobName", "HyperParameterTuningJobStatus"
+NAME: Final = "HyperParameterTuningJobName"
+STATUS: Final = "HyperParameterTuningJobStatus"
 SUMMARY = [
     *[NAME, "HyperParameterTuningJobArn", STATUS, "CreationTime", "HyperParameterTuningEndTime", "LastModifiedTime"],
     *["TrainingJobStatusCounters", "ObjectiveStatusCounters"],
@@ -24,7 +25,7 @@ SUMMARY = [
 def create_hyper_parameter_tuning_job(context: Context, request: dict[str, Any]) -> dict[str, Any]:
     _check(context, request)
     name, now = request[NAME], time.time()
-    body = {
+    document = {
         **{key: value for key, value in request.items() if key not in ("Tags", "Autotune")},
         "_Tags": request.get("Tags", []),
         "HyperParameterTuningJobArn": context.arn("sagemaker", f"hyper-parameter-tuning-job/{name}"),
@@ -32,15 +33,14 @@ def create_hyper_parameter_tuning_job(context: Context, request: dict[str, Any])
         "CreationTime": now,
         "LastModifiedTime": now,
     }
-    config = body["HyperParameterTuningJobConfig"]
-    objective = {"HyperParameterTuningJobObjective": _objective(config)}
-    body["HyperParameterTuningJobConfig"] = {"TrainingJobEarlyStoppingType": "Off", **config, **objective}
-    body.update(tuning.state(context, name, body["HyperParameterTuningJobConfig"]))
+    body = cast(TuningJob, document)
+    body["HyperParameterTuningJobConfig"].setdefault("TrainingJobEarlyStoppingType", "Off")
+    amend(body, tuning.state(context, name, body["HyperParameterTuningJobConfig"]))
     try:
-        context.store.insert(KIND, name, body)
+        context.store.insert(TUNING_JOB, name, body)
     except AlreadyExists:
         raise ResourceInUse(f"Tuning job name must be unique within an account and region: {name} is taken.") from None
-    control = cluster.register(context, KIND, name)
+    control = cluster.register(context, TUNING_JOB, name)
     context.spawn(f"tuning job {name}", tuning.run, context, name, control)
     return {"HyperParameterTuningJobArn": body["HyperParameterTuningJobArn"]}
 
@@ -48,7 +48,8 @@ def create_hyper_parameter_tuning_job(context: Context, request: dict[str, Any])
 def _objective(config: dict[str, Any]) -> dict[str, Any]:
     if "HyperParameterTuningJobObjective" not in config:
         raise ValidationException("HyperParameterTuningJobConfig needs a HyperParameterTuningJobObjective.")
-    return config["HyperParameterTuningJobObjective"]
+    objective: dict[str, Any] = config["HyperParameterTuningJobObjective"]
+    return objective
 
 
 def _check(context: Context, request: dict[str, Any]) -> None:
@@ -116,8 +117,8 @@ def describe_hyper_parameter_tuning_job(context: Context, request: dict[str, Any
     return {**body, **tuning.state(context, request[NAME], body["HyperParameterTuningJobConfig"])}
 
 
-def _found(context: Context, name: str) -> dict[str, Any]:
-    body = context.store.get(KIND, name)
+def _found(context: Context, name: str) -> TuningJob:
+    body = context.store.get(TUNING_JOB, name)
     if body is None:
         raise ResourceNotFound(f"Requested resource not found: tuning job {name}.")
     return body
@@ -125,13 +126,13 @@ def _found(context: Context, name: str) -> dict[str, Any]:
 
 @operation("sagemaker", "ListHyperParameterTuningJobs")
 def list_hyper_parameter_tuning_jobs(context: Context, request: dict[str, Any]) -> dict[str, Any]:
-    def summary(body: dict[str, Any]) -> dict[str, Any]:
+    def summary(body: TuningJob) -> dict[str, Any]:
         config = body["HyperParameterTuningJobConfig"]
         chosen = {"Strategy": config["Strategy"], "ResourceLimits": config["ResourceLimits"]}
-        return {key: body[key] for key in SUMMARY if key in body} | chosen
+        return listing.members(SUMMARY)(body) | chosen
 
     return listing.page(
-        context.store.list(KIND),
+        context.store.list(TUNING_JOB),
         request,
         name=NAME,
         status=STATUS,
@@ -155,7 +156,7 @@ def list_training_jobs_for_hyper_parameter_tuning_job(context: Context, request:
         request,
         name="TrainingJobName",
         status="TrainingJobStatus",
-        summary=lambda job: job,
+        summary=dict[str, Any],
         answer="TrainingJobSummaries",
         default_order="Ascending",
     )
@@ -165,18 +166,18 @@ def list_training_jobs_for_hyper_parameter_tuning_job(context: Context, request:
 def stop_hyper_parameter_tuning_job(context: Context, request: dict[str, Any]) -> None:
     name = request[NAME]
     body = _found(context, name)
-    control = cluster.control_of(context, KIND, name)
+    control = cluster.control_of(context, TUNING_JOB, name)
     if body[STATUS] not in ("InProgress", "Stopping") or control is None:
         raise ValidationException(f"The request was rejected because the tuning job {name} is {body[STATUS]}.")
-    context.store.update(KIND, name, {STATUS: "Stopping", "LastModifiedTime": time.time()})
+    context.store.update(TUNING_JOB, name, {STATUS: "Stopping", "LastModifiedTime": time.time()})
     tuning.stop(context, name, control)
 
 
 @on_start
 def pick_up(context: Context) -> None:
     process.end_orphans(context)
-    for body in context.store.list(KIND):
+    for body in context.store.list(TUNING_JOB):
         if body[STATUS] in ("InProgress", "Stopping"):
             now = time.time()
             cut_off = {"FailureReason": training.CUT_OFF, "HyperParameterTuningEndTime": now, "LastModifiedTime": now}
-            context.store.update(KIND, body[NAME], {STATUS: "Failed", **cut_off})
+            context.store.update(TUNING_JOB, body[NAME], {STATUS: "Failed", **cut_off})

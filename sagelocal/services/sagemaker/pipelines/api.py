@@ -7,12 +7,10 @@ from sagelocal.core import listing
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError, ConflictException, ResourceNotFound, ValidationException
 from sagelocal.core.registry import operation
-from sagelocal.core.store import AlreadyExists
+from sagelocal.core.store import AlreadyExists, Document, amend
 from sagelocal.services.s3 import objects
+from sagelocal.services.sagemaker.documents import EXECUTION, PIPELINE, START_TOKEN, Execution, Pipeline
 from sagelocal.services.sagemaker.execution import cache, checks, events, records
-
-PIPELINE = "pipeline"
-START_TOKEN = "pipeline-start-token"
 
 
 @operation("sagemaker", "CreatePipeline")
@@ -22,7 +20,7 @@ def create_pipeline(context: Context, request: dict[str, Any]) -> dict[str, Any]
     if known and known["_ClientRequestToken"] == request["ClientRequestToken"]:
         return {"PipelineArn": known["PipelineArn"]}
     now = time.time()
-    body = {
+    body: Pipeline = {
         "PipelineArn": context.arn("sagemaker", f"pipeline/{name}"),
         "PipelineName": name,
         "PipelineDisplayName": request.get("PipelineDisplayName", name),
@@ -56,15 +54,16 @@ def update_pipeline(context: Context, request: dict[str, Any]) -> dict[str, Any]
     if "PipelineDefinition" in request or "PipelineDefinitionS3Location" in request:
         changes["PipelineDefinition"] = _checked_definition(context, request)
 
-    def edit(body: dict[str, Any]) -> None:
-        body.update(changes, LastModifiedTime=time.time(), _VersionId=body["_VersionId"] + 1)
+    def edit(body: Pipeline) -> None:
+        amend(body, changes)
+        body.update({"LastModifiedTime": time.time(), "_VersionId": body["_VersionId"] + 1})
 
     updated = context.store.change(PIPELINE, name, edit)
     return {"PipelineArn": updated["PipelineArn"], "PipelineVersionId": updated["_VersionId"]}
 
 
 @operation("sagemaker", "DescribePipeline")
-def describe_pipeline(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def describe_pipeline(context: Context, request: dict[str, Any]) -> Pipeline:
     refuse(request, "PipelineVersionId", "PipelineVersionAlias")
     return find(context, request["PipelineName"])
 
@@ -101,7 +100,7 @@ def list_pipelines(context: Context, request: dict[str, Any]) -> dict[str, Any]:
     )
 
 
-def find(context: Context, name_or_arn: str) -> dict[str, Any]:
+def find(context: Context, name_or_arn: str) -> Pipeline:
     """The pipeline of that name or ARN. Raises ResourceNotFound."""
     name = name_or_arn.rpartition("/")[2]
     body = context.store.get(PIPELINE, name)
@@ -110,9 +109,9 @@ def find(context: Context, name_or_arn: str) -> dict[str, Any]:
     return body
 
 
-def executions(context: Context, pipeline: dict[str, Any]) -> list[dict[str, Any]]:
+def executions(context: Context, pipeline: Pipeline) -> list[Execution]:
     """A pipeline's executions, oldest first."""
-    return context.store.list(records.EXECUTION, f"{pipeline['PipelineArn']}/execution/")
+    return context.store.list(EXECUTION, f"{pipeline['PipelineArn']}/execution/")
 
 
 def refuse(request: dict[str, Any], *members: str) -> None:
@@ -122,7 +121,7 @@ def refuse(request: dict[str, Any], *members: str) -> None:
             raise ValidationException(f"{member} is not run by the embedded SageMaker. Leave it out.")
 
 
-def created_between(found: list[dict[str, Any]], request: dict[str, Any]) -> list[dict[str, Any]]:
+def created_between(found: list[Document], request: dict[str, Any]) -> list[Document]:
     """Those of `found` that a request's CreatedAfter and CreatedBefore let through."""
     after = listing.seconds(request.get("CreatedAfter"), 0.0)
     before = listing.seconds(request.get("CreatedBefore"), float("inf"))

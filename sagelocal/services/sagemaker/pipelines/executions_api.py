@@ -10,9 +10,18 @@ from sagelocal.core.context import Context
 from sagelocal.core.errors import ResourceNotFound, ValidationException
 from sagelocal.core.registry import on_start, operation
 from sagelocal.core.store import AlreadyExists
+from sagelocal.services.sagemaker.documents import (
+    DEFINITION,
+    EXECUTION,
+    PIPELINE,
+    START_TOKEN,
+    Execution,
+    ExecutionDefinition,
+    StartToken,
+)
 from sagelocal.services.sagemaker.execution import definition, parameters, records, runner
 from sagelocal.services.sagemaker.execution.definition import Definition
-from sagelocal.services.sagemaker.pipelines.api import PIPELINE, START_TOKEN, created_between, executions, find, refuse
+from sagelocal.services.sagemaker.pipelines.api import created_between, executions, find, refuse
 
 NOT_RUN_HERE = ("SelectiveExecutionConfig", "PipelineVersionId", "PipelineVersionAlias")
 
@@ -27,12 +36,12 @@ def start_pipeline_execution(context: Context, request: dict[str, Any]) -> dict[
     arn = f"{pipeline['PipelineArn']}/execution/{identifier}"
     token = f"{pipeline['PipelineName']}/{request['ClientRequestToken']}"
     try:
-        context.store.insert(START_TOKEN, token, {"PipelineExecutionArn": arn})
+        context.store.insert(START_TOKEN, token, StartToken(PipelineExecutionArn=arn))
     except AlreadyExists:
-        known = context.store.get(START_TOKEN, token) or {}
-        return {"PipelineExecutionArn": known.get("PipelineExecutionArn")}
+        known = context.store.get(START_TOKEN, token)
+        return {"PipelineExecutionArn": known["PipelineExecutionArn"] if known else None}
     now = time.time()
-    body = {
+    body: Execution = {
         "PipelineArn": pipeline["PipelineArn"],
         "PipelineExecutionArn": arn,
         "PipelineExecutionDisplayName": request.get("PipelineExecutionDisplayName", f"execution-{int(now * 1000)}"),
@@ -48,17 +57,16 @@ def start_pipeline_execution(context: Context, request: dict[str, Any]) -> dict[
         "_Variables": runner.variables(arn, pipeline["PipelineArn"], now),
         "_StartToken": token,
     }
-    context.store.put(
-        records.DEFINITION, arn, {"PipelineDefinition": pipeline["PipelineDefinition"], "CreationTime": now}
-    )
-    context.store.put(records.EXECUTION, arn, body)
+    written = ExecutionDefinition(PipelineDefinition=pipeline["PipelineDefinition"], CreationTime=now)
+    context.store.put(DEFINITION, arn, written)
+    context.store.put(EXECUTION, arn, body)
     context.store.update(PIPELINE, pipeline["PipelineName"], {"LastRunTime": now})
     runner.start(context, body, parsed)
     return {"PipelineExecutionArn": arn}
 
 
 @operation("sagemaker", "DescribePipelineExecution")
-def describe_pipeline_execution(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def describe_pipeline_execution(context: Context, request: dict[str, Any]) -> Execution:
     return _execution(context, request)
 
 
@@ -108,9 +116,9 @@ def list_pipeline_parameters_for_execution(context: Context, request: dict[str, 
 
 
 @operation("sagemaker", "DescribePipelineDefinitionForExecution")
-def describe_pipeline_definition_for_execution(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def describe_pipeline_definition_for_execution(context: Context, request: dict[str, Any]) -> ExecutionDefinition:
     arn = _execution(context, request)["PipelineExecutionArn"]
-    return context.store.get(records.DEFINITION, arn) or {}
+    return _definition(context, arn)
 
 
 @operation("sagemaker", "StopPipelineExecution")
@@ -118,13 +126,13 @@ def stop_pipeline_execution(context: Context, request: dict[str, Any]) -> dict[s
     """Running jobs are stopped; the answer does not wait for them."""
     arn = _execution(context, request)["PipelineExecutionArn"]
 
-    def edit(body: dict[str, Any]) -> None:
+    def edit(body: Execution) -> None:
         status = body["PipelineExecutionStatus"]
         if status not in records.RUNNING:
             raise ValidationException(f"Pipeline execution '{arn}' is {status}; only a running one can be stopped.")
-        body.update(PipelineExecutionStatus="Stopping", LastModifiedTime=time.time())
+        body.update({"PipelineExecutionStatus": "Stopping", "LastModifiedTime": time.time()})
 
-    context.store.change(records.EXECUTION, arn, edit)
+    context.store.change(EXECUTION, arn, edit)
     runner.stop(arn)
     return {"PipelineExecutionArn": arn}
 
@@ -136,7 +144,7 @@ def retry_pipeline_execution(context: Context, request: dict[str, Any]) -> dict[
     token = request["ClientRequestToken"]
     repeated = False
 
-    def edit(body: dict[str, Any]) -> None:
+    def edit(body: Execution) -> None:
         nonlocal repeated
         repeated = body.get("_RetryToken") == token
         status = body["PipelineExecutionStatus"]
@@ -146,16 +154,15 @@ def retry_pipeline_execution(context: Context, request: dict[str, Any]) -> dict[
             raise ValidationException(
                 f"Pipeline execution '{arn}' is {status}; only one that is Failed or Stopped can be retried."
             )
-        body.update(PipelineExecutionStatus="Executing", LastModifiedTime=time.time(), _RetryToken=token)
+        body.update({"PipelineExecutionStatus": "Executing", "LastModifiedTime": time.time(), "_RetryToken": token})
         body.pop("FailureReason", None)
         if "ParallelismConfiguration" in request:
             body["ParallelismConfiguration"] = request["ParallelismConfiguration"]
 
-    execution = context.store.change(records.EXECUTION, arn, edit)
+    execution = context.store.change(EXECUTION, arn, edit)
     if not repeated:
         records.drop_unfinished(context.store, arn)
-        text = (context.store.get(records.DEFINITION, arn) or {})["PipelineDefinition"]
-        runner.start(context, execution, definition.parse(text))
+        runner.start(context, execution, definition.parse(_definition(context, arn)["PipelineDefinition"]))
     return {"PipelineExecutionArn": arn}
 
 
@@ -164,8 +171,15 @@ def update_pipeline_execution(context: Context, request: dict[str, Any]) -> dict
     arn = _execution(context, request)["PipelineExecutionArn"]
     members = ("PipelineExecutionDisplayName", "PipelineExecutionDescription", "ParallelismConfiguration")
     changes = {member: request[member] for member in members if member in request}
-    context.store.update(records.EXECUTION, arn, {**changes, "LastModifiedTime": time.time()})
+    context.store.update(EXECUTION, arn, {**changes, "LastModifiedTime": time.time()})
     return {"PipelineExecutionArn": arn}
+
+
+def _definition(context: Context, arn: str) -> ExecutionDefinition:
+    """It is there as long as its execution is."""
+    body = context.store.get(DEFINITION, arn)
+    assert body is not None
+    return body
 
 
 @on_start
@@ -173,9 +187,9 @@ def fail_what_was_cut_off(context: Context) -> None:
     records.mark_interrupted(context)
 
 
-def _execution(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def _execution(context: Context, request: dict[str, Any]) -> Execution:
     arn = request.get("PipelineExecutionArn", "")
-    body = context.store.get(records.EXECUTION, arn)
+    body = context.store.get(EXECUTION, arn)
     if body is None:
         raise ResourceNotFound(f"Pipeline execution '{arn}' does not exist.")
     return body

@@ -1,17 +1,15 @@
 """SageMaker's model registry: groups of versioned model packages, each with its approval."""
 
 import time
-from typing import Any
+from typing import Any, cast
 
 from sagelocal.core import listing
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError, ConflictException, ValidationException
 from sagelocal.core.registry import operation
-from sagelocal.core.store import AlreadyExists
+from sagelocal.core.store import AlreadyExists, amend
 from sagelocal.services.s3 import objects
-
-GROUP = "model-package-group"
-PACKAGE = "model-package"
+from sagelocal.services.sagemaker.documents import GROUP, PACKAGE, ModelPackage, ModelPackageGroup
 
 GROUP_SUMMARY = [
     "ModelPackageGroupName",
@@ -46,7 +44,7 @@ CHANGEABLE = [
 def create_model_package_group(context: Context, request: dict[str, Any]) -> dict[str, Any]:
     name = request["ModelPackageGroupName"]
     arn = context.arn("sagemaker", f"model-package-group/{name}")
-    body = {
+    body: ModelPackageGroup = {
         "ModelPackageGroupName": name,
         "ModelPackageGroupArn": arn,
         "ModelPackageGroupDescription": request.get("ModelPackageGroupDescription"),
@@ -64,7 +62,7 @@ def create_model_package_group(context: Context, request: dict[str, Any]) -> dic
 
 
 @operation("sagemaker", "DescribeModelPackageGroup")
-def describe_model_package_group(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def describe_model_package_group(context: Context, request: dict[str, Any]) -> ModelPackageGroup:
     return _group(context, request["ModelPackageGroupName"])
 
 
@@ -75,7 +73,7 @@ def list_model_package_groups(context: Context, request: dict[str, Any]) -> dict
         request,
         name="ModelPackageGroupName",
         status="ModelPackageGroupStatus",
-        summary=lambda body: {member: body.get(member) for member in GROUP_SUMMARY},
+        summary=listing.members(GROUP_SUMMARY),
         answer="ModelPackageGroupSummaryList",
     )
 
@@ -109,7 +107,7 @@ def create_model_package(context: Context, request: dict[str, Any]) -> dict[str,
     version = context.store.change(GROUP, name, _next_version)["_LastVersion"]
     arn = context.arn("sagemaker", f"model-package/{name}/{version}")
     now = time.time()
-    body = {
+    document = {
         **{key: value for key, value in request.items() if key not in ("ClientToken", "Tags", "ModelPackageName")},
         "ModelPackageGroupName": name,
         "ModelPackageVersion": version,
@@ -124,12 +122,12 @@ def create_model_package(context: Context, request: dict[str, Any]) -> dict[str,
         "_Tags": request.get("Tags", []),
         "_ClientToken": token,
     }
-    context.store.insert(PACKAGE, arn, body)
+    context.store.insert(PACKAGE, arn, cast(ModelPackage, document))
     return {"ModelPackageArn": arn}
 
 
 @operation("sagemaker", "DescribeModelPackage")
-def describe_model_package(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def describe_model_package(context: Context, request: dict[str, Any]) -> ModelPackage:
     return find_package(context, request["ModelPackageName"])
 
 
@@ -139,9 +137,9 @@ def update_model_package(context: Context, request: dict[str, Any]) -> dict[str,
     if "InferenceSpecification" in request:
         _check_inference(context, request["InferenceSpecification"])
 
-    def edit(body: dict[str, Any]) -> None:
-        body.update({member: request[member] for member in CHANGEABLE if member in request})
-        metadata = body.get("CustomerMetadataProperties", {}) | request.get("CustomerMetadataProperties", {})
+    def edit(body: ModelPackage) -> None:
+        amend(body, listing.members(CHANGEABLE)(request))
+        metadata = (body.get("CustomerMetadataProperties") or {}) | request.get("CustomerMetadataProperties", {})
         for key in request.get("CustomerMetadataPropertiesToRemove", []):
             metadata.pop(key, None)
         body["CustomerMetadataProperties"] = metadata or None
@@ -173,13 +171,13 @@ def list_model_packages(context: Context, request: dict[str, Any]) -> dict[str, 
         request,
         name="ModelPackageGroupName",
         status="ModelPackageStatus",
-        summary=lambda body: {member: body.get(member) for member in PACKAGE_SUMMARY},
+        summary=listing.members(PACKAGE_SUMMARY),
         answer="ModelPackageSummaryList",
         default_order="Ascending",
     )
 
 
-def find_package(context: Context, arn: str) -> dict[str, Any]:
+def find_package(context: Context, arn: str) -> ModelPackage:
     """A package by its ARN (…:model-package/<group>/<version>). Raises ValidationException."""
     body = context.store.get(PACKAGE, arn)
     if body is None:
@@ -187,18 +185,18 @@ def find_package(context: Context, arn: str) -> dict[str, Any]:
     return body
 
 
-def _group(context: Context, name_or_arn: str) -> dict[str, Any]:
+def _group(context: Context, name_or_arn: str) -> ModelPackageGroup:
     body = context.store.get(GROUP, name_or_arn.rpartition("/")[2])
     if body is None:
         raise ValidationException(f"ModelPackageGroup {name_or_arn} does not exist.")
     return body
 
 
-def _packages(context: Context, group: dict[str, Any]) -> list[dict[str, Any]]:
+def _packages(context: Context, group: ModelPackageGroup) -> list[ModelPackage]:
     return context.store.list(PACKAGE, context.arn("sagemaker", f"model-package/{group['ModelPackageGroupName']}/"))
 
 
-def _next_version(group: dict[str, Any]) -> None:
+def _next_version(group: ModelPackageGroup) -> None:
     group["_LastVersion"] += 1
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
+from sagelocal.core.store import Kind
 from sagelocal.services.sagemaker.execution import retry
 from sagelocal.services.sagemaker.execution.definition import Step
 from sagelocal.services.sagemaker.execution.functions import Scope
@@ -68,7 +69,8 @@ class Handler:
 
     def arguments(self, task: Task) -> dict[str, Any]:
         """The step's arguments with every expression resolved. Raises BadReference."""
-        return task.scope.resolve(task.step.arguments, task.name)
+        resolved: dict[str, Any] = task.scope.resolve(task.step.arguments, task.name)
+        return resolved
 
     def name(self, task: Task) -> str:
         """The name of what the step creates, if it creates something."""
@@ -94,7 +96,7 @@ class JobHandler(Handler):
     """
 
     job: str
-    kind: str
+    kind: Kind[Any]
     metadata_name: str
 
     def name(self, task: Task) -> str:
@@ -133,7 +135,8 @@ class JobHandler(Handler):
             )
         except KeyError:
             raise StepFailed(f"ClientError: {self.job} {task.name} was deleted while the step waited for it.") from None
-        return body[status]
+        ended: str = body[status]
+        return ended
 
     def _failure(self, name: str, status: str, properties: dict[str, Any]) -> StepFailed:
         reason = properties.get("FailureReason") or f"{self.job} {name} ended as {status}"

@@ -3,12 +3,13 @@
 from typing import Any
 
 from sagelocal.core.context import Context
+from sagelocal.services.sagemaker.documents import PROCESSING_JOB
 from sagelocal.services.sagemaker.execution.steps.base import JobHandler
 
 
 class ProcessingStep(JobHandler):
     job = "ProcessingJob"
-    kind = "processing-job"
+    kind = PROCESSING_JOB
     metadata_name = "ProcessingJob"
     cache_keys = ("AppSpecification", "Environment", "ProcessingInputs")
 

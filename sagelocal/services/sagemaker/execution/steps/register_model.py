@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from sagelocal.services.sagemaker.documents import GROUP, PACKAGE
 from sagelocal.services.sagemaker.execution.steps.base import Handler, Result, StepFailed, Task
 
 
@@ -15,7 +16,7 @@ class RegisterModelStep(Handler):
         task.on_started(metadata)
         properties = task.call("DescribeModelPackage", ModelPackageName=arn)
         if properties["ModelPackageStatus"] in ("Pending", "InProgress"):
-            task.context.store.wait("model-package", arn, lambda p: p["ModelPackageStatus"] in ("Completed", "Failed"))
+            task.context.store.wait(PACKAGE, arn, lambda p: p["ModelPackageStatus"] in ("Completed", "Failed"))
             properties = task.call("DescribeModelPackage", ModelPackageName=arn)
         if properties["ModelPackageStatus"] != "Completed":
             raise StepFailed(f"ClientError: Model package {arn} ended as {properties['ModelPackageStatus']}.")
@@ -23,7 +24,7 @@ class RegisterModelStep(Handler):
 
     def _ensure_group(self, task: Task, group: str) -> None:
         name = group.rpartition("/")[2]
-        if task.context.store.get("model-package-group", name) is not None:
+        if task.context.store.get(GROUP, name) is not None:
             return
         try:
             task.call("CreateModelPackageGroup", ModelPackageGroupName=name)

@@ -3,12 +3,13 @@
 from typing import Any
 
 from sagelocal.core.context import Context
+from sagelocal.services.sagemaker.documents import TRAINING_JOB
 from sagelocal.services.sagemaker.execution.steps.base import JobHandler
 
 
 class TrainingStep(JobHandler):
     job = "TrainingJob"
-    kind = "training-job"
+    kind = TRAINING_JOB
     metadata_name = "TrainingJob"
     cache_keys = (
         "AlgorithmSpecification",

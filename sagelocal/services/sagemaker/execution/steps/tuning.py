@@ -3,6 +3,7 @@
 from typing import Any
 
 from sagelocal.core.context import Context
+from sagelocal.services.sagemaker.documents import TRAINING_JOB, TUNING_JOB
 from sagelocal.services.sagemaker.execution.steps.base import JobHandler, Task, plain, random_text
 
 NAME_LENGTH = 32
@@ -10,7 +11,7 @@ NAME_LENGTH = 32
 
 class TuningStep(JobHandler):
     job = "HyperParameterTuningJob"
-    kind = "tuning-job"
+    kind = TUNING_JOB
     metadata_name = "TuningJob"
     cache_keys = (
         "HyperParameterTuningJobConfig",
@@ -47,9 +48,10 @@ class TuningStep(JobHandler):
         best = properties.get("BestTrainingJob", {}).get("TrainingJobName")
         if not best:
             return []
-        job = context.store.get("training-job", best) or {}
-        return [job["ModelArtifacts"]["S3ModelArtifacts"]] if "ModelArtifacts" in job else []
+        job = context.store.get(TRAINING_JOB, best)
+        return [job["ModelArtifacts"]["S3ModelArtifacts"]] if job and "ModelArtifacts" in job else []
 
 
 def _objective(job: dict[str, Any], worst: float) -> float:
-    return job.get("FinalHyperParameterTuningJobObjectiveMetric", {}).get("Value", worst)
+    value: float = job.get("FinalHyperParameterTuningJobObjectiveMetric", {}).get("Value", worst)
+    return value
