@@ -2,6 +2,7 @@
 
 import json
 import uuid
+from collections.abc import Mapping
 from typing import Any
 
 from sagelocal.core.context import Context
@@ -9,15 +10,16 @@ from sagelocal.core.errors import AwsError
 from sagelocal.core.registry import operation
 from sagelocal.services.awslambda import provisioned
 from sagelocal.services.awslambda.api import (
-    KIND,
     LATEST,
     check_revision,
     delete_urls,
     find,
+    forget,
     invalid,
     not_found,
     parse_name,
 )
+from sagelocal.services.awslambda.documents import FUNCTION, Alias, FunctionDocument
 
 CONDITIONS = (  # a member of AddPermission, and the operator and key that it becomes
     ("SourceArn", "ArnLike", "AWS:SourceArn"),
@@ -30,7 +32,7 @@ CONDITIONS = (  # a member of AddPermission, and the operator and key that it be
 
 
 @operation("lambda", "CreateAlias")
-def create_alias(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def create_alias(context: Context, request: dict[str, Any]) -> Alias:
     name, _ = parse_name(request["FunctionName"])
     body = find(context, name)
     if request["Name"] in body["Aliases"]:
@@ -40,7 +42,7 @@ def create_alias(context: Context, request: dict[str, Any]) -> dict[str, Any]:
 
 
 @operation("lambda", "UpdateAlias")
-def update_alias(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def update_alias(context: Context, request: dict[str, Any]) -> Alias:
     name, _ = parse_name(request["FunctionName"])
     alias = get_alias(context, request)
     check_revision(alias, request)
@@ -48,7 +50,7 @@ def update_alias(context: Context, request: dict[str, Any]) -> dict[str, Any]:
 
 
 @operation("lambda", "GetAlias")
-def get_alias(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def get_alias(context: Context, request: dict[str, Any]) -> Alias:
     name, _ = parse_name(request["FunctionName"])
     aliases = find(context, name)["Aliases"]
     if request["Name"] not in aliases:
@@ -69,11 +71,7 @@ def delete_alias(context: Context, request: dict[str, Any]) -> None:
     name, _ = parse_name(request["FunctionName"])
     find(context, name)
 
-    def forget(stored: dict[str, Any]) -> None:
-        for member in ("Aliases", "Provisioned", "EventConfigs"):
-            stored.get(member, {}).pop(request["Name"], None)
-
-    body = context.store.change(KIND, name, forget)
+    body = context.store.change(FUNCTION, name, lambda stored: forget(stored, request["Name"]))
     delete_urls(context, name, request["Name"])
     provisioned.apply(context, name, body)
 
@@ -96,7 +94,7 @@ def add_permission(context: Context, request: dict[str, Any]) -> dict[str, Any]:
         "Resource": body["Configuration"]["FunctionArn"] + (f":{qualifier}" if qualifier else ""),
         **({"Condition": conditions} if conditions else {}),
     }
-    context.store.change(KIND, name, lambda stored: stored["Policy"].update({statement["Sid"]: statement}))
+    context.store.change(FUNCTION, name, lambda stored: stored["Policy"].update({statement["Sid"]: statement}))
     return {"Statement": json.dumps(statement)}
 
 
@@ -106,7 +104,7 @@ def remove_permission(context: Context, request: dict[str, Any]) -> None:
     if request["StatementId"] not in find(context, name)["Policy"]:
         message = f"Statement {request['StatementId']} is not found in resource policy."
         raise AwsError("ResourceNotFoundException", message, 404)
-    context.store.change(KIND, name, lambda body: body["Policy"].pop(request["StatementId"], None))
+    context.store.change(FUNCTION, name, lambda body: body["Policy"].pop(request["StatementId"], None))
 
 
 @operation("lambda", "GetPolicy")
@@ -136,8 +134,13 @@ def _conditions(request: dict[str, Any]) -> dict[str, dict[str, str]]:
 
 
 def _put(
-    context: Context, name: str, alias: str, body: dict[str, Any], request: dict[str, Any], before: dict[str, Any]
-) -> dict[str, Any]:
+    context: Context,
+    name: str,
+    alias: str,
+    body: FunctionDocument,
+    request: dict[str, Any],
+    before: Mapping[str, Any],
+) -> Alias:
     version = request.get("FunctionVersion") or before["FunctionVersion"]
     weights = request.get("RoutingConfig", before.get("RoutingConfig") or {}).get("AdditionalVersionWeights") or {}
     for wanted in (version, *weights):
@@ -146,7 +149,7 @@ def _put(
     _check_weights(version, weights)
     if version == LATEST and alias in body.get("Provisioned", {}):
         raise invalid(f"Alias {alias} has provisioned concurrency, so it cannot point to {LATEST}.")
-    content = {
+    content: Alias = {
         "AliasArn": context.arn("lambda", f"function:{name}:{alias}"),
         "Name": alias,
         "FunctionVersion": version,
@@ -154,7 +157,7 @@ def _put(
         "RoutingConfig": {"AdditionalVersionWeights": weights} if weights else None,
         "RevisionId": str(uuid.uuid4()),
     }
-    body = context.store.change(KIND, name, lambda stored: stored["Aliases"].update({alias: content}))
+    body = context.store.change(FUNCTION, name, lambda stored: stored["Aliases"].update({alias: content}))
     provisioned.apply(context, name, body)
     return content
 

@@ -1,26 +1,24 @@
 """AWS Lambda: functions and versions. Aliases, concurrency, invocations, events and URLs are in awslambda_*.py.
 
-A document of kind "lambda-function" has `Configuration` ($LATEST, as GetFunctionConfiguration answers it), `Versions`,
-`Aliases`, `Concurrency`, `Provisioned`, `EventConfigs` and `Policy`. A configuration's `_Code` is the directory its
-code lies in.
+What is kept of a function is in documents.py.
 """
 
 import re
 import shutil
 import time
 import uuid
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
 from sagelocal.core.registry import operation
-from sagelocal.core.store import AlreadyExists, Kind
+from sagelocal.core.store import AlreadyExists, amend
 from sagelocal.services.awslambda import code as lambda_code
 from sagelocal.services.awslambda import provisioned, targets
+from sagelocal.services.awslambda.documents import FUNCTION, URL, Alias, Configuration, FunctionDocument
 from sagelocal.services.awslambda.pool import pool
 
-KIND = Kind[dict[str, Any]]("lambda-function")
-URL = Kind[dict[str, Any]]("lambda-url")
 LATEST = "$LATEST"
 
 CONFIGURABLE = (
@@ -37,9 +35,9 @@ RESERVED_VARIABLES = {  # https://docs.aws.amazon.com/lambda/latest/dg/configura
 
 
 @operation("lambda", "CreateFunction")
-def create_function(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def create_function(context: Context, request: dict[str, Any]) -> Configuration:
     name, _ = parse_name(request["FunctionName"])
-    if context.store.get(KIND, name):
+    if context.store.get(FUNCTION, name):
         raise _conflict(f"Function already exist: {name}")
     _check_configuration(request)
     targets.check_dead_letters(context, request.get("DeadLetterConfig"), request["Role"])
@@ -47,7 +45,7 @@ def create_function(context: Context, request: dict[str, Any]) -> dict[str, Any]
         if member not in request:
             raise invalid(f"{member} is needed for functions from a zip.")
     code = lambda_code.unpack(context, name, request["Code"])
-    configuration: dict[str, Any] = {
+    described: dict[str, Any] = {
         "FunctionName": name,
         "FunctionArn": context.arn("lambda", f"function:{name}"),
         "Description": "",
@@ -67,7 +65,8 @@ def create_function(context: Context, request: dict[str, Any]) -> dict[str, Any]
         **_of_code(code),
         **_touched(),
     }
-    body = {
+    configuration = cast(Configuration, described)
+    body: FunctionDocument = {
         "Configuration": configuration,
         "Versions": {},
         "Aliases": {},
@@ -75,7 +74,7 @@ def create_function(context: Context, request: dict[str, Any]) -> dict[str, Any]
         "Policy": {},
     }
     try:
-        context.store.insert(KIND, name, body)
+        context.store.insert(FUNCTION, name, body)
     except AlreadyExists:
         raise _conflict(f"Function already exist: {name}") from None
     pool(context).current(name, configuration["RevisionId"])
@@ -83,19 +82,19 @@ def create_function(context: Context, request: dict[str, Any]) -> dict[str, Any]
 
 
 @operation("lambda", "UpdateFunctionCode")
-def update_function_code(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def update_function_code(context: Context, request: dict[str, Any]) -> Configuration:
     name, _ = parse_name(request["FunctionName"])
     check_revision(find(context, name)["Configuration"], request)
     code = lambda_code.unpack(context, name, request)
     if request.get("DryRun"):
-        return find(context, name)["Configuration"] | _of_code(code)
+        return cast(Configuration, {**find(context, name)["Configuration"], **_of_code(code)})
     changes = _of_code(code) | ({"Architectures": request["Architectures"]} if "Architectures" in request else {})
     configuration = _changed(context, name, changes)
     return publish_version(context, {"FunctionName": name}) if request.get("Publish") else configuration
 
 
 @operation("lambda", "UpdateFunctionConfiguration")
-def update_function_configuration(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def update_function_configuration(context: Context, request: dict[str, Any]) -> Configuration:
     name, _ = parse_name(request["FunctionName"])
     check_revision(find(context, name)["Configuration"], request)
     _check_configuration(request)
@@ -110,20 +109,24 @@ def update_function_configuration(context: Context, request: dict[str, Any]) -> 
 @operation("lambda", "GetFunction")
 def get_function(context: Context, request: dict[str, Any]) -> dict[str, Any]:
     body, configuration = resolve(context, request)
-    answer = {"Configuration": configuration, "Code": {"RepositoryType": "S3"}, "Tags": body["Tags"] or None}
+    answer: dict[str, Any] = {
+        "Configuration": configuration,
+        "Code": {"RepositoryType": "S3"},
+        "Tags": body["Tags"] or None,
+    }
     if "Concurrency" in body:
         answer["Concurrency"] = body["Concurrency"]
     return answer
 
 
 @operation("lambda", "GetFunctionConfiguration")
-def get_function_configuration(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def get_function_configuration(context: Context, request: dict[str, Any]) -> Configuration:
     return resolve(context, request)[1]
 
 
 @operation("lambda", "ListFunctions")
 def list_functions(context: Context, request: dict[str, Any]) -> dict[str, Any]:
-    functions = context.store.list(KIND)
+    functions = context.store.list(FUNCTION)
     configurations = [body["Configuration"] for body in functions]
     if request.get("FunctionVersion") == "ALL":
         configurations += [version for body in functions for version in body["Versions"].values()]
@@ -142,7 +145,7 @@ def delete_function(context: Context, request: dict[str, Any]) -> dict[str, Any]
             raise _conflict(f"Version {qualifier} is used by the aliases {', '.join(used)}.")
         _delete_version(context, name, qualifier)
         return {"StatusCode": 204}
-    context.store.delete(KIND, name)
+    context.store.delete(FUNCTION, name)
     delete_urls(context, name)
     pool(context).current(name, None)
     provisioned.apply(context, name, None)
@@ -151,7 +154,7 @@ def delete_function(context: Context, request: dict[str, Any]) -> dict[str, Any]
 
 
 @operation("lambda", "PublishVersion")
-def publish_version(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def publish_version(context: Context, request: dict[str, Any]) -> Configuration:
     """A version of what $LATEST is now; the last one again when nothing has changed since."""
     name, _ = parse_name(request["FunctionName"])
     body = find(context, name)
@@ -160,7 +163,7 @@ def publish_version(context: Context, request: dict[str, Any]) -> dict[str, Any]
     if request.get("CodeSha256", latest["CodeSha256"]) != latest["CodeSha256"]:
         raise invalid(f"CodeSha256 ({request['CodeSha256']}) is different from current CodeSha256 in $LATEST.")
 
-    def publish(stored: dict[str, Any]) -> None:
+    def publish(stored: FunctionDocument) -> None:
         newest = max(stored["Versions"], key=int, default=None)
         if newest and stored["Versions"][newest]["_PublishedFrom"] == latest["RevisionId"]:
             stored["_Published"] = newest
@@ -168,7 +171,8 @@ def publish_version(context: Context, request: dict[str, Any]) -> dict[str, Any]
         number = str(stored.get("_LastVersion", 0) + 1)
         stored["_LastVersion"] = int(number)
         stored["_Published"] = number
-        stored["Versions"][number] = latest | {
+        stored["Versions"][number] = {
+            **latest,
             "Version": number,
             "FunctionArn": f"{latest['FunctionArn']}:{number}",
             "Description": request.get("Description", latest["Description"]),
@@ -176,7 +180,7 @@ def publish_version(context: Context, request: dict[str, Any]) -> dict[str, Any]
             "_PublishedFrom": latest["RevisionId"],
         }
 
-    stored = context.store.change(KIND, name, publish)
+    stored = context.store.change(FUNCTION, name, publish)
     return stored["Versions"][stored["_Published"]]
 
 
@@ -198,15 +202,15 @@ def parse_name(given: str, qualifier: str | None = None) -> tuple[str, str | Non
     return name, qualifier or within
 
 
-def find(context: Context, name: str) -> dict[str, Any]:
+def find(context: Context, name: str) -> FunctionDocument:
     """A function's document. Raises ResourceNotFoundException."""
-    body = context.store.get(KIND, name)
+    body = context.store.get(FUNCTION, name)
     if body is None:
         raise not_found(context, name)
     return body
 
 
-def resolve(context: Context, request: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def resolve(context: Context, request: Mapping[str, Any]) -> tuple[FunctionDocument, Configuration]:
     """(document, configuration of the version) that FunctionName and Qualifier of a request name."""
     name, qualifier = parse_name(request["FunctionName"], request.get("Qualifier"))
     body = find(context, name)
@@ -220,7 +224,7 @@ def resolve(context: Context, request: dict[str, Any]) -> tuple[dict[str, Any], 
     return body, body["Versions"][version]
 
 
-def paged(items: list[dict[str, Any]], request: dict[str, Any], answer: str) -> dict[str, Any]:
+def paged(items: Sequence[Mapping[str, Any]], request: dict[str, Any], answer: str) -> dict[str, Any]:
     marker = request.get("Marker", "0")
     if not marker.isdigit():
         raise invalid(f"Invalid Marker: {marker}")
@@ -240,7 +244,7 @@ def moment() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S.000+0000", time.gmtime())
 
 
-def check_revision(current: dict[str, Any], request: dict[str, Any]) -> None:
+def check_revision(current: Configuration | Alias, request: dict[str, Any]) -> None:
     if request.get("RevisionId", current["RevisionId"]) != current["RevisionId"]:
         message = "The Revision Id provided does not match the latest Revision Id. Get the latest one and retry."
         raise AwsError("PreconditionFailedException", message, 412)
@@ -259,18 +263,20 @@ def _conflict(message: str) -> AwsError:
     return AwsError("ResourceConflictException", message, 409)
 
 
-def _delete_version(context: Context, name: str, version: str) -> None:
-    def forget(stored: dict[str, Any]) -> None:
-        for member in ("Versions", "Provisioned", "EventConfigs"):
-            stored.get(member, {}).pop(version, None)
+def forget(stored: FunctionDocument, qualifier: str) -> None:
+    """Take a version or an alias out of a function's document, with what belongs to it."""
+    for kept in (stored["Versions"], stored["Aliases"], stored.get("Provisioned"), stored.get("EventConfigs")):
+        cast(dict[str, Any], kept or {}).pop(qualifier, None)
 
-    body = context.store.change(KIND, name, forget)
+
+def _delete_version(context: Context, name: str, version: str) -> None:
+    body = context.store.change(FUNCTION, name, lambda stored: forget(stored, version))
     pool(context).retire(name, version)
     provisioned.apply(context, name, body)
 
 
-def _changed(context: Context, name: str, changes: dict[str, Any]) -> dict[str, Any]:
-    body = context.store.change(KIND, name, lambda stored: stored["Configuration"].update(changes | _touched()))
+def _changed(context: Context, name: str, changes: dict[str, Any]) -> Configuration:
+    body = context.store.change(FUNCTION, name, lambda stored: amend(stored["Configuration"], changes | _touched()))
     pool(context).current(name, body["Configuration"]["RevisionId"])
     return body["Configuration"]
 

@@ -1,12 +1,14 @@
 """AWS Lambda: reserved concurrency (at most so many at a time) and provisioned concurrency (so many always ready)."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
 from sagelocal.core.registry import on_start, operation
 from sagelocal.services.awslambda import provisioned as lambda_provisioned
-from sagelocal.services.awslambda.api import KIND, LATEST, find, invalid, moment, not_found, paged, parse_name
+from sagelocal.services.awslambda.api import LATEST, find, invalid, moment, not_found, paged, parse_name
+from sagelocal.services.awslambda.documents import FUNCTION, FunctionDocument, Provision
 from sagelocal.services.awslambda.pool import MAX_WORKERS
 
 
@@ -22,12 +24,12 @@ def put_function_concurrency(context: Context, request: dict[str, Any]) -> dict[
             f"[{provisioned}]."
         )
     limit = {"ReservedConcurrentExecutions": number}
-    context.store.update(KIND, name, {"Concurrency": limit})
+    context.store.update(FUNCTION, name, {"Concurrency": limit})
     return limit
 
 
 @operation("lambda", "GetFunctionConcurrency")
-def get_function_concurrency(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def get_function_concurrency(context: Context, request: dict[str, Any]) -> Mapping[str, Any]:
     return find(context, parse_name(request["FunctionName"])[0]).get("Concurrency", {})
 
 
@@ -35,7 +37,7 @@ def get_function_concurrency(context: Context, request: dict[str, Any]) -> dict[
 def delete_function_concurrency(context: Context, request: dict[str, Any]) -> None:
     name, _ = parse_name(request["FunctionName"])
     find(context, name)
-    context.store.change(KIND, name, lambda body: body.pop("Concurrency", None))
+    context.store.change(FUNCTION, name, lambda body: body.pop("Concurrency", None))
 
 
 @operation("lambda", "PutProvisionedConcurrencyConfig")
@@ -44,9 +46,9 @@ def put_provisioned_concurrency_config(context: Context, request: dict[str, Any]
     body = find(context, name)
     number = request["ProvisionedConcurrentExecutions"]
     _check_provisioned(context, body, name, qualifier, number)
-    config = {"Number": number, "LastModified": moment()}
+    config: Provision = {"Number": number, "LastModified": moment()}
     body = context.store.change(
-        KIND, name, lambda stored: stored.setdefault("Provisioned", {}).update({qualifier: config})
+        FUNCTION, name, lambda stored: stored.setdefault("Provisioned", {}).update({qualifier: config})
     )
     lambda_provisioned.apply(context, name, body)
     return _described(context, body, qualifier)
@@ -77,14 +79,14 @@ def list_provisioned_concurrency_configs(context: Context, request: dict[str, An
 def delete_provisioned_concurrency_config(context: Context, request: dict[str, Any]) -> None:
     name, qualifier = _qualified(request)
     find(context, name)
-    body = context.store.change(KIND, name, lambda stored: stored.get("Provisioned", {}).pop(qualifier, None))
+    body = context.store.change(FUNCTION, name, lambda stored: stored.get("Provisioned", {}).pop(qualifier, None))
     lambda_provisioned.apply(context, name, body)
 
 
 @on_start
 def start_provisioned(context: Context) -> None:
     """What was provisioned before the server stopped is provisioned again."""
-    for name, body in context.store.items(KIND):
+    for name, body in context.store.items(FUNCTION):
         if body.get("Provisioned"):
             lambda_provisioned.apply(context, name, body)
 
@@ -96,7 +98,7 @@ def _qualified(request: dict[str, Any]) -> tuple[str, str]:
     return name, qualifier
 
 
-def _check_provisioned(context: Context, body: dict[str, Any], name: str, qualifier: str, number: int) -> None:
+def _check_provisioned(context: Context, body: FunctionDocument, name: str, qualifier: str, number: int) -> None:
     """Raise the service's error for a version or alias that cannot have workers provisioned, or not so many."""
     alias = body["Aliases"].get(qualifier)
     version = alias["FunctionVersion"] if alias else qualifier
@@ -108,7 +110,8 @@ def _check_provisioned(context: Context, body: dict[str, Any], name: str, qualif
     if alias and version in provisioned:
         message = "Alias can't be used for Provisioned Concurrency configuration on an already Provisioned version"
         raise AwsError("ResourceConflictException", message, 409)
-    if not alias and any(body["Aliases"].get(each, {}).get("FunctionVersion") == version for each in provisioned):
+    pointed = (body["Aliases"][each]["FunctionVersion"] for each in provisioned if each in body["Aliases"])
+    if not alias and version in pointed:
         raise AwsError("ResourceConflictException", "Version is pointed by a Provisioned Concurrency alias", 409)
     reserved = body.get("Concurrency", {}).get("ReservedConcurrentExecutions")
     all_provisioned = number + lambda_provisioned.total(body, without=qualifier)
@@ -123,7 +126,7 @@ def _check_provisioned(context: Context, body: dict[str, Any], name: str, qualif
         )
 
 
-def _described(context: Context, body: dict[str, Any], qualifier: str) -> dict[str, Any]:
+def _described(context: Context, body: FunctionDocument, qualifier: str) -> dict[str, Any]:
     config = body["Provisioned"][qualifier]
     state = lambda_provisioned.state(context, body, qualifier)
     done = state.ready >= config["Number"]

@@ -1,34 +1,33 @@
-"""AWS Lambda: what becomes of asynchronous invocations: retries, how long an event waits, and destinations.
-
-A function's document has `EventConfigs`: $LATEST, version or alias -> what Put… was given, with LastModified.
-"""
+"""AWS Lambda: what becomes of asynchronous invocations: retries, how long an event waits, and destinations."""
 
 import time
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, cast
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
 from sagelocal.core.registry import operation
 from sagelocal.services.awslambda import targets
-from sagelocal.services.awslambda.api import KIND, LATEST, find, paged, parse_name, resolve
+from sagelocal.services.awslambda.api import LATEST, find, paged, parse_name, resolve
+from sagelocal.services.awslambda.documents import FUNCTION, EventConfig
 
 MEMBERS = ("MaximumRetryAttempts", "MaximumEventAgeInSeconds", "DestinationConfig")
 
 
 @operation("lambda", "PutFunctionEventInvokeConfig")
-def put_function_event_invoke_config(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def put_function_event_invoke_config(context: Context, request: dict[str, Any]) -> EventConfig:
     """Replaces the whole."""
     return _keep(context, request, {})
 
 
 @operation("lambda", "UpdateFunctionEventInvokeConfig")
-def update_function_event_invoke_config(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def update_function_event_invoke_config(context: Context, request: dict[str, Any]) -> EventConfig:
     """Changes what is given."""
     return _keep(context, request, _found(context, request))
 
 
 @operation("lambda", "GetFunctionEventInvokeConfig")
-def get_function_event_invoke_config(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def get_function_event_invoke_config(context: Context, request: dict[str, Any]) -> EventConfig:
     return _found(context, request)
 
 
@@ -42,10 +41,10 @@ def list_function_event_invoke_configs(context: Context, request: dict[str, Any]
 def delete_function_event_invoke_config(context: Context, request: dict[str, Any]) -> None:
     _found(context, request)
     name, qualifier = _named(request)
-    context.store.change(KIND, name, lambda body: body["EventConfigs"].pop(qualifier, None))
+    context.store.change(FUNCTION, name, lambda body: body["EventConfigs"].pop(qualifier, None))
 
 
-def _keep(context: Context, request: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
+def _keep(context: Context, request: dict[str, Any], before: Mapping[str, Any]) -> EventConfig:
     name, qualifier = _named(request)
     body, configuration = resolve(context, request)
     given = {member: request[member] for member in MEMBERS if member in request}
@@ -53,13 +52,16 @@ def _keep(context: Context, request: dict[str, Any], before: dict[str, Any]) -> 
         if destination.get("Destination"):
             targets.check_destination(context, destination["Destination"], configuration["Role"])
     arn = f"{body['Configuration']['FunctionArn']}:{qualifier}"
-    config = {"DestinationConfig": {"OnSuccess": {}, "OnFailure": {}}} | before | given
-    config |= {"FunctionArn": arn, "LastModified": time.time()}
-    context.store.change(KIND, name, lambda stored: stored.setdefault("EventConfigs", {}).update({qualifier: config}))
+    destinations: dict[str, Any] = {"DestinationConfig": {"OnSuccess": {}, "OnFailure": {}}}
+    about = {"FunctionArn": arn, "LastModified": time.time()}
+    config = cast(EventConfig, {**destinations, **before, **given, **about})
+    context.store.change(
+        FUNCTION, name, lambda stored: stored.setdefault("EventConfigs", {}).update({qualifier: config})
+    )
     return config
 
 
-def _found(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def _found(context: Context, request: dict[str, Any]) -> EventConfig:
     name, qualifier = _named(request)
     configs = find(context, name).get("EventConfigs", {})
     if qualifier not in configs:

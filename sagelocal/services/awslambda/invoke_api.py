@@ -5,6 +5,7 @@ import json
 import random
 import threading
 import uuid
+from collections.abc import Mapping
 from typing import Any
 
 from sagelocal.core.context import Context
@@ -12,6 +13,7 @@ from sagelocal.core.errors import AwsError
 from sagelocal.core.registry import on_start, on_stop, operation
 from sagelocal.services.awslambda import queue as lambda_queue
 from sagelocal.services.awslambda.api import LATEST, invalid, parse_name, resolve
+from sagelocal.services.awslambda.documents import Configuration, FunctionDocument, QueuedEvent
 from sagelocal.services.awslambda.pool import Outcome, pool
 from sagelocal.services.awslambda.process import Function
 from sagelocal.services.awslambda.queue import Queue, Rules
@@ -38,7 +40,7 @@ def invoke(context: Context, request: dict[str, Any]) -> dict[str, Any]:
     return {"StatusCode": 204}
 
 
-def run(context: Context, request: dict[str, Any], event: str, request_id: str) -> tuple[str, Outcome]:
+def run(context: Context, request: Mapping[str, Any], event: str, request_id: str) -> tuple[str, Outcome]:
     """(executed version, outcome) of one event for the function that a request names. Raises what `resolve` raises,
     and TooManyRequestsException."""
     body, configuration = resolve(context, request)
@@ -75,10 +77,10 @@ def queue(context: Context) -> Queue:
         return _queues.setdefault(str(context.state_dir), Queue(context, service))
 
 
-def _rules(context: Context, entry: dict[str, Any]) -> Rules:
+def _rules(context: Context, entry: QueuedEvent) -> Rules:
     body, configuration = resolve(context, entry)
     qualifier = entry.get("Qualifier", LATEST)
-    config = body.get("EventConfigs", {}).get(qualifier, {})
+    config: Mapping[str, Any] = body.get("EventConfigs", {}).get(qualifier) or {}
     destinations = config.get("DestinationConfig", {})
     return Rules(
         arn=f"{body['Configuration']['FunctionArn']}:{qualifier}",
@@ -122,10 +124,11 @@ def _event(payload: bytes, limit: int) -> str:
     return text
 
 
-def _drawn(body: dict[str, Any], request: dict[str, Any]) -> dict[str, Any] | None:
+def _drawn(body: FunctionDocument, request: Mapping[str, Any]) -> Configuration | None:
     """The configuration of the version that an alias with weights draws; None where it is the alias's own."""
     _, qualifier = parse_name(request["FunctionName"], request.get("Qualifier"))
-    routing = body["Aliases"].get(qualifier, {}).get("RoutingConfig") or {}
+    alias = body["Aliases"].get(qualifier or LATEST)
+    routing = (alias["RoutingConfig"] if alias else None) or {}
     point = random.random()
     for version, weight in routing.get("AdditionalVersionWeights", {}).items():
         point -= weight
@@ -134,13 +137,13 @@ def _drawn(body: dict[str, Any], request: dict[str, Any]) -> dict[str, Any] | No
     return None
 
 
-def _invoked_arn(context: Context, request: dict[str, Any]) -> str:
+def _invoked_arn(context: Context, request: Mapping[str, Any]) -> str:
     name, qualifier = parse_name(request["FunctionName"], request.get("Qualifier"))
     arn = context.arn("lambda", f"function:{name}")
     return f"{arn}:{qualifier}" if qualifier and qualifier != LATEST else arn
 
 
-def _client_context(request: dict[str, Any]) -> object:
+def _client_context(request: Mapping[str, Any]) -> object:
     text = request.get("ClientContext")
     if not text:
         return None

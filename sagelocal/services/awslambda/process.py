@@ -16,6 +16,7 @@ from sagelocal.core.context import Context
 from sagelocal.runtime import service_calls
 from sagelocal.runtime.process import Process, ProcessSpec, base_environment, start
 from sagelocal.services.awslambda import worker
+from sagelocal.services.awslambda.documents import Configuration
 
 INIT_SECONDS = 30.0  # AWS gives 10, on a machine that does nothing else
 MARK_SECONDS = 1.0  # how long the last output may take to arrive after the answer
@@ -38,8 +39,8 @@ class Function:
     revision: str
 
     @staticmethod
-    def of(configuration: dict[str, Any]) -> "Function":
-        """The version that a configuration (as GetFunctionConfiguration answers it, with `_Code`) describes."""
+    def of(configuration: Configuration) -> "Function":
+        """The version that a configuration describes."""
         variables = (configuration.get("Environment") or {}).get("Variables") or {}
         return Function(
             name=configuration["FunctionName"],

@@ -1,4 +1,4 @@
-"""The queue of asynchronous invocations: documents of kind "lambda-event" that stay until they are dealt with.
+"""The queue of asynchronous invocations, which stay in the store until they are dealt with.
 
 A failed event is retried after one minute and after two more; a throttled one with growing pauses, until it is too old.
 Then it goes to the dead-letter queue and the destinations. What was queued when the server stopped goes on when it
@@ -12,18 +12,17 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
-from sagelocal.core.store import Kind
 from sagelocal.services.awslambda import targets
+from sagelocal.services.awslambda.documents import QUEUED_EVENT, QueuedEvent
 from sagelocal.services.awslambda.pool import Outcome
 from sagelocal.services.cloudwatch import clock
 
-KIND = Kind[dict[str, Any]]("lambda-event")
 PAUSES = (60.0, 120.0)  # AWS's seconds before the first and the second retry of an event that failed
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 300.0  # the same, of one that was throttled
 MAX_RETRIES = 2
@@ -49,8 +48,8 @@ class Service:
     """What the queue needs of the Lambda service: an event's rules, and to run it: (executed version, outcome).
     Both raise ResourceNotFoundException when the function is gone."""
 
-    rules: Callable[[dict[str, Any]], Rules]
-    run: Callable[[dict[str, Any]], tuple[str, Outcome]]
+    rules: Callable[[QueuedEvent], Rules]
+    run: Callable[[QueuedEvent], tuple[str, Outcome]]
 
 
 class Queue:
@@ -66,12 +65,12 @@ class Queue:
     def add(self, request_id: str, body: dict[str, Any]) -> None:
         """Take an event. `body`: FunctionName, Qualifier, Event (JSON text) and ClientContext of the request."""
         state = {"Received": time.time(), "Runs": 0, "Throttled": 0, "Due": time.time(), "RequestId": request_id}
-        self.context.store.insert(KIND, request_id, body | state)
+        self.context.store.insert(QUEUED_EVENT, request_id, cast(QueuedEvent, body | state))
         self.context.spawn(f"event {request_id}", self._try, request_id)
 
     def resume(self) -> None:
         """Go on with what an earlier server left."""
-        for request_id, entry in self.context.store.items(KIND):
+        for request_id, entry in self.context.store.items(QUEUED_EVENT):
             self._at(entry["Due"], request_id)
 
     def wake(self) -> None:
@@ -100,7 +99,7 @@ class Queue:
             self.context.spawn(f"event {request_id}", self._try, request_id)
 
     def _try(self, request_id: str) -> None:
-        entry = self.context.store.get(KIND, request_id)
+        entry = self.context.store.get(QUEUED_EVENT, request_id)
         if entry is None:
             return
         try:
@@ -122,16 +121,16 @@ class Queue:
         else:
             self._again(entry, rules, PAUSES[entry["Runs"] - 1], version, outcome)
 
-    def _not_run(self, entry: dict[str, Any], problem: AwsError) -> None:
+    def _not_run(self, entry: QueuedEvent, problem: AwsError) -> None:
         """Throttled: wait, unless nothing is ever let through. Gone: drop it."""
         try:
             rules = self._service.rules(entry)
         except AwsError:
-            self.context.store.delete(KIND, entry["RequestId"])
+            self.context.store.delete(QUEUED_EVENT, entry["RequestId"])
             return
         if problem.status != 429:
             print(f"Event {entry['RequestId']} of {rules.arn} dropped: {problem}", flush=True)
-            self.context.store.delete(KIND, entry["RequestId"])
+            self.context.store.delete(QUEUED_EVENT, entry["RequestId"])
         elif rules.reserved == 0:
             self._end(entry, rules, "ZeroReservedConcurrency")
         else:
@@ -141,7 +140,7 @@ class Queue:
 
     def _again(
         self,
-        entry: dict[str, Any],
+        entry: QueuedEvent,
         rules: Rules,
         pause: float,
         version: str | None = None,
@@ -151,16 +150,16 @@ class Queue:
         if self._too_old(entry, rules, entry["Due"]):
             self._end(entry, rules, "EventAgeExceeded", version, outcome)
             return
-        self.context.store.put(KIND, entry["RequestId"], entry)
+        self.context.store.put(QUEUED_EVENT, entry["RequestId"], entry)
         self._at(entry["Due"], entry["RequestId"])
 
     @staticmethod
-    def _too_old(entry: dict[str, Any], rules: Rules, moment: float) -> bool:
+    def _too_old(entry: QueuedEvent, rules: Rules, moment: float) -> bool:
         return moment - entry["Received"] > clock.seconds(rules.max_age)
 
     def _end(
         self,
-        entry: dict[str, Any],
+        entry: QueuedEvent,
         rules: Rules,
         condition: str,
         version: str | None = None,
@@ -178,7 +177,7 @@ class Queue:
         destination = rules.on_success if succeeded else rules.on_failure
         if destination:
             self._sent(rules, destination, targets.send_record, context, destination, record)
-        self.context.store.delete(KIND, entry["RequestId"])
+        self.context.store.delete(QUEUED_EVENT, entry["RequestId"])
 
     @staticmethod
     def _sent(rules: Rules, target: str, send: Callable[..., None], *given: Any) -> None:
@@ -189,7 +188,7 @@ class Queue:
 
 
 def _record(
-    entry: dict[str, Any], rules: Rules, condition: str, version: str | None, outcome: Outcome | None
+    entry: QueuedEvent, rules: Rules, condition: str, version: str | None, outcome: Outcome | None
 ) -> dict[str, Any]:
     """An invocation record, as destinations get it."""
     record: dict[str, Any] = {

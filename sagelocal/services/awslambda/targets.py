@@ -5,6 +5,7 @@ https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.htm
 """
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from sagelocal.core.context import Context
@@ -23,7 +24,7 @@ DEAD_LETTERS = ("sqs", "sns")
 MAX_ERROR_MESSAGE = 1024  # characters of it on a dead letter
 
 
-def check_dead_letters(context: Context, config: dict[str, Any] | None, role: str) -> None:
+def check_dead_letters(context: Context, config: Mapping[str, Any] | None, role: str) -> None:
     """Raise InvalidParameterValueException for a DeadLetterConfig that cannot be used by the role."""
     arn = (config or {}).get("TargetArn")
     if not arn:

@@ -1,16 +1,17 @@
 """AWS Lambda: function URLs, of a function or of one of its aliases.
 
-A document of kind "lambda-url" is named by the URL's id. The requests themselves are answered by embedded/functionurls.
+The requests themselves are answered in urls/.
 """
 
 import base64
 import hashlib
-from typing import Any
+from typing import Any, cast
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
 from sagelocal.core.registry import operation
-from sagelocal.services.awslambda.api import LATEST, URL, find, invalid, moment, not_found, paged, parse_name
+from sagelocal.services.awslambda.api import LATEST, find, invalid, moment, not_found, paged, parse_name
+from sagelocal.services.awslambda.documents import URL, UrlConfig
 from sagelocal.services.awslambda.urls import front
 
 MEMBERS = ("AuthType", "Cors", "InvokeMode")
@@ -28,7 +29,7 @@ def create_function_url_config(context: Context, request: dict[str, Any]) -> dic
     identifier = _identifier(context, name, qualifier)
     if context.store.get(URL, identifier):
         raise AwsError("ResourceConflictException", f"Function URL already exists for {_arn(context, request)}", 409)
-    config = {
+    config: dict[str, Any] = {
         **{member: request[member] for member in MEMBERS if member in request},
         "FunctionArn": _arn(context, request),
         "InvokeMode": "BUFFERED",
@@ -38,8 +39,9 @@ def create_function_url_config(context: Context, request: dict[str, Any]) -> dic
         "_Function": name,
         "_Qualifier": qualifier,
     }
-    context.store.put(URL, identifier, config)
-    return _described(context, config)
+    document = cast(UrlConfig, config)
+    context.store.put(URL, identifier, document)
+    return _described(context, document)
 
 
 @operation("lambda", "UpdateFunctionUrlConfig")
@@ -68,7 +70,7 @@ def delete_function_url_config(context: Context, request: dict[str, Any]) -> Non
     context.store.delete(URL, _found(context, request)["_Id"])
 
 
-def _found(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def _found(context: Context, request: dict[str, Any]) -> UrlConfig:
     name, qualifier = parse_name(request["FunctionName"], request.get("Qualifier"))
     find(context, name)
     config = context.store.get(URL, _identifier(context, name, qualifier))
@@ -93,5 +95,5 @@ def _arn(context: Context, request: dict[str, Any]) -> str:
     return context.arn("lambda", f"function:{name}:{qualifier}" if qualifier else f"function:{name}")
 
 
-def _described(context: Context, config: dict[str, Any]) -> dict[str, Any]:
-    return config | {"FunctionUrl": front.url_of(context, config["_Id"])}
+def _described(context: Context, config: UrlConfig) -> dict[str, Any]:
+    return {**config, "FunctionUrl": front.url_of(context, config["_Id"])}

@@ -9,6 +9,7 @@ from typing import Any
 from sagelocal.core.caller import Caller
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
+from sagelocal.services.awslambda.documents import FunctionDocument, UrlConfig
 from sagelocal.services.iam import conditions, enforcement, sessions
 from sagelocal.services.iam.matching import action_matches
 from sagelocal.services.iam.policy import Call, keys_of
@@ -21,7 +22,7 @@ class Forbidden(AwsError):
         super().__init__("AccessDeniedException", f"Forbidden. {HELP}", 403)
 
 
-def check(context: Context, config: dict[str, Any], function: dict[str, Any], access_key: str) -> dict[str, Any] | None:
+def check(context: Context, config: UrlConfig, function: FunctionDocument, access_key: str) -> dict[str, Any] | None:
     """The caller as the event shows it, None for one that did not sign. Raises Forbidden, and sessions' errors.
 
     `config`, `function`: the documents of the URL and of its function.
@@ -47,7 +48,7 @@ def _keys(values: dict[str, str]) -> tuple[tuple[str, tuple[str, ...]], ...]:
     return keys_of({f"lambda:{name}": value for name, value in values.items()})
 
 
-def _invited(function: dict[str, Any], call: Call, caller: Caller | None) -> bool:
+def _invited(function: FunctionDocument, call: Call, caller: Caller | None) -> bool:
     """Whether the function's own policy lets everybody, or that role or its account, make the call."""
     names = {"*"}
     if caller:

@@ -3,33 +3,32 @@
 Source: https://docs.aws.amazon.com/lambda/latest/dg/urls-configuration.html#urls-cors
 """
 
-from typing import Any
-
 from werkzeug.wrappers import Request, Response
 
+from sagelocal.services.awslambda.documents import UrlConfig
 from sagelocal.services.iam.matching import glob
 
 
-def is_preflight(config: dict[str, Any], request: Request) -> bool:
+def is_preflight(config: UrlConfig, request: Request) -> bool:
     asks = "Origin" in request.headers and "Access-Control-Request-Method" in request.headers
     return request.method == "OPTIONS" and asks and bool(config.get("Cors"))
 
 
-def preflight(config: dict[str, Any], request: Request) -> Response:
+def preflight(config: UrlConfig, request: Request) -> Response:
     """200 in any case; the browser reads from the headers what it may do."""
     settings = config["Cors"]
     response = Response("", 200, content_type="application/json")
     add_headers(config, request, response)
     if "Access-Control-Allow-Origin" in response.headers:
-        for member, header in (("AllowMethods", "Methods"), ("AllowHeaders", "Headers")):
-            if settings.get(member):
-                response.headers[f"Access-Control-Allow-{header}"] = ",".join(settings[member])
+        for header, allowed in (("Methods", settings.get("AllowMethods")), ("Headers", settings.get("AllowHeaders"))):
+            if allowed:
+                response.headers[f"Access-Control-Allow-{header}"] = ",".join(allowed)
         if settings.get("MaxAge"):
             response.headers["Access-Control-Max-Age"] = str(settings["MaxAge"])
     return response
 
 
-def add_headers(config: dict[str, Any], request: Request, response: Response) -> None:
+def add_headers(config: UrlConfig, request: Request, response: Response) -> None:
     """Tell the browser that the page's origin may read the response. The setting wins over what the function says."""
     settings, origin = config.get("Cors") or {}, request.headers.get("Origin", "")
     allowed = settings.get("AllowOrigins", [])

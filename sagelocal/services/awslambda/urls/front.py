@@ -9,7 +9,8 @@ from werkzeug.wrappers import Request, Response
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
-from sagelocal.services.awslambda.api import URL, find
+from sagelocal.services.awslambda.api import find
+from sagelocal.services.awslambda.documents import URL, UrlConfig
 from sagelocal.services.awslambda.invoke_api import MAX_PAYLOAD_BYTES, run
 from sagelocal.services.awslambda.urls import access, cors, messages
 
@@ -46,7 +47,7 @@ def answer(context: Context, request: Request, access_key: str) -> Response:
 
 
 def _invoked(
-    context: Context, config: dict[str, Any], request: Request, request_id: str, caller: dict[str, Any] | None
+    context: Context, config: UrlConfig, request: Request, request_id: str, caller: dict[str, Any] | None
 ) -> Response:
     path = request.environ.get("RAW_URI", request.path).partition("?")[0]
     path = "/" + path.removeprefix(PREFIX).partition("/")[2]

@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl
 from werkzeug.wrappers import Request, Response
 
 from sagelocal.core.context import Context
+from sagelocal.services.awslambda.documents import UrlConfig
 
 TEXT_TYPES = ("application/json", "application/javascript", "application/xml")
 SECRET_HEADERS = ("authorization", "x-amz-security-token")  # of a signature: the caller's, not the function's
@@ -20,7 +21,7 @@ OWN_HEADERS = ("connection", "content-length", "transfer-encoding")  # they belo
 
 def event(
     context: Context,
-    config: dict[str, Any],
+    config: UrlConfig,
     request: Request,
     path: str,
     request_id: str,
