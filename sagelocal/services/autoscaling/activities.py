@@ -9,12 +9,11 @@ from typing import Any
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
-from sagelocal.core.store import Kind
 from sagelocal.services.autoscaling import targets
 from sagelocal.services.autoscaling.cooldown import Cooldown
+from sagelocal.services.autoscaling.documents import ACTIVITY, Activity, BegunCooldown, OfVariant
 from sagelocal.services.cloudwatch import clock
 
-ACTIVITY = Kind[dict[str, Any]]("scaling-activity")
 KEPT_SECONDS = 6 * 7 * 24 * 3600.0  # six weeks, as on AWS
 WAITING = "Waiting for change to be fulfilled by sagemaker."
 FULFILLED = "Change successfully fulfilled by sagemaker."
@@ -22,34 +21,35 @@ FULFILLED = "Change successfully fulfilled by sagemaker."
 
 def set_capacity(
     context: Context,
-    target: dict[str, Any],
+    target: OfVariant,
     count: int,
     cause: str,
     now: float | None = None,
-    cooldown: dict[str, Any] | None = None,
-) -> dict[str, Any]:
+    cooldown: BegunCooldown | None = None,
+) -> Activity:
     """Ask for `count` instances; the activity, InProgress until `settle` sees the count, or Failed.
 
-    `cooldown`: what begins when it has succeeded, {"out": whether it adds, "base": the count before, "seconds": AWS's}.
+    `cooldown`: what begins when it has succeeded.
     """
     activity = _new(context, target, f"Setting desired instance count to {count}.", cause, now)
-    activity |= {"_Count": count, "_Cooldown": cooldown}
+    activity.update({"_Count": count, "_Cooldown": cooldown})
     try:
         targets.set_capacity(context, target, count)
         activity["StatusMessage"] = f"Successfully set desired instance count to {count}. {WAITING}"
     except AwsError as problem:
-        activity |= {"StatusCode": "Failed", "EndTime": activity["StartTime"]}
+        activity.update({"StatusCode": "Failed", "EndTime": activity["StartTime"]})
         activity["StatusMessage"] = f"Failed to set desired instance count to {count}. Reason: {problem.message}"
     context.store.put(ACTIVITY, _name(activity), activity)
     return activity
 
 
-def record(context: Context, target: dict[str, Any], what: str, cause: str, now: float | None = None) -> dict[str, Any]:
+def record(context: Context, target: OfVariant, what: str, cause: str, now: float | None = None) -> Activity:
     """Note a change that is done at once: `what` as in "set min capacity to 1 and max capacity to 4"."""
     activity = _new(context, target, f"Setting {what.removeprefix('set ')}", cause, now)
-    done = {"StatusCode": "Successful", "EndTime": activity["StartTime"], "StatusMessage": f"Successfully {what}"}
-    context.store.put(ACTIVITY, _name(activity), activity | done)
-    return activity | done
+    activity.update({"StatusCode": "Successful", "EndTime": activity["StartTime"]})
+    activity["StatusMessage"] = f"Successfully {what}"
+    context.store.put(ACTIVITY, _name(activity), activity)
+    return activity
 
 
 def settle(context: Context, now: float | None = None) -> None:
@@ -64,12 +64,12 @@ def settle(context: Context, now: float | None = None) -> None:
             context.store.delete(ACTIVITY, _name(activity))
 
 
-def of_target(context: Context, resource: str | None = None) -> list[dict[str, Any]]:
+def of_target(context: Context, resource: str | None = None) -> list[Activity]:
     """The activities of a target, or of all, newest first."""
     return context.store.list(ACTIVITY, f"{resource}|" if resource else "")[::-1]
 
 
-def cooldown_of(context: Context, target: dict[str, Any]) -> Cooldown | None:
+def cooldown_of(context: Context, target: OfVariant) -> Cooldown | None:
     """The cooldown that the last change by a policy began, running or over."""
     for activity in of_target(context, target["ResourceId"]):
         begun = activity.get("_Cooldown")
@@ -79,7 +79,7 @@ def cooldown_of(context: Context, target: dict[str, Any]) -> Cooldown | None:
     return None
 
 
-def _ended(context: Context, activity: dict[str, Any]) -> dict[str, Any] | None:
+def _ended(context: Context, activity: Activity) -> dict[str, Any] | None:
     """How an activity in progress ended; None while it has not."""
     count = activity["_Count"]
     capacity = targets.capacity(context, activity)
@@ -95,7 +95,7 @@ def _ended(context: Context, activity: dict[str, Any]) -> dict[str, Any] | None:
     return {"StatusCode": "Failed", "StatusMessage": f"Failed to set desired instance count to {count}. {reason}"}
 
 
-def _new(context: Context, target: dict[str, Any], description: str, cause: str, now: float | None) -> dict[str, Any]:
+def _new(context: Context, target: OfVariant, description: str, cause: str, now: float | None) -> Activity:
     return {
         "ActivityId": str(uuid.uuid4()),
         "ServiceNamespace": "sagemaker",
@@ -108,5 +108,5 @@ def _new(context: Context, target: dict[str, Any], description: str, cause: str,
     }
 
 
-def _name(activity: dict[str, Any]) -> str:
+def _name(activity: Activity) -> str:
     return f"{activity['ResourceId']}|{activity['ActivityId']}"

@@ -5,13 +5,22 @@ What acts on them is in embedded/autoscaling/.
 
 import time
 import uuid
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError, ValidationException
 from sagelocal.core.registry import on_start, operation
 from sagelocal.services.autoscaling import activities, bounds, loop, scheduled, step, tracking
-from sagelocal.services.autoscaling.targets import DIMENSION, POLICY, SCHEDULED_ACTION, TARGET, name_of, variant_of
+from sagelocal.services.autoscaling.documents import (
+    POLICY,
+    SCHEDULED_ACTION,
+    TARGET,
+    ScalableTarget,
+    ScalingPolicy,
+    ScheduledAction,
+)
+from sagelocal.services.autoscaling.targets import DIMENSION, name_of, variant_of
 from sagelocal.services.cloudwatch.api import seconds
 from sagelocal.services.sagemaker.hosting.endpoints_api import find as find_endpoint
 from sagelocal.services.scheduler import expressions
@@ -48,7 +57,7 @@ def register_scalable_target(context: Context, request: dict[str, Any]) -> dict[
     if before is None and not {"MinCapacity", "MaxCapacity"} <= set(request):
         raise ValidationException("MinCapacity and MaxCapacity are needed when a scalable target is registered first.")
     role = "aws-service-role/sagemaker.application-autoscaling.amazonaws.com/" + SERVICE_LINKED_ROLE
-    body: dict[str, Any] = {
+    described: dict[str, Any] = {
         "ServiceNamespace": "sagemaker",
         "ResourceId": request["ResourceId"],
         "ScalableDimension": DIMENSION,
@@ -59,7 +68,8 @@ def register_scalable_target(context: Context, request: dict[str, Any]) -> dict[
         **(before or {}),
         **{member: request[member] for member in ("MinCapacity", "MaxCapacity", "RoleARN") if member in request},
     }
-    body["SuspendedState"] |= request.get("SuspendedState", {})
+    body = cast(ScalableTarget, described)
+    body["SuspendedState"].update(request.get("SuspendedState", {}))
     if body["MaxCapacity"] < body["MinCapacity"]:
         raise ValidationException("Maximum capacity cannot be less than minimum capacity.")
     if body["MinCapacity"] < 1:
@@ -99,7 +109,7 @@ def put_scaling_policy(context: Context, request: dict[str, Any]) -> dict[str, A
         raise _not_found("No scalable target registered", request)
     name = f"{name_of(request)}|{request['PolicyName']}"
     before = context.store.get(POLICY, name)
-    kind = request.get("PolicyType") or (before or {}).get("PolicyType", "StepScaling")
+    kind = request.get("PolicyType") or (before["PolicyType"] if before else "StepScaling")
     if kind not in KINDS:
         raise ValidationException(f"Policy type {kind} is not one for SageMaker: use {' or '.join(KINDS)}.")
     if before and before["PolicyType"] != kind:
@@ -111,7 +121,7 @@ def put_scaling_policy(context: Context, request: dict[str, Any]) -> dict[str, A
         raise ValidationException(f"A policy of type {kind} needs {configuration}.")
     check(request[configuration])
     path = f"resource/sagemaker/{request['ResourceId']}:policyName/{request['PolicyName']}"
-    body = {
+    described = {
         "PolicyARN": context.arn("autoscaling", f"scalingPolicy:{uuid.uuid4()}:{path}"),
         "CreationTime": time.time(),
         "Alarms": [],
@@ -123,6 +133,7 @@ def put_scaling_policy(context: Context, request: dict[str, Any]) -> dict[str, A
         "PolicyType": kind,
         configuration: request[configuration],
     }
+    body = cast(ScalingPolicy, described)
     if kind == "TargetTrackingScaling":
         body["Alarms"] = tracking.put_alarms(context, body)
     context.store.put(POLICY, name, body)
@@ -157,7 +168,7 @@ def put_scheduled_action(context: Context, request: dict[str, Any]) -> None:
     times: dict[str, Any] = {
         member: seconds(request[member]) for member in ("StartTime", "EndTime") if member in request
     }
-    body: dict[str, Any] = {
+    described: dict[str, Any] = {
         "ScheduledActionARN": context.arn("autoscaling", f"scheduledAction:{uuid.uuid4()}:{path}"),
         "CreationTime": time.time(),
         "Timezone": "UTC",
@@ -165,8 +176,9 @@ def put_scheduled_action(context: Context, request: dict[str, Any]) -> None:
         **{member: value for member, value in request.items() if member in _ACTION_MEMBERS},
         **times,
     }
-    if "Schedule" not in body or not body.get("ScalableTargetAction"):
+    if "Schedule" not in described or not described.get("ScalableTargetAction"):
         raise ValidationException("A scheduled action needs Schedule, and MinCapacity or MaxCapacity.")
+    body = cast(ScheduledAction, described)
     try:
         expressions.parse(body["Schedule"])
         expressions.zone(body["Timezone"])
@@ -175,7 +187,7 @@ def put_scheduled_action(context: Context, request: dict[str, Any]) -> None:
     wanted = body["ScalableTargetAction"]
     if wanted.get("MaxCapacity", wanted.get("MinCapacity", 1)) < wanted.get("MinCapacity", 1):
         raise ValidationException("Maximum capacity cannot be less than minimum capacity.")
-    if min(wanted.values()) < 1:
+    if min(wanted.get("MinCapacity", 1), wanted.get("MaxCapacity", 1)) < 1:
         raise ValidationException("The capacity of a SageMaker variant must be at least 1.")
     if body.get("EndTime", float("inf")) <= body.get("StartTime", 0):
         raise ValidationException("EndTime of a scheduled action must be after its StartTime.")
@@ -216,12 +228,12 @@ _ACTION_MEMBERS = (
 )
 
 
-def _delete_policy(context: Context, policy: dict[str, Any]) -> None:
+def _delete_policy(context: Context, policy: ScalingPolicy) -> None:
     tracking.delete_alarms(context, policy)
     context.store.delete(POLICY, f"{name_of(policy)}|{policy['PolicyName']}")
 
 
-def _fits(body: dict[str, Any], request: dict[str, Any]) -> bool:
+def _fits(body: Mapping[str, Any], request: dict[str, Any]) -> bool:
     members = ("ServiceNamespace", "ResourceId", "ScalableDimension")
     return all(request.get(member, body[member]) == body[member] for member in members)
 
@@ -236,7 +248,7 @@ def _not_found(what: str, request: dict[str, Any]) -> AwsError:
     )
 
 
-def _paged(items: list[dict[str, Any]], request: dict[str, Any], answer: str) -> dict[str, Any]:
+def _paged(items: Sequence[Mapping[str, Any]], request: dict[str, Any], answer: str) -> dict[str, Any]:
     token = request.get("NextToken", "0")
     if not token.isdigit():
         raise AwsError("InvalidNextTokenException", f"Invalid NextToken: {token}")

@@ -5,6 +5,7 @@ import time
 
 from sagelocal.core.context import Context
 from sagelocal.services.autoscaling import activities, bounds, policies, scheduled, targets
+from sagelocal.services.autoscaling.documents import TARGET
 from sagelocal.services.cloudwatch import endpoints
 from sagelocal.services.cloudwatch import loop as cloudwatch
 
@@ -23,7 +24,7 @@ def run(context: Context) -> None:
 
 def beat(context: Context, since: float, now: float) -> None:
     """One look, at `now` (seconds since 1970); the last was at `since`."""
-    for target in context.store.list(targets.TARGET):
+    for target in context.store.list(TARGET):
         if targets.capacity(context, target):
             endpoints.count_none(context, *targets.variant_of(target), now)
     scheduled.run_due(context, since, now)

@@ -2,12 +2,20 @@
 
 import threading
 from collections.abc import Sequence
-from typing import Any
 
 from sagelocal.core.context import Context
 from sagelocal.services.autoscaling import activities, cooldown, step, targets, tracking
 from sagelocal.services.autoscaling.cooldown import DEFAULT_SECONDS, Cooldown
+from sagelocal.services.autoscaling.documents import (
+    POLICY,
+    TARGET,
+    Activity,
+    BegunCooldown,
+    ScalableTarget,
+    ScalingPolicy,
+)
 from sagelocal.services.cloudwatch import alarms
+from sagelocal.services.cloudwatch.documents import Alarm
 from sagelocal.services.cloudwatch.evaluation import ALARM, Point
 
 SUSPENDED = {True: "DynamicScalingOutSuspended", False: "DynamicScalingInSuspended"}
@@ -16,10 +24,10 @@ one_at_a_time = threading.Lock()
 
 
 @alarms.action("autoscaling")
-def called(context: Context, arn: str, alarm: dict[str, Any], points: Sequence[Point], now: float) -> None:
+def called(context: Context, arn: str, alarm: Alarm, points: Sequence[Point], now: float) -> None:
     """Run the policy that an alarm's action names, unless its target is suspended, changing, or cooling down."""
-    policy = next((p for p in context.store.list(targets.POLICY) if p["PolicyARN"] == arn), None)
-    target = context.store.get(targets.TARGET, targets.name_of(policy)) if policy else None
+    policy = next((p for p in context.store.list(POLICY) if p["PolicyARN"] == arn), None)
+    target = context.store.get(TARGET, targets.name_of(policy)) if policy else None
     values = [point.value for point in points if point.value is not None]
     if policy is None or target is None or not values:
         return
@@ -30,12 +38,12 @@ def called(context: Context, arn: str, alarm: dict[str, Any], points: Sequence[P
 
 def change(
     context: Context,
-    policy: dict[str, Any],
-    target: dict[str, Any],
-    alarm: dict[str, Any],
+    policy: ScalingPolicy,
+    target: ScalableTarget,
+    alarm: Alarm,
     values: list[float],
     now: float,
-) -> dict[str, Any] | None:
+) -> Activity | None:
     """Ask for the count that a policy wants now; the activity, or None when nothing is to be done.
 
     `values`: what the alarm saw, newest first.
@@ -52,19 +60,23 @@ def change(
         return None
     wanted = targets.bounded(target, wanted)
     out = wanted > capacity.desired
-    if wanted == capacity.desired or target["SuspendedState"][SUSPENDED[out]]:
+    if wanted == capacity.desired or target["SuspendedState"].get(SUSPENDED[out]):
         return None
     if not cooldown.allows(running, out, wanted, now):
         return None
     cause = f"monitor alarm {alarm['AlarmName']} in state {alarm['StateValue']} triggered policy {policy['PolicyName']}"
-    begun = {"out": out, "base": cooldown.base(running, out, capacity.desired, now), "seconds": _seconds(policy, out)}
+    begun: BegunCooldown = {
+        "out": out,
+        "base": cooldown.base(running, out, capacity.desired, now),
+        "seconds": _seconds(policy, out),
+    }
     return activities.set_capacity(context, target, wanted, cause, now, begun)
 
 
 def _tracked(
     context: Context,
-    policy: dict[str, Any],
-    alarm: dict[str, Any],
+    policy: ScalingPolicy,
+    alarm: Alarm,
     value: float,
     running: Cooldown | None,
     desired: int,
@@ -74,7 +86,7 @@ def _tracked(
     target_value = policy[tracking.CONFIGURATION]["TargetValue"]
     if tracking.is_high(alarm["AlarmName"]):
         return max(desired, tracking.wanted_out(cooldown.base(running, True, desired, now), value, target_value))
-    others = [p for p in context.store.list(targets.POLICY, targets.name_of(policy) + "|") if p["Alarms"]]
+    others = [p for p in context.store.list(POLICY, targets.name_of(policy) + "|") if p["Alarms"]]
     low = [a["AlarmName"] for p in others for a in p["Alarms"] if not tracking.is_high(a["AlarmName"])]
     if any(alarms.state(context, name) != ALARM for name in low):
         return None
@@ -82,8 +94,8 @@ def _tracked(
 
 
 def _stepped(
-    policy: dict[str, Any],
-    alarm: dict[str, Any],
+    policy: ScalingPolicy,
+    alarm: Alarm,
     values: list[float],
     running: Cooldown | None,
     desired: int,
@@ -99,9 +111,10 @@ def _stepped(
     return max(desired, step.wanted(configuration, cooldown.base(running, True, desired, now), amount))
 
 
-def _seconds(policy: dict[str, Any], out: bool) -> int:
+def _seconds(policy: ScalingPolicy, out: bool) -> int:
     """AWS's seconds of the cooldown that a change by this policy begins."""
     if policy["PolicyType"] == "TargetTrackingScaling":
-        member = "ScaleOutCooldown" if out else "ScaleInCooldown"
-        return policy[tracking.CONFIGURATION].get(member, DEFAULT_SECONDS)
+        configuration = policy[tracking.CONFIGURATION]
+        own = configuration.get("ScaleOutCooldown") if out else configuration.get("ScaleInCooldown")
+        return DEFAULT_SECONDS if own is None else own
     return policy[step.CONFIGURATION].get("Cooldown", DEFAULT_SECONDS)

@@ -4,13 +4,13 @@ Source: https://docs.aws.amazon.com/autoscaling/application/userguide/step-scali
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
-from typing import Any
+from typing import Any, Final
 
 from sagelocal.core.errors import ValidationException
 
-CONFIGURATION = "StepScalingPolicyConfiguration"
+CONFIGURATION: Final = "StepScalingPolicyConfiguration"
 AGGREGATIONS: dict[str, Callable[[Sequence[float]], float]] = {"Average": fmean, "Minimum": min, "Maximum": max}
 
 
@@ -38,12 +38,12 @@ def check(configuration: dict[str, Any]) -> None:
         raise ValidationException("With a positive upper bound one step must have no MetricIntervalUpperBound.")
 
 
-def breach(configuration: dict[str, Any], values: Sequence[float], threshold: float) -> float:
+def breach(configuration: Mapping[str, Any], values: Sequence[float], threshold: float) -> float:
     """How far the datapoints that an alarm looked at are beyond its threshold, by MetricAggregationType."""
     return AGGREGATIONS[configuration.get("MetricAggregationType", "Average")](values) - threshold
 
 
-def adjustment(configuration: dict[str, Any], breach: float) -> int | None:
+def adjustment(configuration: Mapping[str, Any], breach: float) -> int | None:
     """The ScalingAdjustment of the step that a breach falls into; None where there is none.
 
     Above the threshold a step has its lower bound and not its upper one, below it the other way round.
@@ -51,11 +51,12 @@ def adjustment(configuration: dict[str, Any], breach: float) -> int | None:
     for step in configuration["StepAdjustments"]:
         low, high = _span(step)
         if (low <= breach < high) if breach >= 0 else (low < breach <= high):
-            return step["ScalingAdjustment"]
+            amount: int = step["ScalingAdjustment"]
+            return amount
     return None
 
 
-def wanted(configuration: dict[str, Any], base: int, amount: int) -> int:
+def wanted(configuration: Mapping[str, Any], base: int, amount: int) -> int:
     """The count after an adjustment of `base` by `amount`, which AdjustmentType gives a meaning."""
     kind = configuration["AdjustmentType"]
     if kind == "ExactCapacity":
@@ -76,5 +77,5 @@ def _rounded(change: float) -> int:
     return math.trunc(change)
 
 
-def _span(step: dict[str, Any]) -> tuple[float, float]:
+def _span(step: Mapping[str, Any]) -> tuple[float, float]:
     return step.get("MetricIntervalLowerBound", -math.inf), step.get("MetricIntervalUpperBound", math.inf)

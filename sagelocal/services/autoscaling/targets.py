@@ -1,16 +1,14 @@
 """Scalable targets: an endpoint's variant, the bounds of its instance count, and the count itself."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError, ValidationException
-from sagelocal.core.store import Kind
+from sagelocal.services.autoscaling.documents import OfVariant, ScalableTarget
 
-TARGET = Kind[dict[str, Any]]("scalable-target")
-POLICY = Kind[dict[str, Any]]("scaling-policy")
-SCHEDULED_ACTION = Kind[dict[str, Any]]("scheduled-action")
 DIMENSION = "sagemaker:variant:DesiredInstanceCount"
 
 
@@ -23,7 +21,7 @@ class Capacity:
     changeable: bool
 
 
-def variant_of(request: dict[str, Any]) -> tuple[str, str]:
+def variant_of(request: Mapping[str, Any]) -> tuple[str, str]:
     """(endpoint, variant) of endpoint/<endpoint>/variant/<variant>. Raises ValidationException for other resources."""
     if request["ServiceNamespace"] != "sagemaker" or request["ScalableDimension"] != DIMENSION:
         what = f"{request['ServiceNamespace']} {request['ScalableDimension']}"
@@ -36,12 +34,12 @@ def variant_of(request: dict[str, Any]) -> tuple[str, str]:
     return match[1], match[2]
 
 
-def name_of(body: dict[str, Any]) -> str:
+def name_of(body: Mapping[str, Any]) -> str:
     """The name in the store of the target that a request, a policy or an action is about."""
     return f"{body['ResourceId']}|{DIMENSION}"
 
 
-def capacity(context: Context, target: dict[str, Any]) -> Capacity | None:
+def capacity(context: Context, target: OfVariant) -> Capacity | None:
     """None when the endpoint or the variant is gone: AWS leaves the target registered, and nothing happens to it."""
     endpoint, variant = variant_of(target)
     try:
@@ -55,7 +53,7 @@ def capacity(context: Context, target: dict[str, Any]) -> Capacity | None:
     return None
 
 
-def set_capacity(context: Context, target: dict[str, Any], count: int) -> None:
+def set_capacity(context: Context, target: OfVariant, count: int) -> None:
     """Ask SageMaker for `count` instances. Raises AwsError where it refuses."""
     endpoint, variant = variant_of(target)
     wanted = [{"VariantName": variant, "DesiredInstanceCount": count}]
@@ -64,5 +62,5 @@ def set_capacity(context: Context, target: dict[str, Any], count: int) -> None:
     )
 
 
-def bounded(target: dict[str, Any], count: int) -> int:
+def bounded(target: ScalableTarget, count: int) -> int:
     return max(target["MinCapacity"], min(count, target["MaxCapacity"]))

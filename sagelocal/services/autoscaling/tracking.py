@@ -5,14 +5,19 @@ Source: https://docs.aws.amazon.com/autoscaling/application/userguide/applicatio
 
 import math
 import uuid
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
+from sagelocal.core import listing
 from sagelocal.core.context import Context
 from sagelocal.core.errors import ValidationException
 from sagelocal.services.autoscaling import targets
+from sagelocal.services.autoscaling.documents import ScalingPolicy
 from sagelocal.services.cloudwatch import alarms
 
-CONFIGURATION = "TargetTrackingScalingPolicyConfiguration"
+if TYPE_CHECKING:
+    from types_boto3_application_autoscaling.type_defs import AlarmTypeDef
+
+CONFIGURATION: Final = "TargetTrackingScalingPolicyConfiguration"
 INVOCATIONS = "SageMakerVariantInvocationsPerInstance"
 PERIOD = 60
 HIGH_PERIODS = 3
@@ -42,7 +47,7 @@ def check(configuration: dict[str, Any]) -> None:
         raise ValidationException("TargetValue must be greater than 0.")
 
 
-def put_alarms(context: Context, policy: dict[str, Any]) -> list[dict[str, Any]]:
+def put_alarms(context: Context, policy: ScalingPolicy) -> "list[AlarmTypeDef]":
     """Make or change the alarms of a policy; [{AlarmName, AlarmARN}], that for scaling out first."""
     configuration = policy[CONFIGURATION]
     target = configuration["TargetValue"]
@@ -50,10 +55,11 @@ def put_alarms(context: Context, policy: dict[str, Any]) -> list[dict[str, Any]]
     if not configuration.get("DisableScaleIn"):
         wanted["AlarmLow"] = ("LessThanThreshold", target * LOW_SHARE, LOW_PERIODS)
     known = {_kind(alarm["AlarmName"]): alarm for alarm in policy["Alarms"]}
-    kept = []
+    kept: list[AlarmTypeDef] = []
     for kind, (comparison, threshold, periods) in wanted.items():
-        name = f"TargetTracking-{policy['ResourceId']}-{kind}-{uuid.uuid4()}"
-        name = known.pop(kind, {}).get("AlarmName", name)
+        before = known.pop(kind, None)
+        fresh = f"TargetTracking-{policy['ResourceId']}-{kind}-{uuid.uuid4()}"
+        name = before["AlarmName"] if before else fresh
         body = alarms.put(
             context,
             {
@@ -73,7 +79,7 @@ def put_alarms(context: Context, policy: dict[str, Any]) -> list[dict[str, Any]]
     return kept
 
 
-def delete_alarms(context: Context, policy: dict[str, Any]) -> None:
+def delete_alarms(context: Context, policy: ScalingPolicy) -> None:
     for alarm in policy["Alarms"]:
         alarms.delete(context, alarm["AlarmName"])
 
@@ -97,12 +103,11 @@ def _kind(alarm_name: str) -> str:
     return "AlarmHigh" if "-AlarmHigh-" in alarm_name else "AlarmLow"
 
 
-def _metric(policy: dict[str, Any]) -> dict[str, Any]:
+def _metric(policy: ScalingPolicy) -> dict[str, Any]:
     """What the policy's alarms look at."""
     customized = policy[CONFIGURATION].get("CustomizedMetricSpecification")
     if customized:
-        members = ("MetricName", "Namespace", "Dimensions", "Statistic", "Unit")
-        return {member: customized[member] for member in members if member in customized}
+        return listing.members(("MetricName", "Namespace", "Dimensions", "Statistic", "Unit"))(customized)
     endpoint, variant = targets.variant_of(policy)
     return {
         "Namespace": "AWS/SageMaker",

@@ -1,34 +1,35 @@
-"""CloudWatch alarms: documents in the store (a MetricAlarm each), evaluated as their periods end.
-
-`_Acted` is when an auto scaling action ran last, `_History` what DescribeAlarmHistory answers, newest first.
-"""
+"""CloudWatch alarms, evaluated as their periods end."""
 
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, Literal, cast
 
 from sagelocal.core.context import Context
-from sagelocal.core.store import Kind
+from sagelocal.core.store import amend
 from sagelocal.services.cloudwatch import clock
+from sagelocal.services.cloudwatch.documents import METRIC_ALARM, Alarm, HistoryItem
 from sagelocal.services.cloudwatch.evaluation import INSUFFICIENT_DATA, MORE_PERIODS, Point, Verdict, evaluate
 from sagelocal.services.cloudwatch.metrics import FINE, Metric, metrics
 from sagelocal.services.cloudwatch.summary import RATES
 from sagelocal.services.events.bus import bus
 from sagelocal.services.events.notices import iso
 
-KIND = Kind[dict[str, Any]]("cloudwatch-alarm")
 HISTORY_KEPT = 100
-ACTIONS = {"OK": "OKActions", "ALARM": "AlarmActions", INSUFFICIENT_DATA: "InsufficientDataActions"}
+ACTIONS: dict[str, Literal["OKActions", "AlarmActions", "InsufficientDataActions"]] = {
+    "OK": "OKActions",
+    "ALARM": "AlarmActions",
+    INSUFFICIENT_DATA: "InsufficientDataActions",
+}
 UNCHECKED = "Unchecked: Initial alarm creation"
 SCALING = ":autoscaling:"  # in the ARN of an action that is repeated while the alarm lasts
 REPEAT = 60.0  # AWS's seconds
 
 _evaluated: dict[tuple[str, str], float] = {}  # (state directory, alarm) -> the end of the last period looked at
 
-Acting = Callable[[Context, str, dict[str, Any], Sequence[Point], float], None]
+Acting = Callable[[Context, str, Alarm, Sequence[Point], float], None]
 acts: dict[str, Acting] = {}
 
 
@@ -44,18 +45,18 @@ def action(service: str) -> Callable[[Acting], Acting]:
 
 def state(context: Context, name: str) -> str:
     """An alarm's state: OK, ALARM or INSUFFICIENT_DATA. Raises KeyError for an alarm that does not exist."""
-    body = context.store.get(KIND, name)
+    body = context.store.get(METRIC_ALARM, name)
     if body is None:
         raise KeyError(name)
     return body["StateValue"]
 
 
-def put(context: Context, settings: dict[str, Any]) -> dict[str, Any]:
+def put(context: Context, settings: dict[str, Any]) -> Alarm:
     """Make an alarm, or replace all settings of one, whose state stays; the alarm."""
     now = time.time()
     name = settings["AlarmName"]
-    known = context.store.get(KIND, name)
-    kept = known or {
+    known = context.store.get(METRIC_ALARM, name)
+    kept: Mapping[str, Any] = known or {
         "AlarmArn": context.arn("cloudwatch", f"alarm:{name}"),
         "StateValue": INSUFFICIENT_DATA,
         "StateReason": UNCHECKED,
@@ -63,55 +64,57 @@ def put(context: Context, settings: dict[str, Any]) -> dict[str, Any]:
         "StateTransitionedTimestamp": now,
         "_History": [],
     }
-    body = {
+    described: dict[str, Any] = {
         **{"ActionsEnabled": True, "OKActions": [], "AlarmActions": [], "InsufficientDataActions": []},
         **{"Dimensions": [], "TreatMissingData": "missing"},
         **{member: kept[member] for member in _OWN if member in kept},
         **{member: value for member, value in settings.items() if member != "Tags"},
         "AlarmConfigurationUpdatedTimestamp": now,
     }
+    body = cast(Alarm, described)
     if "Tags" in settings and not known:
         body["_Tags"] = settings["Tags"]
     what = f'Alarm "{name}" {"updated" if known else "created"}'
     _remember(body, "ConfigurationUpdate", what, {"type": "Update" if known else "Create"}, now)
-    context.store.put(KIND, name, body)
+    context.store.put(METRIC_ALARM, name, body)
     return body
 
 
 def delete(context: Context, name: str) -> bool:
-    return context.store.delete(KIND, name)
+    return context.store.delete(METRIC_ALARM, name)
 
 
 def set_state(context: Context, name: str, verdict: Verdict, data: str | None = None, now: float | None = None) -> None:
     """Put an alarm into a state; when that is a change, run the actions and tell EventBridge. Raises KeyError."""
     now = time.time() if now is None else now
-    before: dict[str, Any] = {}
+    before: Alarm | None = None
 
-    def change(body: dict[str, Any]) -> None:
-        before.update({member: body.get(member) for member in _STATE})
+    def change(body: Alarm) -> None:
+        nonlocal before
+        before = body.copy()
         if body["StateValue"] != verdict.state:
-            body.update(StateTransitionedTimestamp=now)
+            body["StateTransitionedTimestamp"] = now
             facts = {"oldState": {"stateValue": body["StateValue"]}, "newState": {"stateValue": verdict.state}}
             facts["newState"]["stateReason"] = verdict.reason
             what = f"Alarm updated from {body['StateValue']} to {verdict.state}"
             _remember(body, "StateUpdate", what, facts, now)
             body.pop("_Acted", None)
-        body.update(StateValue=verdict.state, StateReason=verdict.reason, StateUpdatedTimestamp=now)
+        amend(body, {"StateValue": verdict.state, "StateReason": verdict.reason, "StateUpdatedTimestamp": now})
         body["StateReasonData"] = data or json.dumps(_reason_data(body, verdict, now))
 
-    after = context.store.change(KIND, name, change)
-    if before["StateValue"] != after["StateValue"]:
+    after = context.store.change(METRIC_ALARM, name, change)
+    if before and before["StateValue"] != after["StateValue"]:
         _tell(context, before, after)
         act(context, after, verdict.points, now, changed=True)
 
 
-def hold(context: Context, alarm: dict[str, Any], now: float) -> None:
+def hold(context: Context, alarm: Alarm, now: float) -> None:
     """Leave the state that somebody has set as it is for at least one period, so that what acts on it can see it."""
     period = real_period(alarm)
     _evaluated[_key(context, alarm)] = math.floor(now / period) * period + period
 
 
-def act(context: Context, alarm: dict[str, Any], points: Sequence[Point], now: float, changed: bool = False) -> None:
+def act(context: Context, alarm: Alarm, points: Sequence[Point], now: float, changed: bool = False) -> None:
     """Run the actions of an alarm's state: all when it has changed, those of auto scaling once a minute as it lasts.
 
     Source: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarm-actions.html
@@ -123,7 +126,7 @@ def act(context: Context, alarm: dict[str, Any], points: Sequence[Point], now: f
         if not arns or not due:
             return
     with suppress(KeyError):  # deleted meanwhile
-        context.store.update(KIND, alarm["AlarmName"], {"_Acted": now})
+        context.store.update(METRIC_ALARM, alarm["AlarmName"], {"_Acted": now})
     for arn in arns:
         acting = acts.get(arn.split(":")[2])
         if acting:
@@ -132,7 +135,7 @@ def act(context: Context, alarm: dict[str, Any], points: Sequence[Point], now: f
 
 def evaluate_all(context: Context, now: float) -> None:
     """Look at each alarm that has had a period end since the last look."""
-    for alarm in context.store.list(KIND):
+    for alarm in context.store.list(METRIC_ALARM):
         period = real_period(alarm)
         end = math.floor(now / period) * period
         if end <= _evaluated.get(_key(context, alarm), 0.0):
@@ -147,7 +150,7 @@ def evaluate_all(context: Context, now: float) -> None:
                 act(context, alarm, verdict.points or points, now)
 
 
-def datapoints(context: Context, alarm: dict[str, Any], end: float) -> list[Point]:
+def datapoints(context: Context, alarm: Alarm, end: float) -> list[Point]:
     """The newest datapoints up to `end`, newest first: EvaluationPeriods of them and MORE_PERIODS.
 
     A fast clock's periods are short, and a Sum or a SampleCount of one is what it would be in a whole one: a target of
@@ -169,7 +172,7 @@ def datapoints(context: Context, alarm: dict[str, Any], end: float) -> list[Poin
     return points
 
 
-def real_period(alarm: dict[str, Any]) -> float:
+def real_period(alarm: Alarm) -> float:
     """How many real seconds one period of an alarm lasts: a whole number of the shortest spans that are kept."""
     return max(1, round(clock.seconds(alarm["Period"]) / FINE)) * FINE
 
@@ -178,19 +181,23 @@ _STATE = ("StateValue", "StateReason", "StateReasonData", "StateUpdatedTimestamp
 _OWN = ("AlarmArn", *_STATE, "StateTransitionedTimestamp", "_History", "_Tags", "_Acted")  # not the user's to set
 
 
-def _key(context: Context, alarm: dict[str, Any]) -> tuple[str, str]:
+def _key(context: Context, alarm: Alarm) -> tuple[str, str]:
     return str(context.state_dir), alarm["AlarmName"]
 
 
-def _remember(body: dict[str, Any], kind: str, summary: str, facts: dict[str, Any], now: float) -> None:
-    entry = {
-        **{"AlarmName": body["AlarmName"], "AlarmType": "MetricAlarm", "Timestamp": now, "HistoryItemType": kind},
-        **{"HistorySummary": summary, "HistoryData": json.dumps({"version": "1.0", **facts})},
+def _remember(body: Alarm, kind: str, summary: str, facts: dict[str, Any], now: float) -> None:
+    entry: HistoryItem = {
+        "AlarmName": body["AlarmName"],
+        "AlarmType": "MetricAlarm",
+        "Timestamp": now,
+        "HistoryItemType": kind,
+        "HistorySummary": summary,
+        "HistoryData": json.dumps({"version": "1.0", **facts}),
     }
     body["_History"] = [entry, *body.get("_History", [])][:HISTORY_KEPT]
 
 
-def _reason_data(alarm: dict[str, Any], verdict: Verdict, now: float) -> dict[str, Any]:
+def _reason_data(alarm: Alarm, verdict: Verdict, now: float) -> dict[str, Any]:
     return {
         "version": "1.0",
         "queryDate": iso(now),
@@ -202,21 +209,27 @@ def _reason_data(alarm: dict[str, Any], verdict: Verdict, now: float) -> dict[st
     }
 
 
-def _tell(context: Context, before: dict[str, Any], after: dict[str, Any]) -> None:
+def _tell(context: Context, before: Alarm, after: Alarm) -> None:
     """The event of a changed state.
 
     Shape: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch-and-eventbridge.html
     """
 
-    def described(body: dict[str, Any]) -> dict[str, Any]:
-        said = {"value": body["StateValue"], "reason": body["StateReason"], "reasonData": body.get("StateReasonData")}
-        said["timestamp"] = iso(body["StateUpdatedTimestamp"])
+    def described(body: Alarm) -> dict[str, Any]:
+        said: dict[str, Any] = {
+            "value": body["StateValue"],
+            "reason": body["StateReason"],
+            "reasonData": body.get("StateReasonData"),
+            "timestamp": iso(body["StateUpdatedTimestamp"]),
+        }
         return {name: value for name, value in said.items() if value is not None}
 
-    metric = {"namespace": after["Namespace"], "name": after["MetricName"]}
-    metric["dimensions"] = {d["Name"]: d["Value"] for d in after["Dimensions"]}
-    stat = {"metric": metric, "period": after["Period"]}
-    stat["stat"] = after.get("Statistic") or after.get("ExtendedStatistic")
+    dimensions = {d["Name"]: d["Value"] for d in after["Dimensions"]}
+    stat = {
+        "metric": {"namespace": after["Namespace"], "name": after["MetricName"], "dimensions": dimensions},
+        "period": after["Period"],
+        "stat": after.get("Statistic") or after.get("ExtendedStatistic"),
+    }
     detail = {
         "alarmName": after["AlarmName"],
         "state": described(after),

@@ -1,6 +1,7 @@
 """CloudWatch's alarms on one metric each. They are evaluated in embedded/cloudwatch/alarms.py."""
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from sagelocal.core.context import Context
@@ -8,6 +9,7 @@ from sagelocal.core.errors import AwsError
 from sagelocal.core.registry import operation
 from sagelocal.services.cloudwatch import alarms, notify
 from sagelocal.services.cloudwatch.api import SERVICE, page, seconds
+from sagelocal.services.cloudwatch.documents import METRIC_ALARM, Alarm
 from sagelocal.services.cloudwatch.evaluation import COMPARISONS, Verdict
 from sagelocal.services.cloudwatch.summary import known
 
@@ -57,7 +59,7 @@ def describe_alarms(context: Context, request: dict[str, Any]) -> dict[str, Any]
     kinds = request.get("AlarmTypes", ["MetricAlarm"])
     found = [
         alarm
-        for alarm in sorted(context.store.list(alarms.KIND), key=lambda alarm: alarm["AlarmName"])
+        for alarm in sorted(context.store.list(METRIC_ALARM), key=lambda alarm: alarm["AlarmName"])
         if (not wanted or alarm["AlarmName"] in wanted)
         and alarm["AlarmName"].startswith(request.get("AlarmNamePrefix", ""))
         and request.get("StateValue", alarm["StateValue"]) == alarm["StateValue"]
@@ -70,13 +72,13 @@ def describe_alarms(context: Context, request: dict[str, Any]) -> dict[str, Any]
 
 @operation(SERVICE, "DescribeAlarmsForMetric")
 def describe_alarms_for_metric(context: Context, request: dict[str, Any]) -> dict[str, Any]:
-    def dimensions(body: dict[str, Any]) -> list[tuple[str, str]]:
+    def dimensions(body: Mapping[str, Any]) -> list[tuple[str, str]]:
         return sorted((d["Name"], d["Value"]) for d in body.get("Dimensions", []))
 
     members = ("Namespace", "MetricName", "Statistic", "ExtendedStatistic", "Period", "Unit")
     found = [
         alarm
-        for alarm in context.store.list(alarms.KIND)
+        for alarm in context.store.list(METRIC_ALARM)
         if all(request.get(member, alarm.get(member)) == alarm.get(member) for member in members)
         and dimensions(alarm) == dimensions(request)
     ]
@@ -87,7 +89,7 @@ def describe_alarms_for_metric(context: Context, request: dict[str, Any]) -> dic
 def describe_alarm_history(context: Context, request: dict[str, Any]) -> dict[str, Any]:
     items = [
         item
-        for alarm in context.store.list(alarms.KIND)
+        for alarm in context.store.list(METRIC_ALARM)
         if request.get("AlarmName", alarm["AlarmName"]) == alarm["AlarmName"]
         for item in alarm["_History"]
         if request.get("HistoryItemType", item["HistoryItemType"]) == item["HistoryItemType"]
@@ -139,17 +141,17 @@ def list_tags_for_resource(context: Context, request: dict[str, Any]) -> dict[st
 @operation(SERVICE, "TagResource")
 def tag_resource(context: Context, request: dict[str, Any]) -> None:
     tags = {tag["Key"]: tag for tag in [*_alarm(context, _name(request)).get("_Tags", []), *request["Tags"]]}
-    context.store.update(alarms.KIND, _name(request), {"_Tags": list(tags.values())})
+    context.store.update(METRIC_ALARM, _name(request), {"_Tags": list(tags.values())})
 
 
 @operation(SERVICE, "UntagResource")
 def untag_resource(context: Context, request: dict[str, Any]) -> None:
     kept = [t for t in _alarm(context, _name(request)).get("_Tags", []) if t["Key"] not in request["TagKeys"]]
-    context.store.update(alarms.KIND, _name(request), {"_Tags": kept})
+    context.store.update(METRIC_ALARM, _name(request), {"_Tags": kept})
 
 
-def _alarm(context: Context, name: str) -> dict[str, Any]:
-    body = context.store.get(alarms.KIND, name)
+def _alarm(context: Context, name: str) -> Alarm:
+    body = context.store.get(METRIC_ALARM, name)
     if body is None:
         raise AwsError("ResourceNotFound", f"Alarm {name} does not exist.", 404)
     return body
@@ -157,17 +159,18 @@ def _alarm(context: Context, name: str) -> dict[str, Any]:
 
 def _name(request: dict[str, Any]) -> str:
     """The alarm's name in a ResourceARN."""
-    return request["ResourceARN"].partition(":alarm:")[2]
+    arn: str = request["ResourceARN"]
+    return arn.partition(":alarm:")[2]
 
 
 def _enable(context: Context, names: list[str], enabled: bool) -> None:
     """Names that do not exist are passed over, as on AWS."""
     for name in names:
-        if context.store.get(alarms.KIND, name):
-            context.store.update(alarms.KIND, name, {"ActionsEnabled": enabled})
+        if context.store.get(METRIC_ALARM, name):
+            context.store.update(METRIC_ALARM, name, {"ActionsEnabled": enabled})
 
 
-def _acts_on(alarm: dict[str, Any], prefix: str) -> bool:
+def _acts_on(alarm: Alarm, prefix: str) -> bool:
     return any(arn.startswith(prefix) for member in alarms.ACTIONS.values() for arn in alarm[member])
 
 

@@ -5,7 +5,7 @@ datapoint means, …/alarms-and-missing-data.html.
 """
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -38,7 +38,7 @@ class Verdict:
     points: tuple[Point, ...] = ()
 
 
-def evaluate(alarm: dict[str, Any], points: Sequence[Point], before: str) -> Verdict:
+def evaluate(alarm: Mapping[str, Any], points: Sequence[Point], before: str) -> Verdict:
     """The verdict on an alarm (a MetricAlarm) with these datapoints, newest first, MORE_PERIODS more than it needs.
 
     `before`: the state it is in. M (DatapointsToAlarm) of the last N (EvaluationPeriods) datapoints that are there must
@@ -68,7 +68,7 @@ def _old_enough(recent: Sequence[Point], breaching: list[Point], wanted: int) ->
     return bool(ages) and max(ages) >= wanted - 1
 
 
-def _reason(alarm: dict[str, Any], in_alarm: bool, there: list[Point], breaching: list[Point], wanted: int) -> str:
+def _reason(alarm: Mapping[str, Any], in_alarm: bool, there: list[Point], breaching: list[Point], wanted: int) -> str:
     periods = alarm["EvaluationPeriods"]
     if not there:
         shown = "Breaching" if in_alarm else "NonBreaching"

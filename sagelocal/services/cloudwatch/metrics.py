@@ -7,15 +7,14 @@ Source of the times kept: https://docs.aws.amazon.com/AmazonCloudWatch/latest/mo
 
 import json
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from sagelocal.core.context import Context
-from sagelocal.core.store import Kind
+from sagelocal.services.cloudwatch.documents import METRIC_HOUR, MetricHour
 from sagelocal.services.cloudwatch.summary import Summary
 
-KIND = Kind[dict[str, Any]]("metric-hour")
 FINE = 0.25  # seconds
 FINE_KEPT = 960.0  # seconds: an alarm's fifteen minutes and a bit, at speed 1
 MINUTE = 60
@@ -32,7 +31,7 @@ class Metric:
     dimensions: tuple[tuple[str, str], ...] = ()
 
     @classmethod
-    def of(cls, namespace: str, name: str, dimensions: Iterable[dict[str, Any]]) -> "Metric":
+    def of(cls, namespace: str, name: str, dimensions: Iterable[Mapping[str, Any]]) -> "Metric":
         return cls(namespace, name, tuple(sorted((d["Name"], d.get("Value", "")) for d in dimensions)))
 
     def key(self) -> str:
@@ -68,7 +67,7 @@ class Metrics:
         self._lock = threading.RLock()
         self._series: dict[Metric, Series] = {}
         self._unwritten: set[tuple[Metric, int]] = set()
-        for name, body in context.store.items(KIND):
+        for name, body in context.store.items(METRIC_HOUR):
             metric = _metric_of(name)
             series = self._series.setdefault(metric, Series())
             series.unit = body["unit"]
@@ -138,7 +137,7 @@ class Metrics:
             unwritten, self._unwritten = self._unwritten, set()
             documents = [(f"{metric.key()}|{hour}", self._document(metric, hour)) for metric, hour in unwritten]
         for name, body in documents:
-            self.context.store.put(KIND, name, body)
+            self.context.store.put(METRIC_HOUR, name, body)
 
     def forget(self, now: float) -> None:
         """Drop what is too old to be kept."""
@@ -154,7 +153,7 @@ class Metrics:
                 if not series.minutes:
                     del self._series[metric]
         for name in gone:
-            self.context.store.delete(KIND, name)
+            self.context.store.delete(METRIC_HOUR, name)
 
     def _at(self, metric: Metric, moment: float, unit: str) -> tuple[Summary, Summary]:
         series = self._series.setdefault(metric, Series())
@@ -162,9 +161,9 @@ class Metrics:
         self._unwritten.add((metric, int(moment // HOUR)))
         return series.at(moment)
 
-    def _document(self, metric: Metric, hour: int) -> dict[str, Any]:
+    def _document(self, metric: Metric, hour: int) -> MetricHour:
         series = self._series[metric]
-        minutes = {m: series.minutes[m].to_json() for m in range(hour * 60, hour * 60 + 60) if m in series.minutes}
+        minutes = {str(m): series.minutes[m].to_json() for m in range(hour * 60, hour * 60 + 60) if m in series.minutes}
         return {"unit": series.unit, "minutes": minutes}
 
 

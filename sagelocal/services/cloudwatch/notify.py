@@ -2,11 +2,11 @@
 
 import json
 from collections.abc import Sequence
-from typing import Any
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
 from sagelocal.services.cloudwatch import alarms
+from sagelocal.services.cloudwatch.documents import Alarm
 from sagelocal.services.cloudwatch.evaluation import Point
 from sagelocal.services.events import delivery
 from sagelocal.services.events.notices import iso
@@ -20,7 +20,7 @@ def check(arn: str) -> None:
 
 
 @alarms.action("sns")
-def publish(context: Context, arn: str, alarm: dict[str, Any], points: Sequence[Point], now: float) -> None:
+def publish(context: Context, arn: str, alarm: Alarm, points: Sequence[Point], now: float) -> None:
     """The JSON that CloudWatch publishes to a topic."""
     message = {
         "AlarmName": alarm["AlarmName"],
@@ -41,7 +41,7 @@ def publish(context: Context, arn: str, alarm: dict[str, Any], points: Sequence[
 
 
 @alarms.action("lambda")
-def invoke(context: Context, arn: str, alarm: dict[str, Any], points: Sequence[Point], now: float) -> None:
+def invoke(context: Context, arn: str, alarm: Alarm, points: Sequence[Point], now: float) -> None:
     """The event that CloudWatch invokes a function with.
 
     Source: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarms-and-actions-Lambda.html
