@@ -2,6 +2,7 @@
 
 import time
 import uuid
+from collections.abc import Mapping
 from typing import Any
 
 from sagelocal.core.context import Context
@@ -9,8 +10,9 @@ from sagelocal.core.errors import AwsError
 from sagelocal.core.registry import on_start, operation
 from sagelocal.core.store import AlreadyExists
 from sagelocal.services.cloudformation import deploy, parameters, plan, stacks, template
+from sagelocal.services.cloudformation.documents import STACK, ChangeSet, Stack
 from sagelocal.services.cloudformation.plan import Change, Wanted
-from sagelocal.services.cloudformation.stacks import STACK, find
+from sagelocal.services.cloudformation.stacks import find
 from sagelocal.services.cloudformation.template import TemplateError
 
 NO_CHANGES = "The submitted information didn't contain changes. Submit different information to create a change set."
@@ -41,12 +43,12 @@ def create_change_set(context: Context, request: dict[str, Any]) -> dict[str, An
         raise TemplateError(f"Stack [{name}] already exists and cannot be created again with the changeSet [CREATE].")
     if kind == "UPDATE":
         _check_updatable(find(context, name))
-    stack = known or {"StackName": name, "StackId": f"{name}-new", "_Texts": {}, "_Template": "", "_Resources": {}}
+    stack = known or stacks.new(context, name, request, "REVIEW_IN_PROGRESS")
     wanted = _wanted(context, stack, request)
     changes = [c for c in plan.changes(context, stack, wanted, stack["_Resources"]) if c.action != "Keep"]
     if known is None:
-        stack = stacks.create(context, name, request, "REVIEW_IN_PROGRESS")
-    change_set = {
+        stacks.keep(context, stack)
+    change_set: ChangeSet = {
         "ChangeSetName": request["ChangeSetName"],
         "ChangeSetId": context.arn("cloudformation", f"changeSet/{request['ChangeSetName']}/{uuid.uuid4()}"),
         "StackId": stack["StackId"],
@@ -64,7 +66,7 @@ def create_change_set(context: Context, request: dict[str, Any]) -> dict[str, An
         "_Texts": wanted.texts,
     }
     if not changes and _outputs_stay(stack, wanted):
-        change_set |= {"ExecutionStatus": "UNAVAILABLE", "Status": "FAILED", "StatusReason": NO_CHANGES}
+        change_set.update({"ExecutionStatus": "UNAVAILABLE", "Status": "FAILED", "StatusReason": NO_CHANGES})
     context.store.change(
         STACK, stack["StackName"], lambda b: b["_ChangeSets"].update({request["ChangeSetName"]: change_set})
     )
@@ -72,7 +74,7 @@ def create_change_set(context: Context, request: dict[str, Any]) -> dict[str, An
 
 
 @operation("cloudformation", "DescribeChangeSet")
-def describe_change_set(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def describe_change_set(context: Context, request: dict[str, Any]) -> ChangeSet:
     return _change_set(context, request)
 
 
@@ -108,14 +110,14 @@ def execute_change_set(context: Context, request: dict[str, Any]) -> dict[str, A
 @operation("cloudformation", "CreateStack")
 def create_stack(context: Context, request: dict[str, Any]) -> dict[str, Any]:
     name = request["StackName"]
-    stack = {"StackName": name, "StackId": f"{name}-new", "_Texts": {}, "_Template": ""}
+    stack = stacks.new(context, name, request, "REVIEW_IN_PROGRESS")
     wanted = _wanted(context, stack, request)
     try:
-        made = stacks.create(context, name, request, "REVIEW_IN_PROGRESS")
+        stacks.keep(context, stack)
     except AlreadyExists:
         raise AwsError("AlreadyExistsException", f"Stack [{name}] already exists") from None
-    _begin(context, made, wanted, True, request)
-    return {"StackId": made["StackId"]}
+    _begin(context, stack, wanted, True, request)
+    return {"StackId": stack["StackId"]}
 
 
 @operation("cloudformation", "UpdateStack")
@@ -193,7 +195,7 @@ def settle(context: Context) -> None:
             stacks.set_status(context, name, "UPDATE_ROLLBACK_COMPLETE", reason)
 
 
-def _begin(context: Context, stack: dict[str, Any], wanted: Wanted, creating: bool, request: dict[str, Any]) -> None:
+def _begin(context: Context, stack: Stack, wanted: Wanted, creating: bool, request: Mapping[str, Any]) -> None:
     """Start the work. The status changes now, so that who asks next sees a stack in progress."""
     _check_idle(stack)
     name = stack["StackName"]
@@ -205,7 +207,7 @@ def _begin(context: Context, stack: dict[str, Any], wanted: Wanted, creating: bo
     context.spawn(f"stack {name}", deploy.run, context, name, wanted, creating)
 
 
-def _wanted(context: Context, stack: dict[str, Any], request: dict[str, Any]) -> Wanted:
+def _wanted(context: Context, stack: Stack, request: dict[str, Any]) -> Wanted:
     text = stack["_Template"] if request.get("UsePreviousTemplate") else _text(request)
     loaded = template.load(text)
     texts = parameters.values(loaded.get("Parameters", {}), request.get("Parameters", []), stack["_Texts"])
@@ -227,26 +229,26 @@ def _capabilities(loaded: dict[str, Any]) -> list[str]:
     return ["CAPABILITY_NAMED_IAM"] if named else []
 
 
-def _check_updatable(stack: dict[str, Any]) -> None:
+def _check_updatable(stack: Stack) -> None:
     _check_idle(stack)
     if stack["StackStatus"] in UNUSABLE or stack["StackStatus"] == "REVIEW_IN_PROGRESS":
         raise TemplateError(f"Stack:{stack['StackId']} is in {stack['StackStatus']} state and can not be updated.")
 
 
-def _check_idle(stack: dict[str, Any]) -> None:
+def _check_idle(stack: Stack) -> None:
     status = stack["StackStatus"]
     if status.endswith("_IN_PROGRESS") and status != "REVIEW_IN_PROGRESS":
         raise TemplateError(f"Stack:{stack['StackId']} is in {status} state and can not be updated.")
 
 
-def _outputs_stay(stack: dict[str, Any], wanted: Wanted) -> bool:
+def _outputs_stay(stack: Stack, wanted: Wanted) -> bool:
     """Whether a template without changes of resources leaves the outputs too; a new stack has none to leave."""
     if not stack["_Template"]:
         return False
     return template.load(stack["_Template"]).get("Outputs") == wanted.template.get("Outputs")
 
 
-def _change_set(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def _change_set(context: Context, request: dict[str, Any]) -> ChangeSet:
     name = request["ChangeSetName"]
     if name.startswith("arn:"):
         found = [
@@ -275,7 +277,7 @@ def _shown(change: Change) -> dict[str, Any]:
     return {"Type": "Resource", "ResourceChange": detail}
 
 
-def _resources(stack: dict[str, Any]) -> list[dict[str, Any]]:
+def _resources(stack: Stack) -> list[dict[str, Any]]:
     return [
         {
             "StackName": stack["StackName"],

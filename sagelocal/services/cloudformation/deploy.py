@@ -10,6 +10,7 @@ from typing import Any
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
 from sagelocal.services.cloudformation import plan, stacks
+from sagelocal.services.cloudformation.documents import STACK, Policies, ResourceRecord, Stack
 from sagelocal.services.cloudformation.plan import Change, Wanted
 from sagelocal.services.cloudformation.resource import HANDLERS, Made
 
@@ -27,7 +28,7 @@ def run(context: Context, name: str, wanted: Wanted, creating: bool) -> None:
     doing = "CREATE" if creating else "UPDATE"
     stacks.set_status(context, name, f"{doing}_IN_PROGRESS", "User Initiated")
     undo: list[Callable[[], None]] = []
-    replaced: list[tuple[str, dict[str, Any]]] = []
+    replaced: list[tuple[str, ResourceRecord]] = []
     stack = stacks.find(context, name)
     failure = None
     try:
@@ -53,12 +54,12 @@ def run(context: Context, name: str, wanted: Wanted, creating: bool) -> None:
     if replaced or removed:
         _clean_up(context, name, replaced, removed)
 
-    def complete(body: dict[str, Any]) -> None:
+    def complete(body: Stack) -> None:
         shown = [{"ParameterKey": key, "ParameterValue": text} for key, text in wanted.texts.items()]
         body.update({"Parameters": shown, "Outputs": outputs, "_Texts": wanted.texts, "_Template": wanted.text})
         body["_Resources"] = {logical: body["_Resources"][logical] for logical in wanted.order}
 
-    context.store.change(stacks.STACK, name, complete)
+    context.store.change(STACK, name, complete)
     stacks.set_status(context, name, f"{doing}_COMPLETE")
 
 
@@ -88,7 +89,9 @@ def roll_back_creation(context: Context, name: str, reason: str) -> None:
     stacks.set_status(context, name, "ROLLBACK_COMPLETE", reason)
 
 
-def _clean_up(context: Context, name: str, replaced: list[Any], removed: list[Any]) -> None:
+def _clean_up(
+    context: Context, name: str, replaced: list[tuple[str, ResourceRecord]], removed: list[tuple[str, ResourceRecord]]
+) -> None:
     """Delete what the update has left behind, unless a policy keeps it; as on AWS, a failure here fails nothing."""
     stacks.set_status(context, name, "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS")
     for logical, record in reversed(replaced):
@@ -108,33 +111,36 @@ def _apply(
     wanted: Wanted,
     resolve: Callable[[Any], Any],
     undo: list[Callable[[], None]],
-    replaced: list[tuple[str, dict[str, Any]]],
+    replaced: list[tuple[str, ResourceRecord]],
 ) -> Failure | None:
     """Make one change and note how to undo it. The properties are resolved now, when what they refer to exists."""
     logical, handler = change.logical_id, HANDLERS[change.type]
     body = wanted.template["Resources"][logical]
     stack = stacks.find(context, name)
     before = stack["_Resources"].get(logical)
-    policies = {policy: body.get(policy, "Delete") for policy in ("DeletionPolicy", "UpdateReplacePolicy")}
+    policies: Policies = {
+        "DeletionPolicy": body.get("DeletionPolicy", "Delete"),
+        "UpdateReplacePolicy": body.get("UpdateReplacePolicy", "Delete"),
+    }
     properties = resolve(body.get("Properties", {}))
-    if change.action == "Keep":
-        stacks.record(context, name, logical, {**(before or {}), **policies})
+    if before and change.action == "Keep":
+        stacks.record(context, name, logical, {**before, **policies})
         return None
-    making = change.action == "Add" or change.replacement
+    altered = None if change.action == "Add" or change.replacement else before
     doing = "CREATE" if change.action == "Add" else "UPDATE"
     stacks.event(context, stack, logical, change.physical_id, change.type, f"{doing}_IN_PROGRESS")
     try:
-        if making:
+        if altered is None:
             made = handler.create(context, properties, free_name(name, logical))
         else:
-            made = handler.update(context, _made(before or {}), properties, (before or {})["Properties"])
+            made = handler.update(context, _made(altered), properties, altered["Properties"])
     except (AwsError, KeyError) as problem:
         reason = problem.message if isinstance(problem, AwsError) else f"Property {problem} is needed."
         code = problem.code if isinstance(problem, AwsError) else "ValidationError"
         said = f"{reason} (Service: {change.type.split('::')[1]}, Error code: {code})"
         stacks.event(context, stack, logical, change.physical_id, change.type, f"{doing}_FAILED", said)
         return Failure(logical, said)
-    entry = {
+    entry: ResourceRecord = {
         "Type": change.type,
         "PhysicalId": made.physical_id,
         "Properties": properties,
@@ -145,12 +151,12 @@ def _apply(
     }
     stacks.record(context, name, logical, entry)
     stacks.event(context, stack, logical, made.physical_id, change.type, f"{doing}_COMPLETE")
-    if making:
+    if altered is None:
         undo.append(lambda: _undo_creation(context, name, logical, entry, before))
         if before and change.replacement:
             replaced.append((logical, before))
     else:
-        undo.append(lambda: _undo_update(context, name, logical, entry, before or {}))
+        undo.append(lambda: _undo_update(context, name, logical, entry, altered))
     return None
 
 
@@ -169,19 +175,19 @@ def _roll_back(context: Context, name: str, undo: list[Callable[[], None]], fail
 
 
 def _undo_creation(
-    context: Context, name: str, logical: str, entry: dict[str, Any], before: dict[str, Any] | None
+    context: Context, name: str, logical: str, entry: ResourceRecord, before: ResourceRecord | None
 ) -> None:
     if entry["DeletionPolicy"] != "Retain":
         _delete_resource(context, name, logical, entry)
     stacks.record(context, name, logical, before)
 
 
-def _undo_update(context: Context, name: str, logical: str, entry: dict[str, Any], before: dict[str, Any]) -> None:
+def _undo_update(context: Context, name: str, logical: str, entry: ResourceRecord, before: ResourceRecord) -> None:
     HANDLERS[entry["Type"]].update(context, _made(entry), before["Properties"], entry["Properties"])
     stacks.record(context, name, logical, before)
 
 
-def _delete_resource(context: Context, name: str, logical: str, record: dict[str, Any]) -> str | None:
+def _delete_resource(context: Context, name: str, logical: str, record: ResourceRecord) -> str | None:
     """Delete one resource, with the events of it; None, or the reason why that failed."""
     stack, type = stacks.find(context, name), record["Type"]
     stacks.event(context, stack, logical, record["PhysicalId"], type, "DELETE_IN_PROGRESS")
@@ -208,7 +214,7 @@ def _outputs(context: Context, name: str, wanted: Wanted) -> list[dict[str, Any]
     ]
 
 
-def _made(record: dict[str, Any]) -> Made:
+def _made(record: ResourceRecord) -> Made:
     return Made(record["PhysicalId"], record["Attributes"])
 
 

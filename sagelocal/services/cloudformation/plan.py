@@ -1,12 +1,12 @@
 """What a template asks for, next to what a stack has: the resources in order, and what must happen to each."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from sagelocal.core.context import Context
 from sagelocal.services.cloudformation import parameters
+from sagelocal.services.cloudformation.documents import ResourceRecord, Stack
 from sagelocal.services.cloudformation.expressions import Scope
 from sagelocal.services.cloudformation.resource import HANDLERS
 from sagelocal.services.cloudformation.template import TemplateError, load
@@ -33,7 +33,7 @@ class Wanted:
     texts: dict[str, str]
     order: tuple[str, ...]
 
-    def scope(self, context: Context, stack: Mapping[str, str], resource: Any) -> Scope:
+    def scope(self, context: Context, stack: Stack, resource: Any) -> Scope:
         declared = self.template.get("Parameters", {})
         return Scope(
             values={**parameters.resolved(declared, self.texts), **pseudo(context, stack)},
@@ -43,8 +43,8 @@ class Wanted:
         )
 
 
-def pseudo(context: Context, stack: Mapping[str, str]) -> dict[str, Any]:
-    """Pseudo parameters. `stack`: {"StackName", "StackId"}."""
+def pseudo(context: Context, stack: Stack) -> dict[str, Any]:
+    """Pseudo parameters."""
     return {
         "AWS::AccountId": context.account,
         "AWS::Region": context.region,
@@ -56,7 +56,7 @@ def pseudo(context: Context, stack: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def want(context: Context, stack: Mapping[str, str], text: str, texts: dict[str, str]) -> Wanted:
+def want(context: Context, stack: Stack, text: str, texts: dict[str, str]) -> Wanted:
     """Check a template as a whole and order its resources. `texts`: parameter values. Raises TemplateError."""
     template = load(text)
     unknown = sorted({resource["Type"] for resource in template["Resources"].values()} - set(HANDLERS))
@@ -93,9 +93,7 @@ def want(context: Context, stack: Mapping[str, str], text: str, texts: dict[str,
         raise TemplateError(f"Circular dependency between resources: [{names}]") from None
 
 
-def changes(
-    context: Context, stack: Mapping[str, str], wanted: Wanted, present: dict[str, dict[str, Any]]
-) -> list[Change]:
+def changes(context: Context, stack: Stack, wanted: Wanted, present: dict[str, ResourceRecord]) -> list[Change]:
     """All changes in the order in which they are made, removals last. `present`: the stack's resource records."""
     fresh: set[str] = set()
 
@@ -126,7 +124,7 @@ def changes(
     return found
 
 
-def attribute_of(logical: str, record: dict[str, Any], attribute: str | None) -> Any:
+def attribute_of(logical: str, record: ResourceRecord, attribute: str | None) -> Any:
     """What Ref (None) or Fn::GetAtt gives of a resource that exists. Raises TemplateError."""
     if attribute is None:
         return record["PhysicalId"]

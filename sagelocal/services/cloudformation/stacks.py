@@ -1,23 +1,15 @@
-"""Stacks in the store: the document that DescribeStacks answers, and the events of each stack.
-
-A stack's private members: `_Template` (text), `_Texts` (parameter values), `_Resources` (logical id → record, each
-after those that it depends on), `_ChangeSets`. A record has Type, PhysicalId, Properties (resolved), Attributes,
-Status, Time, DeletionPolicy and UpdateReplacePolicy.
-"""
+"""Stacks in the store, and the events of each stack."""
 
 import time
 import uuid
 from typing import Any
 
 from sagelocal.core.context import Context
-from sagelocal.core.store import Kind
+from sagelocal.services.cloudformation.documents import EVENTS, STACK, Event, Events, ResourceRecord, Stack
 from sagelocal.services.cloudformation.template import TemplateError
 
-STACK = Kind[dict[str, Any]]("stack")
-EVENTS = Kind[dict[str, Any]]("stack-events")
 
-
-def find(context: Context, name_or_id: str) -> dict[str, Any]:
+def find(context: Context, name_or_id: str) -> Stack:
     """A stack by its name or ARN. Raises TemplateError (ValidationError), as AWS does."""
     name = name_or_id.split("/")[1] if name_or_id.startswith("arn:") else name_or_id
     body = context.store.get(STACK, name)
@@ -26,9 +18,9 @@ def find(context: Context, name_or_id: str) -> dict[str, Any]:
     return body
 
 
-def create(context: Context, name: str, request: dict[str, Any], status: str) -> dict[str, Any]:
-    """A new stack without resources."""
-    body = {
+def new(context: Context, name: str, request: dict[str, Any], status: str) -> Stack:
+    """A stack without resources, which is not kept yet."""
+    return {
         "StackName": name,
         "StackId": context.arn("cloudformation", f"stack/{name}/{uuid.uuid4()}"),
         "CreationTime": time.time(),
@@ -46,9 +38,12 @@ def create(context: Context, name: str, request: dict[str, Any], status: str) ->
         "_Resources": {},
         "_ChangeSets": {},
     }
-    context.store.insert(STACK, name, body)
-    context.store.put(EVENTS, name, {"Events": []})
-    return body
+
+
+def keep(context: Context, stack: Stack) -> None:
+    """Raises AlreadyExists when the name is taken."""
+    context.store.insert(STACK, stack["StackName"], stack)
+    context.store.put(EVENTS, stack["StackName"], Events(Events=[]))
 
 
 def forget(context: Context, name: str) -> None:
@@ -56,7 +51,7 @@ def forget(context: Context, name: str) -> None:
     context.store.delete(EVENTS, name)
 
 
-def set_status(context: Context, name: str, status: str, reason: str | None = None) -> dict[str, Any]:
+def set_status(context: Context, name: str, status: str, reason: str | None = None) -> Stack:
     """Change a stack's status and add the event of it."""
     now = time.time()
     changed: dict[str, Any] = {"StackStatus": status, "StackStatusReason": reason}
@@ -69,7 +64,7 @@ def set_status(context: Context, name: str, status: str, reason: str | None = No
 
 def event(
     context: Context,
-    stack: dict[str, Any],
+    stack: Stack,
     logical: str,
     physical: str,
     type: str,
@@ -77,7 +72,7 @@ def event(
     reason: str | None = None,
 ) -> None:
     """Add one event, newest last."""
-    entry = {
+    entry: Event = {
         "StackId": stack["StackId"],
         "StackName": stack["StackName"],
         "EventId": f"{logical}-{uuid.uuid4()}",
@@ -91,16 +86,16 @@ def event(
     context.store.change(EVENTS, stack["StackName"], lambda body: body["Events"].append(entry))
 
 
-def events(context: Context, name: str) -> list[dict[str, Any]]:
+def events(context: Context, name: str) -> list[Event]:
     """A stack's events, newest first."""
-    body = context.store.get(EVENTS, name) or {"Events": []}
-    return list(reversed(body["Events"]))
+    body = context.store.get(EVENTS, name)
+    return body["Events"][::-1] if body else []
 
 
-def record(context: Context, name: str, logical: str, entry: dict[str, Any] | None) -> None:
+def record(context: Context, name: str, logical: str, entry: ResourceRecord | None) -> None:
     """Keep a resource's record, or drop it (None)."""
 
-    def edit(body: dict[str, Any]) -> None:
+    def edit(body: Stack) -> None:
         if entry is None:
             body["_Resources"].pop(logical, None)
         else:

@@ -5,14 +5,15 @@ What is not here (other buses, archives, connections) is moto's, which stores an
 
 import json
 import re
-from typing import Any
+from typing import Any, cast
 
 from sagelocal.core import listing
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError, ValidationException
 from sagelocal.core.registry import on_start, operation
 from sagelocal.services.events import inputs, patterns, targets
-from sagelocal.services.events.bus import RULE, bus, now
+from sagelocal.services.events.bus import bus, now
+from sagelocal.services.events.documents import RULE, Rule
 from sagelocal.services.events.notices import iso
 
 MAX_TARGETS = 5  # source: EventBridge quotas, targets per rule
@@ -31,23 +32,23 @@ def put_rule(context: Context, request: dict[str, Any]) -> dict[str, Any]:
     patterns.parse(request["EventPattern"])
     name = request["Name"]
     members = ("Name", "EventPattern", "Description", "RoleArn")
-    known = context.store.get(RULE, name) or {}
-    body = {
+    known = context.store.get(RULE, name)
+    body: dict[str, Any] = {
         **{member: request[member] for member in members if member in request},
         "Arn": context.arn("events", f"rule/{name}"),
         "State": request.get("State", "ENABLED"),
         "EventBusName": "default",
         "CreatedBy": context.account,
-        "_Tags": request.get("Tags", known.get("_Tags", [])),
-        "_Targets": known.get("_Targets", []),
+        "_Tags": request.get("Tags", known["_Tags"] if known else []),
+        "_Targets": known["_Targets"] if known else [],
     }
-    context.store.put(RULE, name, body)
+    context.store.put(RULE, name, cast(Rule, body))
     bus(context).start()
     return {"RuleArn": body["Arn"]}
 
 
 @operation("events", "DescribeRule")
-def describe_rule(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def describe_rule(context: Context, request: dict[str, Any]) -> Rule:
     return _rule(context, request)
 
 
@@ -85,7 +86,7 @@ def put_targets(context: Context, request: dict[str, Any]) -> dict[str, Any]:
         _check_target(target)
     new = {target["Id"]: target for target in request["Targets"]}
 
-    def edit(body: dict[str, Any]) -> None:
+    def edit(body: Rule) -> None:
         merged = {target["Id"]: target for target in body["_Targets"]} | new
         if len(merged) > MAX_TARGETS:
             raise AwsError("LimitExceededException", f"A rule has at most {MAX_TARGETS} targets.")
@@ -104,7 +105,7 @@ def list_targets_by_rule(context: Context, request: dict[str, Any]) -> dict[str,
 def remove_targets(context: Context, request: dict[str, Any]) -> dict[str, Any]:
     name = _rule(context, {"Name": request["Rule"], **_bus_name(request)})["Name"]
 
-    def edit(body: dict[str, Any]) -> None:
+    def edit(body: Rule) -> None:
         body["_Targets"] = [target for target in body["_Targets"] if target["Id"] not in request["Ids"]]
 
     context.store.change(RULE, name, edit)
@@ -175,7 +176,7 @@ def _only_default_bus(request: dict[str, Any]) -> None:
         raise AwsError("ResourceNotFoundException", f"Event bus {name} does not exist.")
 
 
-def _rule(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def _rule(context: Context, request: dict[str, Any]) -> Rule:
     _only_default_bus(request)
     body = context.store.get(RULE, request["Name"])
     if body is None:

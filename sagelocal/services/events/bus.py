@@ -8,15 +8,15 @@ import queue
 import threading
 import time
 import uuid
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 from sagelocal.core.context import Context
 from sagelocal.core.store import Kind
 from sagelocal.services.events import delivery, inputs, notices, patterns
+from sagelocal.services.events.documents import RULE
 from sagelocal.services.events.notices import Notice
-
-RULE = Kind[dict[str, Any]]("event-rule")
 
 
 class Bus:
@@ -81,7 +81,7 @@ class Bus:
                     for target in rule["_Targets"]:
                         self.context.spawn(f"rule {rule['Name']}", self._deliver, rule["Arn"], target, event)
 
-    def _deliver(self, rule_arn: str, target: dict[str, Any], event: dict[str, Any]) -> None:
+    def _deliver(self, rule_arn: str, target: Mapping[str, Any], event: dict[str, Any]) -> None:
         payload = inputs.payload(target, event, rule_arn)
         parameters = [
             {"Name": parameter["Name"], "Value": _resolved(parameter["Value"], event)}

@@ -4,6 +4,7 @@ Source: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-event-d
 """
 
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,7 +43,7 @@ class Failure:
 
 
 def of_target(
-    target: dict[str, Any], payload: str, origin: dict[str, str], parameters: list[dict[str, Any]]
+    target: Mapping[str, Any], payload: str, origin: dict[str, str], parameters: Sequence[Mapping[str, Any]]
 ) -> Delivery:
     """The delivery that a Target of EventBridge or Scheduler (the same members) asks for."""
     retry = target.get("RetryPolicy", {})

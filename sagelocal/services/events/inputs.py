@@ -5,13 +5,14 @@ Source: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-transform-ta
 
 import json
 import re
+from collections.abc import Mapping
 from typing import Any
 
 _VARIABLE = re.compile(r"<([A-Za-z0-9_.-]+)>")
 _STEP = re.compile(r"\.([A-Za-z0-9_-]+)|\[(\d+)\]|\['([^']+)'\]")
 
 
-def payload(target: dict[str, Any], event: dict[str, Any], rule_arn: str) -> str:
+def payload(target: Mapping[str, Any], event: dict[str, Any], rule_arn: str) -> str:
     """The text that is sent to a target for an event."""
     given: str | None = target.get("Input")
     if given is not None:

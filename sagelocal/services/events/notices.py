@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sagelocal.core import service_models
-from sagelocal.core.store import Kind
 
 STEP_TYPES = {"ProcessingJob": "Processing", "TrainingJob": "Training", "TuningJob": "HyperparameterTuning"}
 
@@ -108,7 +107,7 @@ class _Reader:
     notice: Callable[[dict[str, Any], dict[str, Any]], Notice]
 
 
-STEP = Kind[dict[str, Any]]("pipeline-execution-step")
+STEP = "pipeline-execution-step"
 _READERS = {
     "pipeline-execution": _Reader(("PipelineExecutionStatus",), _execution),
     "model-package": _Reader(("ModelPackageStatus", "ModelApprovalStatus", "ApprovalDescription"), _model_package),

@@ -2,18 +2,19 @@
 
 import json
 import time
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 from sagelocal.core import listing
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError, ConflictException, ValidationException
 from sagelocal.core.registry import on_start, on_stop, operation
-from sagelocal.core.store import AlreadyExists, Kind
+from sagelocal.core.store import AlreadyExists
 from sagelocal.services.events import targets
 from sagelocal.services.scheduler import expressions
-from sagelocal.services.scheduler.loop import SCHEDULE, loop
+from sagelocal.services.scheduler.documents import GROUP, SCHEDULE, Schedule, ScheduleGroup
+from sagelocal.services.scheduler.loop import loop
 
-GROUP = Kind[dict[str, Any]]("schedule-group")
 DEFAULT_GROUP = "default"
 SETTINGS = ("Description", "Target", "FlexibleTimeWindow", "KmsKeyArn", "ActionAfterCompletion")
 SUMMARY = ("Arn", "Name", "GroupName", "State", "CreationDate", "LastModificationDate")
@@ -24,12 +25,12 @@ def create_schedule(context: Context, request: dict[str, Any]) -> dict[str, Any]
     group, name = request.get("GroupName", DEFAULT_GROUP), request["Name"]
     _group(context, group)
     now = time.time()
-    body = _body(context, request, group) | {"CreationDate": now, "LastModificationDate": now}
+    body = _body(context, request, group, now)
     try:
         context.store.insert(SCHEDULE, f"{group}/{name}", body)
     except AlreadyExists:
-        known = context.store.get(SCHEDULE, f"{group}/{name}") or {}
-        if body["_ClientToken"] and known.get("_ClientToken") == body["_ClientToken"]:
+        known = context.store.get(SCHEDULE, f"{group}/{name}")
+        if known and body["_ClientToken"] and known["_ClientToken"] == body["_ClientToken"]:
             return {"ScheduleArn": known["Arn"]}
         raise ConflictException(f"Schedule {name} already exists.") from None
     loop(context).changed(f"{group}/{name}", now - 1e-6)  # a rate without a start date fires at once
@@ -40,8 +41,7 @@ def create_schedule(context: Context, request: dict[str, Any]) -> dict[str, Any]
 def update_schedule(context: Context, request: dict[str, Any]) -> dict[str, Any]:
     """Replaces the whole schedule: what is left out goes back to its default. A rate keeps its beat."""
     known = _schedule(context, request)
-    body = _body(context, request, known["GroupName"])
-    body |= {"CreationDate": known["CreationDate"], "LastModificationDate": time.time()}
+    body = _body(context, request, known["GroupName"], known["CreationDate"])
     name = f"{known['GroupName']}/{known['Name']}"
     context.store.put(SCHEDULE, name, body)
     loop(context).changed(name, time.time())
@@ -49,7 +49,7 @@ def update_schedule(context: Context, request: dict[str, Any]) -> dict[str, Any]
 
 
 @operation("scheduler", "GetSchedule")
-def get_schedule(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def get_schedule(context: Context, request: dict[str, Any]) -> Schedule:
     return _schedule(context, request)
 
 
@@ -65,7 +65,7 @@ def delete_schedule(context: Context, request: dict[str, Any]) -> None:
 def list_schedules(context: Context, request: dict[str, Any]) -> dict[str, Any]:
     group = request.get("GroupName")
     found = [
-        {**{member: body[member] for member in SUMMARY}, "Target": {"Arn": body["Target"]["Arn"]}}
+        {**listing.members(SUMMARY)(body), "Target": {"Arn": body["Target"]["Arn"]}}
         for body in context.store.list(SCHEDULE, f"{group}/" if group else "")
         if body["Name"].startswith(request.get("NamePrefix", ""))
         and body["State"] == request.get("State", body["State"])
@@ -77,7 +77,13 @@ def list_schedules(context: Context, request: dict[str, Any]) -> dict[str, Any]:
 def create_schedule_group(context: Context, request: dict[str, Any]) -> dict[str, Any]:
     name, now = request["Name"], time.time()
     arn = context.arn("scheduler", f"schedule-group/{name}")
-    body = {"Arn": arn, "Name": name, "State": "ACTIVE", "CreationDate": now, "LastModificationDate": now}
+    body: ScheduleGroup = {
+        "Arn": arn,
+        "Name": name,
+        "State": "ACTIVE",
+        "CreationDate": now,
+        "LastModificationDate": now,
+    }
     try:
         if name == DEFAULT_GROUP:
             raise AlreadyExists
@@ -88,7 +94,7 @@ def create_schedule_group(context: Context, request: dict[str, Any]) -> dict[str
 
 
 @operation("scheduler", "GetScheduleGroup")
-def get_schedule_group(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def get_schedule_group(context: Context, request: dict[str, Any]) -> ScheduleGroup:
     return _group(context, request["Name"])
 
 
@@ -122,7 +128,7 @@ def stop_firing(context: Context) -> None:
     loop(context).wake()
 
 
-def _body(context: Context, request: dict[str, Any], group: str) -> dict[str, Any]:
+def _body(context: Context, request: dict[str, Any], group: str, created: float) -> Schedule:
     """A schedule's document from a request. Raises ValidationException for what could never fire."""
     zone = request.get("ScheduleExpressionTimezone", "UTC")
     try:
@@ -138,6 +144,8 @@ def _body(context: Context, request: dict[str, Any], group: str) -> dict[str, An
         "ScheduleExpression": request["ScheduleExpression"],
         "ScheduleExpressionTimezone": zone,
         "State": request.get("State", "ENABLED"),
+        "CreationDate": created,
+        "LastModificationDate": time.time(),
         "_ClientToken": request.get("ClientToken"),
     }
     for member in ("StartDate", "EndDate"):
@@ -145,7 +153,7 @@ def _body(context: Context, request: dict[str, Any], group: str) -> dict[str, An
             body[member] = listing.seconds(request[member], 0.0)
     if body.get("EndDate", float("inf")) <= body.get("StartDate", 0.0):
         raise ValidationException("The EndDate must be after the StartDate.")
-    return body
+    return cast(Schedule, body)
 
 
 def _check_target(target: dict[str, Any]) -> None:
@@ -157,7 +165,7 @@ def _check_target(target: dict[str, Any]) -> None:
             raise ValidationException(f"Target.Input is not JSON: {problem}") from None
 
 
-def _schedule(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def _schedule(context: Context, request: dict[str, Any]) -> Schedule:
     name = f"{request.get('GroupName', DEFAULT_GROUP)}/{request['Name']}"
     body = context.store.get(SCHEDULE, name)
     if body is None:
@@ -165,7 +173,7 @@ def _schedule(context: Context, request: dict[str, Any]) -> dict[str, Any]:
     return body
 
 
-def _group(context: Context, name: str) -> dict[str, Any]:
+def _group(context: Context, name: str) -> ScheduleGroup:
     body = context.store.get(GROUP, name)
     if body is None and name == DEFAULT_GROUP:
         return {"Arn": context.arn("scheduler", f"schedule-group/{name}"), "Name": name, "State": "ACTIVE"}
@@ -174,7 +182,7 @@ def _group(context: Context, name: str) -> dict[str, Any]:
     return body
 
 
-def _page(found: list[dict[str, Any]], request: dict[str, Any], member: str) -> dict[str, Any]:
+def _page(found: Sequence[Mapping[str, Any]], request: dict[str, Any], member: str) -> dict[str, Any]:
     first = int(request.get("NextToken", "0"))
     last = first + request.get("MaxResults", 100)
     return {member: found[first:last], **({"NextToken": str(last)} if last < len(found) else {})}

@@ -7,14 +7,12 @@ import threading
 import time
 import uuid
 from datetime import UTC, datetime
-from typing import Any
 
 from sagelocal.core.context import Context
-from sagelocal.core.store import Kind
 from sagelocal.services.events import delivery
 from sagelocal.services.scheduler import expressions
+from sagelocal.services.scheduler.documents import SCHEDULE, Schedule
 
-SCHEDULE = Kind[dict[str, Any]]("schedule")
 LONGEST_SLEEP = 30.0  # seconds; a clock that is set forward is noticed after that
 
 
@@ -67,7 +65,7 @@ class Loop:
         self.changed(name, now)
         self.context.spawn(f"schedule {name}", self._deliver, name, body, scheduled)
 
-    def _deliver(self, name: str, body: dict[str, Any], scheduled: float) -> None:
+    def _deliver(self, name: str, body: Schedule, scheduled: float) -> None:
         target = body["Target"]
         parameters = target.get("SageMakerPipelineParameters", {}).get("PipelineParameterList", [])
         moment = datetime.fromtimestamp(scheduled, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -81,7 +79,7 @@ class Loop:
             self.changed(name, scheduled)
 
 
-def next_due(body: dict[str, Any], after: float) -> float | None:
+def next_due(body: Schedule, after: float) -> float | None:
     """When a schedule fires next, after `after` (seconds since 1970); None when it does not any more."""
     if body["State"] == "DISABLED":
         return None

@@ -7,7 +7,7 @@ import hashlib
 import time
 import uuid
 from functools import cache
-from typing import Any, cast
+from typing import Any, TypedDict, cast
 
 from botocore.model import StringShape
 
@@ -18,7 +18,15 @@ from sagelocal.core.registry import operation
 from sagelocal.core.store import Kind
 
 SERVICE = "service-quotas"
-QUOTA = Kind[dict[str, Any]]("service-quota")
+
+
+class Granted(TypedDict):
+    """A quota that was changed, by its name."""
+
+    Value: float
+
+
+QUOTA = Kind[Granted]("service-quota")
 DEFAULT_VALUE = 20.0
 USES = {
     "processing job": "ProcessingInstanceType",
@@ -51,7 +59,7 @@ def get_aws_default_service_quota(context: Context, request: dict[str, Any]) -> 
 @operation(SERVICE, "RequestServiceQuotaIncrease")
 def request_service_quota_increase(context: Context, request: dict[str, Any]) -> dict[str, Any]:
     name = _named(request)
-    context.store.put(QUOTA, name, {"Value": request["DesiredValue"]})
+    context.store.put(QUOTA, name, Granted(Value=request["DesiredValue"]))
     quota = _shown(context, name)
     kept = ("ServiceCode", "ServiceName", "QuotaCode", "QuotaName", "QuotaArn", "GlobalQuota", "Unit")
     about = {member: quota[member] for member in kept}
@@ -95,7 +103,8 @@ def _unknown(what: str) -> AwsError:
 
 
 def _shown(context: Context, name: str) -> dict[str, Any]:
-    return _quota(context, name, (context.store.get(QUOTA, name) or {}).get("Value", DEFAULT_VALUE))
+    granted = context.store.get(QUOTA, name)
+    return _quota(context, name, granted["Value"] if granted else DEFAULT_VALUE)
 
 
 def _quota(context: Context, name: str, value: float) -> dict[str, Any]:

@@ -5,7 +5,7 @@ them: they are made in moto when it is first needed, and made again after a rest
 """
 
 import sys
-from typing import Any
+from typing import Any, TypedDict
 
 from sagelocal.core.context import Context
 from sagelocal.core.registry import on_moto
@@ -13,7 +13,16 @@ from sagelocal.core.store import Kind
 from sagelocal.services.cloudformation.recorded import Recorded
 from sagelocal.services.cloudformation.resource import Handler, Made, register
 
-RECORD = Kind[dict[str, Any]]("queue-or-topic")
+
+class QueueOrTopic(TypedDict):
+    """By its ARN."""
+
+    Arn: str
+    Service: str  # sqs or sns
+    Name: str
+
+
+RECORD = Kind[QueueOrTopic]("queue-or-topic")
 LOADED = "moto.moto_server.werkzeug_app"  # moto's server is up when this module is there
 
 
@@ -60,7 +69,7 @@ def make_all(context: Context) -> None:
 
 
 def _remember(context: Context, arn: str, service: str, name: str) -> None:
-    body = {"Arn": arn, "Service": service, "Name": name}
+    body: QueueOrTopic = {"Arn": arn, "Service": service, "Name": name}
     context.store.put(RECORD, arn, body)
     if LOADED in sys.modules:
         _make(context, body)
@@ -78,7 +87,7 @@ def _forget(context: Context, arn: str) -> None:
         backend.delete_topic(arn)
 
 
-def _make(context: Context, body: dict[str, Any]) -> None:
+def _make(context: Context, body: QueueOrTopic) -> None:
     backend = _backend(context, body["Service"])
     if body["Service"] == "sqs" and body["Name"] not in backend.queues:
         backend.create_queue(body["Name"])

@@ -1,0 +1,89 @@
+"""What CloudFormation keeps: stacks with their resources and change sets, and the events of each stack."""
+
+from typing import Any, NotRequired, TypedDict
+
+from sagelocal.core.store import Kind
+
+
+class Policies(TypedDict):
+    """What becomes of a resource that is taken out of a stack, or made anew: Delete, Retain …"""
+
+    DeletionPolicy: str
+    UpdateReplacePolicy: str
+
+
+class ResourceRecord(Policies):
+    """A resource as it was made."""
+
+    Type: str
+    PhysicalId: str
+    Properties: dict[str, Any]  # resolved
+    Attributes: dict[str, Any]  # what Fn::GetAtt gives
+    Status: str
+    Time: float
+
+
+class ChangeSet(TypedDict):
+    ChangeSetName: str
+    ChangeSetId: str
+    StackId: str
+    StackName: str
+    Description: str | None
+    Parameters: list[dict[str, str]]
+    CreationTime: float
+    ExecutionStatus: str
+    Status: str
+    StatusReason: NotRequired[str]
+    Capabilities: list[str]
+    Tags: list[dict[str, str]]
+    Changes: list[dict[str, Any]]
+    _Kind: str  # its ChangeSetType
+    _Template: str
+    _Texts: dict[str, str]  # parameters' values
+
+
+class Stack(TypedDict):
+    """By its name."""
+
+    StackName: str
+    StackId: str
+    CreationTime: float
+    LastUpdatedTime: NotRequired[float]
+    StackStatus: str
+    StackStatusReason: NotRequired[str | None]
+    DisableRollback: bool
+    NotificationARNs: list[str]
+    Parameters: list[dict[str, str]]
+    Capabilities: list[str]
+    Tags: list[dict[str, str]]
+    Outputs: list[dict[str, Any]]
+    EnableTerminationProtection: bool
+    DriftInformation: dict[str, str]
+    _Template: str
+    _Texts: dict[str, str]  # parameters' values
+    _Resources: dict[str, ResourceRecord]  # by logical id, each after those that it depends on
+    _ChangeSets: dict[str, ChangeSet]
+
+
+class Event(TypedDict):
+    """StackEvent."""
+
+    StackId: str
+    StackName: str
+    EventId: str
+    LogicalResourceId: str
+    PhysicalResourceId: str
+    ResourceType: str
+    Timestamp: float
+    ResourceStatus: str
+    ResourceStatusReason: str | None
+
+
+class Events(TypedDict):
+    """By the stack's name, oldest first."""
+
+    Events: list[Event]
+
+
+STACK = Kind[Stack]("stack")
+EVENTS = Kind[Events]("stack-events")
