@@ -21,7 +21,11 @@ TABLE = {
         "openvino", "nncf", "simplejpeg", "ray", "serve", "breeds",
     },
     "lambda": {"boto3", "botocore", "aws_lambda_powertools"},
-    "sagelocal": {"botocore", "boto3", "moto", "werkzeug", "optuna", "psutil", "yaml"},
+    "sagelocal": {"botocore", "boto3", "moto", "werkzeug", "optuna", "psutil", "yaml"} | {
+        # botocore's stubs, which only a type checker reads
+        f"types_boto3_{service}.type_defs"
+        for service in ("application_autoscaling", "cloudwatch", "events", "iam", "lambda", "sagemaker", "scheduler")
+    },
 }  # fmt: skip
 
 # What single modules may import beyond their room.

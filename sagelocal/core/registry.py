@@ -20,12 +20,34 @@ START_HOOKS: list[Callable[["Context"], None]] = []
 STOP_HOOKS: list[Callable[["Context"], None]] = []
 MOTO_HOOKS: list[Callable[["Context"], None]] = []
 
+REFERENCES = {  # service -> how the pages of its API reference begin
+    "application-autoscaling": "autoscaling/application/APIReference/API_",
+    "cloudformation": "AWSCloudFormation/latest/APIReference/API_",
+    "cloudwatch": "AmazonCloudWatch/latest/APIReference/API_",
+    "ecr": "AmazonECR/latest/APIReference/API_",
+    "events": "eventbridge/latest/APIReference/API_",
+    "iam": "IAM/latest/APIReference/API_",
+    "lambda": "lambda/latest/api/API_",
+    "logs": "AmazonCloudWatchLogs/latest/APIReference/API_",
+    "sagemaker": "sagemaker/latest/APIReference/API_",
+    "sagemaker-runtime": "sagemaker/latest/APIReference/API_runtime_",
+    "scheduler": "scheduler/latest/APIReference/API_",
+    "service-quotas": "servicequotas/2019-06-24/apireference/API_",
+    "sts": "STS/latest/APIReference/API_",
+}
+
 
 def operation(service: str, name: str) -> Callable[[Registered], Registered]:
-    """Register the function that answers an operation: (context, checked request) -> answer, or AwsError."""
+    """Register the function that answers an operation: (context, checked request) -> answer, or AwsError.
+
+    Its docstring says what is not to be seen from AWS's own page, whose address is added to it.
+    """
 
     def register(handler: Registered) -> Registered:
         OPERATIONS[service, name] = handler
+        if service in REFERENCES:
+            page = f"https://docs.aws.amazon.com/{REFERENCES[service]}{name}.html"
+            handler.__doc__ = "\n\n".join(filter(None, (handler.__doc__, page)))
         return handler
 
     return register

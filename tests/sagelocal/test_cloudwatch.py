@@ -14,6 +14,7 @@ from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
 from sagelocal.core.store import Store
 from sagelocal.services.cloudwatch import alarms, clock, endpoints, loop
+from sagelocal.services.cloudwatch.documents import METRIC_ALARM
 from sagelocal.services.cloudwatch.evaluation import Point, evaluate
 from sagelocal.services.cloudwatch.metrics import Metric, Metrics, metrics
 from sagelocal.services.cloudwatch.summary import Summary
@@ -162,7 +163,7 @@ def test_a_fast_clock_keeps_the_meaning_of_requests_per_minute(context: Context,
     assert alarms.state(context, "busy") == "INSUFFICIENT_DATA"
     loop.beat(context, NOON + 1.0)
     assert alarms.state(context, "busy") == "ALARM"
-    assert "[720.0 (" in context.store.get(alarms.KIND, "busy")["StateReason"]
+    assert "[720.0 (" in context.store.get(METRIC_ALARM, "busy")["StateReason"]
 
 
 def test_scaling_actions_repeat_each_minute_that_an_alarm_lasts_and_others_run_once(context: Context, monkeypatch):
