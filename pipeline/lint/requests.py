@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from botocore.model import ListShape, MapShape, Shape, StructureShape
+from botocore.model import ListShape, MapShape, Shape, StringShape, StructureShape
 
 from pipeline.lint import expressions, service
 from pipeline.lint.document import Definition
@@ -84,7 +84,7 @@ class _Check:
 
     def _constraints(self, value: Any, shape: Shape, path: str, subject: str) -> Iterator[Problem]:
         for problem in service.broken_constraints(value, shape):
-            otherwise = _choices(shape) if shape.type_name == "string" and shape.enum else "Correct it."
+            otherwise = _choices(shape) if isinstance(shape, StringShape) and shape.enum else "Correct it."
             fix = suggestion(value, getattr(shape, "enum", ()) or (), otherwise)
             yield path, f"{subject or shown(value) + ' '}{problem}.", fix
 
@@ -105,6 +105,6 @@ def _text(expression: dict[str, Any]) -> str:
     return str(expression["Get"]) if "Get" in expression else next(iter(expression))
 
 
-def _choices(shape: Shape) -> str:
+def _choices(shape: StringShape) -> str:
     values = list(shape.enum)
     return f"Choose one of {', '.join(values)}." if len(values) <= 12 else "Choose one that exists."

@@ -2,9 +2,10 @@
 
 import re
 from functools import cache
+from typing import cast
 
 import botocore.session
-from botocore.model import ServiceModel, Shape, StructureShape
+from botocore.model import ServiceModel, Shape, StringShape, StructureShape
 
 # For each structure, groups of members of which at least one must stand there. AWS refuses a request without them,
 # though botocore no longer marks them required since there are serverless and heterogeneous jobs. Source: the API
@@ -42,19 +43,19 @@ def model() -> ServiceModel:
 
 def request_shape(operation: str) -> StructureShape:
     """The input of an operation: CreateTrainingJob → CreateTrainingJobRequest."""
-    return model().operation_model(operation).input_shape
+    return cast(StructureShape, model().operation_model(operation).input_shape)
 
 
 def answer_shape(operation: str) -> StructureShape:
     """The output of an operation: DescribeTrainingJob → DescribeTrainingJobResponse."""
-    return model().operation_model(operation).output_shape
+    return cast(StructureShape, model().operation_model(operation).output_shape)
 
 
 @cache
 def instance_types() -> frozenset[str]:
     """Every instance type that any kind of job or endpoint knows."""
     names = ("TrainingInstanceType", "ProcessingInstanceType", "TransformInstanceType", "ProductionVariantInstanceType")
-    return frozenset(value for name in names for value in model().shape_for(name).enum)
+    return frozenset(value for name in names for value in cast(StringShape, model().shape_for(name)).enum)
 
 
 def missing_members(shape: StructureShape, present: dict, generated: str = "") -> list[tuple[str, ...]]:
@@ -68,7 +69,7 @@ def broken_constraints(value: object, shape: Shape) -> list[str]:
     """Which of enum, pattern, length and range a scalar breaks, in words. ParamValidator checks only minima."""
     problems = []
     if isinstance(value, str):
-        if shape.enum and value not in shape.enum:
+        if isinstance(shape, StringShape) and shape.enum and value not in shape.enum:
             problems.append(f"is none of the {len(shape.enum)} values of {shape.name}")
         problems += _out_of_bounds(len(value), shape, " characters long")
         pattern = _compiled(shape.metadata.get("pattern", ""))
