@@ -164,7 +164,7 @@ def _run(arguments: list[str], python_path: str) -> None:
         raise SystemExit(2) from None
     module = types.ModuleType("__main__")
     module.__file__ = script
-    module.__builtins__ = __builtins__  # type: ignore[attr-defined]
+    vars(module)["__builtins__"] = __builtins__
     sys.modules["__main__"] = module
     exec(compile(source, script, "exec"), module.__dict__)
 
@@ -184,7 +184,7 @@ def _exit_code_of(run: Callable[[], None]) -> int:
             trace = trace.tb_next if trace and trace.tb_next else trace
         traceback.print_exception(type(problem), problem, trace)
         code = 1
-    threading._shutdown()  # type: ignore[attr-defined]
+    threading._shutdown()  # type: ignore[attr-defined]  # private: what Python itself calls at its end
     atexit._run_exitfuncs()
     with contextlib.suppress(OSError):
         sys.stdout.flush()

@@ -1,6 +1,7 @@
 """One folder per AWS service. In each:
 
 api.py, *_api.py   the operations that clients call
+documents.py       the kinds of documents that it keeps in the store, and what is in each
 cfn.py             the service's resources in CloudFormation stacks
 """
 

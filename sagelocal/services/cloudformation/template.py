@@ -56,7 +56,7 @@ def _check(template: dict[str, Any]) -> None:
 
 
 # libyaml where PyYAML was built with it: ten times as fast.
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # its base is known at run time only
     pass
 
 

@@ -49,7 +49,7 @@ def evaluate(alarm: Mapping[str, Any], points: Sequence[Point], before: str) -> 
     treatment = alarm.get("TreatMissingData", "missing")
     compare = COMPARISONS[alarm["ComparisonOperator"]][0]
     there = [point for point in points if point.value is not None][:periods]
-    breaching = [point for point in there if compare(point.value, alarm["Threshold"])]  # type: ignore[arg-type]
+    breaching = [point for point in there if point.value is not None and compare(point.value, alarm["Threshold"])]
     absent = periods - len(there)
     if not there and treatment in ("missing", "ignore"):
         unknown = f"Insufficient Data: {periods} datapoint{'s were' if periods > 1 else ' was'} unknown."

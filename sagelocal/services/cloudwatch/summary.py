@@ -34,7 +34,8 @@ class Summary:
         self.low = min(self.low, value)
         self.high = max(self.high, value)
         if value >= 0:
-            self.bins[round(math.log(value) / STEP) if value else None] += count  # type: ignore[assignment]
+            key = round(math.log(value) / STEP) if value else None
+            self.bins[key] += count  # type: ignore[assignment]  # Counter is typed for whole numbers only
 
     def add_set(self, count: float, total: float, low: float, high: float) -> None:
         """Note a statistic set of PutMetricData: percentiles need its values, which it has only when all are equal."""

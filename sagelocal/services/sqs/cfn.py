@@ -97,10 +97,12 @@ def _make(context: Context, body: QueueOrTopic) -> None:
 
 def _backend(context: Context, service: str) -> Any:
     if service == "sqs":
-        from moto.sqs.models import sqs_backends as backends
-    else:
-        from moto.sns.models import sns_backends as backends  # type: ignore[assignment]
-    return backends[context.account][context.region]
+        from moto.sqs.models import sqs_backends
+
+        return sqs_backends[context.account][context.region]
+    from moto.sns.models import sns_backends
+
+    return sns_backends[context.account][context.region]
 
 
 register(

@@ -147,11 +147,8 @@ def stop_training_job(context: Context, request: dict[str, Any]) -> None:
 @on_start
 def pick_up(context: Context) -> None:
     process.end_orphans(context)
+    cut_off = partial(training.finished, result=training.failed(training.CUT_OFF))
     for body in context.store.list(TRAINING_JOB):
         if body["TrainingJobStatus"] in ("InProgress", "Stopping"):
-            context.store.change(
-                TRAINING_JOB,
-                body["TrainingJobName"],
-                partial(training.finished, result=training.failed(training.CUT_OFF)),
-            )
+            context.store.change(TRAINING_JOB, body["TrainingJobName"], cut_off)
         rules.cut_off(context, body)
