@@ -252,7 +252,8 @@ Resources:
 
 
 def test_a_creation_that_a_killed_server_left_is_undone_at_the_next_start(context):
-    made = stacks.create(context, "cut", {}, "CREATE_IN_PROGRESS")
+    made = stacks.new(context, "cut", {}, "CREATE_IN_PROGRESS")
+    stacks.keep(context, made)
     context.call("sagemaker", "CreateModelPackageGroup", ModelPackageGroupName="dogs")
     record = {
         "Type": "AWS::SageMaker::ModelPackageGroup",
