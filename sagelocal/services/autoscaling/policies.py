@@ -4,7 +4,7 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-from sagelocal.core.context import Context
+from sagelocal.core.context import Context, one_per_server
 from sagelocal.services.autoscaling import activities, cooldown, step, targets, tracking
 from sagelocal.services.autoscaling.cooldown import DEFAULT_SECONDS, Cooldown
 from sagelocal.services.cloudwatch import alarms
@@ -12,7 +12,11 @@ from sagelocal.services.cloudwatch.evaluation import ALARM, Point
 
 SUSPENDED = {True: "DynamicScalingOutSuspended", False: "DynamicScalingInSuspended"}
 
-one_at_a_time = threading.Lock()
+
+@one_per_server
+def one_at_a_time(_: Context) -> threading.Lock:
+    """Held while capacities are looked at and changed."""
+    return threading.Lock()
 
 
 @alarms.action("autoscaling")
@@ -23,7 +27,7 @@ def called(context: Context, arn: str, alarm: dict[str, Any], points: Sequence[P
     values = [point.value for point in points if point.value is not None]
     if policy is None or target is None or not values:
         return
-    with one_at_a_time:
+    with one_at_a_time(context):
         activities.settle(context, now)
         change(context, policy, target, alarm, values, now)
 

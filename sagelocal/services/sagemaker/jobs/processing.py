@@ -13,7 +13,7 @@ from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
 from sagelocal.runtime import cluster, data, images, process, service_calls
 from sagelocal.runtime.cluster import Control, JobFailed
-from sagelocal.runtime.process import ProcessSpec
+from sagelocal.runtime.launch import ProcessSpec
 
 KIND = "processing-job"
 LOG_GROUP = "/aws/sagemaker/ProcessingJobs"

@@ -11,7 +11,7 @@ from typing import Any
 from sagelocal.core.context import Context
 from sagelocal.runtime import cluster, data
 from sagelocal.runtime.cluster import Control
-from sagelocal.services.sagemaker.jobs import ranges, training
+from sagelocal.services.sagemaker.jobs import ranges, training, training_api
 from sagelocal.services.sagemaker.jobs.search import Search, Trial, max_resource
 
 KIND = "tuning-job"
@@ -168,8 +168,6 @@ class _Run:
 
     def _train(self, index: int, trial: Trial) -> float | None:
         """Run one trial; its objective, None when it has none."""
-        from sagelocal.services.sagemaker.jobs import training_api
-
         name = f"{self.name}-{index:03d}-{secrets.token_hex(4)}"
         request = {key: value for key, value in self.definition.items() if key in training_api.SETTINGS}
         request["TrainingJobName"] = name

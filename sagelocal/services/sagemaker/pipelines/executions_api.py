@@ -125,7 +125,7 @@ def stop_pipeline_execution(context: Context, request: dict[str, Any]) -> dict[s
         body.update(PipelineExecutionStatus="Stopping", LastModifiedTime=time.time())
 
     context.store.change(records.EXECUTION, arn, edit)
-    runner.stop(arn)
+    runner.stop(context, arn)
     return {"PipelineExecutionArn": arn}
 
 
