@@ -16,6 +16,7 @@ Registered = TypeVar("Registered", bound=Handler)
 
 GUARDS: list[Guard] = []
 OPERATIONS: dict[tuple[str, str], Handler] = {}
+SERVICES: set[str] = set()  # those of the operations
 START_HOOKS: list[Callable[["Context"], None]] = []
 STOP_HOOKS: list[Callable[["Context"], None]] = []
 MOTO_HOOKS: list[Callable[["Context"], None]] = []
@@ -26,6 +27,7 @@ def operation(service: str, name: str) -> Callable[[Registered], Registered]:
 
     def register(handler: Registered) -> Registered:
         OPERATIONS[service, name] = handler
+        SERVICES.add(service)
         return handler
 
     return register
