@@ -2,7 +2,8 @@
 
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 
 from werkzeug.wrappers import Request
 
@@ -26,4 +27,7 @@ class Exchange:
     stop: Callable[[], None]
     service: str = ""
     operation: str = ""
-    request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+
+    @cached_property
+    def request_id(self) -> str:
+        return str(uuid.uuid4())

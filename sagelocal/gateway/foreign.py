@@ -3,7 +3,6 @@
 import io
 from typing import Any
 
-from werkzeug.test import run_wsgi_app
 from werkzeug.wrappers import Response
 
 from sagelocal.core import registry
@@ -24,10 +23,8 @@ def check_permission(exchange: Exchange) -> None:
 
 
 def moto(exchange: Exchange) -> Response:
-    environ = dict(exchange.request.environ)
-    environ["wsgi.input"] = io.BytesIO(exchange.request.get_data())  # it may have been read to see what is asked
-    body, status, headers = run_wsgi_app(_application(exchange.context), environ)
-    return MotoResponse(body, status, headers)
+    body = io.BytesIO(exchange.request.get_data())  # it may have been read to see what is asked
+    return MotoResponse.from_app(_application(exchange.context), exchange.request.environ | {"wsgi.input": body})
 
 
 @one_per_server

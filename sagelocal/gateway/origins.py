@@ -49,6 +49,6 @@ def _is_loopback(url: str) -> bool:
 
 def _port(url: str) -> int | None:
     try:
-        return urlsplit(url).port
+        return urlsplit(url).port or 80  # clients leave out the port that HTTP has by default
     except ValueError:
         return None

@@ -86,6 +86,7 @@ def _make(context: Context, body: dict[str, Any]) -> None:
 
 
 def _backend(context: Context, service: str) -> Any:
+    # moto takes a second to import: only who has queues or topics waits for it
     if service == "sqs":
         from moto.sqs.models import sqs_backends as backends
     else:
