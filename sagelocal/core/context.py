@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 class Context:
     """One embedded account in one region, and who acts in it: None is the account's owner, or a service itself.
 
-    `parts`: what there is one of per server, by the function that makes it. Only `one_per_server` touches it.
+    `parts`: what there is one of per server, by the function that gives it; see `one_per_server`.
     """
 
     state_dir: Path
@@ -77,9 +77,9 @@ def one_per_server(make: Callable[[Context], Part]) -> Callable[[Context], Part]
     @functools.wraps(make)
     def the_one(context: Context) -> Part:
         with making:
-            if make not in context.parts:
-                context.parts[make] = make(context.as_service())
-            part: Part = context.parts[make]
+            if the_one not in context.parts:
+                context.parts[the_one] = make(context.as_service())
+            part: Part = context.parts[the_one]
             return part
 
     return the_one
