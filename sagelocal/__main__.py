@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from werkzeug.serving import make_server
 
-from sagelocal.core import lifecycle, registry
+from sagelocal.core import lifecycle, log, registry
 from sagelocal.core.context import Context
 from sagelocal.core.store import NewerState, Store
 from sagelocal.gateway.connection import Handler
@@ -28,6 +28,7 @@ def main() -> None:
 
 def serve(state_dir: Path, port: int) -> None:
     """Serve one state directory until a signal or a stop request. Returns at once when another server has it."""
+    log.set_up()
     try:
         clock.read(os.environ)
     except clock.BadSpeed as problem:

@@ -1,20 +1,28 @@
 """What every operation gets: where state is kept, who we are, and a way to call any other operation."""
 
+import functools
+import logging
 import threading
-import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from sagelocal.core import service_models
+from sagelocal.core import registry, service_models
 from sagelocal.core.caller import SERVICE_SESSION, Caller
 from sagelocal.core.store import Store
+
+Part = TypeVar("Part")
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
 class Context:
-    """One embedded account in one region, and who acts in it: None is the account's owner, or a service itself."""
+    """One embedded account in one region, and who acts in it: None is the account's owner, or a service itself.
+
+    `parts`: what there is one of per server, by the function that gives it; see `one_per_server`.
+    """
 
     state_dir: Path
     url: str
@@ -23,6 +31,7 @@ class Context:
     account: str = "123456789012"
     stopping: threading.Event = field(default_factory=threading.Event)
     caller: Caller | None = None
+    parts: dict[Callable[..., Any], Any] = field(default_factory=dict, repr=False)
 
     def arn(self, service: str, resource: str) -> str:
         return f"arn:aws:{service}:{self.region}:{self.account}:{resource}"
@@ -37,9 +46,7 @@ class Context:
 
     def call(self, service: str, operation: str, /, **request: Any) -> dict[str, Any]:
         """Call an operation as a client would, without the socket: checked, run, shaped. Raises AwsError."""
-        from sagelocal.core.registry import dispatch
-
-        return dispatch(self, service, operation, request)
+        return registry.dispatch(self, service, operation, request)
 
     def spawn(self, name: str, work: Callable[..., object], *args: Any) -> threading.Thread:
         """Run `work` in the background; an error in it goes to the server's log, with its traceback."""
@@ -49,7 +56,7 @@ class Context:
                 work(*args)
             except Exception:
                 if not self.stopping.is_set():
-                    print(f"{name}:\n{traceback.format_exc()}", flush=True)
+                    logger.exception("%s failed", name)
 
         thread = threading.Thread(target=guarded, name=name, daemon=True)
         thread.start()
@@ -60,3 +67,21 @@ class Context:
         shape = service_models.operation_model(service, operation).output_shape
         answer: dict[str, Any] = service_models.shaped(body, shape)
         return answer
+
+
+def one_per_server(make: Callable[[Context], Part]) -> Callable[[Context], Part]:
+    """Let a function that makes something answer the same one for all contexts of a server.
+
+    It is made at the first call, acts as the service itself whoever called, and is gone when the server is.
+    """
+    making = threading.Lock()
+
+    @functools.wraps(make)
+    def the_one(context: Context) -> Part:
+        with making:
+            if the_one not in context.parts:
+                context.parts[the_one] = make(context.as_service())
+            part: Part = context.parts[the_one]
+            return part
+
+    return the_one

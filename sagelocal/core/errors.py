@@ -5,7 +5,8 @@ AwsError                      anything a client sees as botocore's ClientError
 ├── ResourceNotFound          SageMaker's word for a name that does not exist
 ├── ResourceInUse             a name that is taken, or a resource that something still uses
 ├── ConflictException         the request clashes with what exists (pipelines)
-└── ResourceLimitExceeded     more than the service allows
+├── ResourceLimitExceeded     more than the service allows
+└── InternalFailure           an error of the server itself; its traceback is in the log
 """
 
 from typing import Any
@@ -50,3 +51,8 @@ class ConflictException(_NamedByClass):
 
 class ResourceLimitExceeded(_NamedByClass):
     pass
+
+
+class InternalFailure(AwsError):
+    def __init__(self, cause: Exception):
+        super().__init__("InternalFailure", f"{type(cause).__name__}: {cause}", 500)

@@ -16,6 +16,7 @@ Registered = TypeVar("Registered", bound=Handler)
 
 GUARDS: list[Guard] = []
 OPERATIONS: dict[tuple[str, str], Handler] = {}
+SERVICES: set[str] = set()  # those of the operations
 START_HOOKS: list[Callable[["Context"], None]] = []
 STOP_HOOKS: list[Callable[["Context"], None]] = []
 MOTO_HOOKS: list[Callable[["Context"], None]] = []
@@ -48,6 +49,7 @@ def operation(service: str, name: str) -> Callable[[Registered], Registered]:
         if service in REFERENCES:
             page = f"https://docs.aws.amazon.com/{REFERENCES[service]}{name}.html"
             handler.__doc__ = "\n\n".join(filter(None, (handler.__doc__, page)))
+        SERVICES.add(service)
         return handler
 
     return register

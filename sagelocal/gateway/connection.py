@@ -5,11 +5,9 @@ Here the body knows its length, so what an operation left unread is read, or the
 """
 
 import io
-import traceback
 from collections.abc import Iterable
 from typing import Any
 
-from werkzeug.exceptions import InternalServerError
 from werkzeug.serving import DechunkedInput, WSGIRequestHandler
 
 WORTH_DRAINING = 64 << 20  # bytes; beyond that a new connection is cheaper than reading on
@@ -85,11 +83,7 @@ class Handler(WSGIRequestHandler):
             nonlocal status, headers
             status, headers = given_status, given_headers
 
-        try:
-            chunks = self.server.app(environ, start_response)
-        except Exception:
-            print(f"{self.command} {self.path}:\n{traceback.format_exc()}", flush=True)
-            chunks = InternalServerError()(environ, start_response)
+        chunks = self.server.app(environ, start_response)
         try:
             self._send(status, headers, chunks, body)
         finally:

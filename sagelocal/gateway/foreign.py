@@ -1,34 +1,38 @@
-"""Requests that moto answers: what they ask for, and a refusal in the protocol they came in."""
+"""Requests that nothing here answers go to moto. What their caller may do is checked before."""
 
+import io
 from typing import Any
 
-from werkzeug.wrappers import Request, Response
+from werkzeug.wrappers import Response
 
-from sagelocal.core import service_models
-from sagelocal.core.errors import AwsError
-from sagelocal.gateway.protocols import cbor, query, wire
-
-
-def asked(service: str, request: Request) -> tuple[str, dict[str, Any]]:
-    """(operation, parameters); no parameters where the protocol is one that is not read here."""
-    if request.content_type == cbor.CONTENT_TYPE:
-        return cbor.parse(service, request)
-    if "X-Amz-Target" in request.headers:
-        return wire.parse_json(service, request)
-    protocol = service_models.service_model(service).metadata["protocol"]
-    if protocol == "rest-json":
-        return wire.parse_rest(service, request)
-    request.get_data()  # kept, so that moto can read it again
-    action = request.form.get("Action") or request.args.get("Action")
-    if action and protocol != "ec2":
-        return query.parse(service, request)
-    return action or f"{request.method.title()}Request", {}
+from sagelocal.core import registry
+from sagelocal.core.context import Context, one_per_server
+from sagelocal.gateway.exchange import Exchange
+from sagelocal.gateway.protocols import choice
+from sagelocal.services.iam import enforcement, permissions
 
 
-def refused(request: Request, problem: AwsError) -> Response:
-    """The HTTP response for an error."""
-    if request.content_type == cbor.CONTENT_TYPE:
-        return cbor.error(problem)
-    if "X-Amz-Target" in request.headers or "Action" not in {**request.form, **request.args}:
-        return wire.error(problem)
-    return query.error(problem)
+class MotoResponse(Response):
+    default_mimetype = None  # moto's headers are all there are
+
+
+def check_permission(exchange: Exchange) -> None:
+    if enforcement.enforced(exchange.context):
+        exchange.operation, parameters = choice.read(exchange.service, exchange.request)
+        permissions.authorize(exchange.context, exchange.service, exchange.operation, parameters)
+
+
+def moto(exchange: Exchange) -> Response:
+    body = io.BytesIO(exchange.request.get_data())  # it may have been read to see what is asked
+    return MotoResponse.from_app(_application(exchange.context), exchange.request.environ | {"wsgi.input": body})
+
+
+@one_per_server
+def _application(context: Context) -> Any:
+    # moto takes a second to import: only who needs it waits
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+
+    application = DomainDispatcherApplication(create_backend_app)
+    for hook in registry.MOTO_HOOKS:
+        hook(context)
+    return application

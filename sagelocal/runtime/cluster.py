@@ -5,9 +5,10 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from sagelocal.core.context import Context
+from sagelocal.core.context import Context, one_per_server
 from sagelocal.runtime import process, sandbox
-from sagelocal.runtime.process import Process, ProcessSpec
+from sagelocal.runtime.launch import ProcessSpec
+from sagelocal.runtime.process import Process
 
 STOPPED, TIMED_OUT, HOST_FAILED, SHUT_DOWN = "stopped", "timed out", "host failed", "shut down"
 
@@ -43,26 +44,29 @@ class Control:
                 list(pool.map(lambda started: started.terminate(grace_seconds), running))
 
 
-_running: dict[tuple[Path, str, str], Control] = {}
+@one_per_server
+def running(_: Context) -> dict[tuple[str, str], Control]:
+    """The controls of the jobs that run, by kind and name."""
+    return {}
 
 
 def register(context: Context, kind: str, name: str) -> Control:
     """A new job's control, found again by `control_of` until `unregister`."""
-    control = _running[context.state_dir, kind, name] = Control()
+    control = running(context)[kind, name] = Control()
     return control
 
 
 def unregister(context: Context, kind: str, name: str) -> None:
-    _running.pop((context.state_dir, kind, name), None)
+    running(context).pop((kind, name), None)
 
 
 def control_of(context: Context, kind: str, name: str) -> Control | None:
-    return _running.get((context.state_dir, kind, name))
+    return running(context).get((kind, name))
 
 
 def end_all(context: Context, grace_seconds: float = 2.0) -> None:
     """End every job of this server."""
-    controls = [control for (state_dir, _, _), control in list(_running.items()) if state_dir == context.state_dir]
+    controls = list(running(context).values())
     if controls:
         with ThreadPoolExecutor(len(controls)) as pool:
             list(pool.map(lambda control: control.end(SHUT_DOWN, grace_seconds), controls))

@@ -5,27 +5,22 @@ torch imported already. Either way it leads its own process group, sees its own 
 environment that it is given.
 """
 
-import contextlib
 import os
 import signal
-import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from functools import cache
+from dataclasses import replace
 from pathlib import Path
 from typing import TypedDict
-from weakref import WeakSet
 
 import psutil
 
-from sagelocal.core.context import Context
-from sagelocal.core.store import Kind, Store
-from sagelocal.runtime import sandbox, warm
+from sagelocal.core.context import Context, one_per_server
+from sagelocal.core.store import Kind
+from sagelocal.runtime import launch, sandbox, warm
+from sagelocal.runtime.launch import ProcessSpec
 from sagelocal.services.iam import sessions
 
 
@@ -37,22 +32,8 @@ class ProcessNote(TypedDict):
 
 
 LINE_LIMIT = 64 * 1024  # characters of one line that reach on_line together
-SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PROCESS = Kind[ProcessNote]("process")
 PYTHON_NAMES = ("python", "python3", "/usr/bin/python3", "/usr/local/bin/python3", "/opt/conda/bin/python")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ProcessSpec:
-    """What to run. `env` is complete: nothing is inherited. `read_only`: paths under /opt/ml that it cannot change."""
-
-    argv: list[str]
-    env: dict[str, str]
-    on_line: Callable[[str], None]
-    opt_ml: Path | None = None
-    read_only: tuple[str, ...] = ()
-    cwd: str = "/"
-    warm: bool = False
 
 
 class Process:
@@ -75,9 +56,9 @@ class Process:
     def terminate(self, grace_seconds: float = 5.0) -> int:
         """End the whole group: SIGTERM, then SIGKILL after the grace. Returns the exit code."""
         if not self._ended.is_set():
-            _signal_group(self.pid, signal.SIGTERM)
+            launch.signal_group(self.pid, signal.SIGTERM)
         if not self._ended.wait(grace_seconds):
-            _signal_group(self.pid, signal.SIGKILL)
+            launch.signal_group(self.pid, signal.SIGKILL)
         self._ended.wait()
         assert self._exit_code is not None
         return self._exit_code
@@ -95,10 +76,10 @@ def start(context: Context, spec: ProcessSpec) -> Process:
     end_orphans(context)
     spec = _as_seen_here(spec)
     read_end, write_end = os.pipe()
-    started = warm.start(context, spec, write_end) if spec.warm else None
+    started = warm.worker(context).start(spec, write_end) if spec.warm else None
     if started is None:
         try:
-            started = _spawner().submit(_start_cold, spec, write_end).result()
+            started = launch.spawner(context).submit(launch.cold, spec, write_end).result()
         except BaseException:
             os.close(read_end)
             os.close(write_end)
@@ -124,7 +105,7 @@ def base_environment(context: Context, workdir: Path) -> dict[str, str]:
     home.mkdir(parents=True, exist_ok=True)
     temporary.mkdir(parents=True, exist_ok=True)
     return {
-        "PATH": f"{Path(sys.executable).parent}:{SYSTEM_PATH}",
+        "PATH": f"{Path(sys.executable).parent}:{launch.SYSTEM_PATH}",
         "LANG": "C.UTF-8",
         "HOME": str(home),
         "TMPDIR": str(temporary),
@@ -137,45 +118,23 @@ def base_environment(context: Context, workdir: Path) -> dict[str, str]:
     }
 
 
-@cache
-def isolation() -> str:
-    """How a job gets its own /opt/ml here: sandbox.ROOT, sandbox.USER or sandbox.NONE. Found out by trying, once."""
-    if sys.platform != "linux":
-        return sandbox.NONE
-    probe = [sys.executable, "-I", "-S", "-c", "import os, sys; sys.exit(not os.path.exists('/opt/ml/probe'))"]
-    for mode in (sandbox.ROOT, sandbox.USER) if os.geteuid() == 0 else (sandbox.USER,):
-        with tempfile.TemporaryDirectory() as tree:
-            Path(tree, "probe").mkdir()
-            command = _launcher(mode, tree, "/", ["/opt/ml/probe"]) + probe
-            if subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0:
-                return mode
-    return sandbox.NONE
-
-
 def shown_at(opt_ml: Path) -> str:
     """The path under which a process sees its tree: /opt/ml, or the real one where namespaces are not possible."""
-    return sandbox.OPT_ML if isolation() != sandbox.NONE else str(opt_ml)
+    return sandbox.OPT_ML if launch.isolation() != sandbox.NONE else str(opt_ml)
 
 
 def can_protect_inputs() -> bool:
     """Whether a job cannot write through a hard link into an object: by a read-only mount, or by the file's mode."""
-    return isolation() != sandbox.NONE or os.geteuid() != 0
+    return launch.isolation() != sandbox.NONE or os.geteuid() != 0
 
 
+@one_per_server
 def end_orphans(context: Context) -> None:
     """Kill what a server of this state directory left running when it was killed itself. Does its work once."""
-    with _orphans_lock:
-        if context.store in _cleaned:
-            return
-        for note in context.store.list(PROCESS):
-            for process in _members(note["pid"], note["started"]):
-                process.kill()
-            context.store.delete(PROCESS, str(note["pid"]))
-        _cleaned.add(context.store)
-
-
-_cleaned: WeakSet[Store] = WeakSet()
-_orphans_lock = threading.Lock()
+    for note in context.store.list(PROCESS):
+        for process in _members(note["pid"], note["started"]):
+            process.kill()
+        context.store.delete(PROCESS, str(note["pid"]))
 
 
 def _members(pid: int, started: float) -> list[psutil.Process]:
@@ -211,7 +170,7 @@ def _forget(context: Context, pid: int) -> None:
 def _as_seen_here(spec: ProcessSpec) -> ProcessSpec:
     """The command with this environment's Python, and with real paths where /opt/ml cannot be shown."""
     argv = [sys.executable if spec.argv[0] in PYTHON_NAMES else spec.argv[0], *spec.argv[1:]]
-    if spec.opt_ml is None or isolation() != sandbox.NONE:
+    if spec.opt_ml is None or launch.isolation() != sandbox.NONE:
         return replace(spec, argv=argv)
     real = str(spec.opt_ml)
     return replace(
@@ -221,47 +180,6 @@ def _as_seen_here(spec: ProcessSpec) -> ProcessSpec:
         cwd=spec.cwd.replace(sandbox.OPT_ML, real),
         read_only=(),
     )
-
-
-@cache
-def _spawner() -> ThreadPoolExecutor:
-    """The one thread that starts processes: they die with it, and it lives as long as the server."""
-    return ThreadPoolExecutor(1, "spawner")
-
-
-def _start_cold(spec: ProcessSpec, output: int) -> tuple[int, Callable[[], int]]:
-    mode = isolation() if spec.opt_ml else sandbox.NONE
-    child = subprocess.Popen(
-        _launcher(mode, str(spec.opt_ml or ""), spec.cwd, list(spec.read_only)) + spec.argv,
-        env=spec.env,
-        cwd="/",
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=output,
-        start_new_session=True,
-    )
-    return child.pid, lambda: _reap(child)
-
-
-def _launcher(mode: str, opt_ml: str, cwd: str, read_only: list[str]) -> list[str]:
-    program = [sys.executable, "-I", "-S", sandbox.__file__]
-    return [*program, mode, opt_ml, cwd, str(len(read_only)), *read_only]
-
-
-def _reap(child: subprocess.Popen[bytes]) -> int:
-    """Wait for the process; what it left running ends with it, as in a container."""
-    if hasattr(os, "waitid"):
-        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # its number stays taken until the group is gone
-        _signal_group(child.pid, signal.SIGKILL)
-        return child.wait()
-    code = child.wait()
-    _signal_group(child.pid, signal.SIGKILL)
-    return code
-
-
-def _signal_group(pid: int, number: int) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS: PermissionError for a group of zombies
-        os.killpg(pid, number)
 
 
 def _pump(descriptor: int, on_line: Callable[[str], None]) -> None:

@@ -17,42 +17,67 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TextIO
 
+from sagelocal.core.context import Context, one_per_server
+from sagelocal.runtime import images, launch
+from sagelocal.runtime.launch import ProcessSpec
 from sagelocal.runtime.worker import PYTHON_FLAGS, READY
 
-if TYPE_CHECKING:
-    from sagelocal.core.context import Context
-    from sagelocal.runtime.process import ProcessSpec
-
+PROGRAM = "import sys; sys.path[0] = sys.argv[1]; from sagelocal.runtime import worker; worker.main(sys.argv[2:])"
 READY_SECONDS = 30.0  # how long a job waits for a worker that is still importing
 
 
 class Worker:
-    """One warm worker process, started in the background."""
+    """A server's warm worker process. It is started when it is first wanted."""
 
-    def __init__(self, modules: list[str], spawn: Callable[[list[str], int], subprocess.Popen[str]]):
+    def __init__(self, context: Context):
+        self._context = context
         self._lock = threading.Lock()
         self._settled = threading.Event()
         self._usable = False
-        self._control, theirs = socket.socketpair()
-        with theirs:
-            program = (
-                "import sys; sys.path[0] = sys.argv[1]; from sagelocal.runtime import worker; worker.main(sys.argv[2:])"
-            )
-            root = str(Path(__file__).parents[2])
-            command = [sys.executable, "-c", program, root, str(theirs.fileno()), *modules]
-            self._process = spawn(command, theirs.fileno())
-        threading.Thread(target=self._await_ready, name="warm-worker", daemon=True).start()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._control, self._theirs = socket.socketpair()
 
-    def usable(self, timeout: float = READY_SECONDS) -> bool:
-        """Whether it can take a job; waits for it to finish importing."""
-        return self._settled.wait(timeout) and self._usable and self._process.poll() is None
+    def prepare(self) -> None:
+        """Start it if it was not started yet, without waiting for it. Elsewhere than on Linux it cannot fork jobs."""
+        with self._lock:
+            if self._process is None and sys.platform == "linux":
+                self._process = launch.spawner(self._context).submit(self._spawn).result()
+                self._theirs.close()
+                threading.Thread(target=self._await_ready, name="warm-worker", daemon=True).start()
 
-    def start(self, request: dict[str, Any], output: int) -> tuple[int, Callable[[], int]] | None:
-        """Fork a job: its process id and a function that waits for its exit code. None when the worker is gone."""
+    def start(self, spec: ProcessSpec, output: int) -> tuple[int, Callable[[], int]] | None:
+        """Fork a Python command: its process id and a function that waits for its exit code.
+
+        None when it must be started cold: it is no Python program, or the worker is not there.
+        """
+        if not is_python_program(spec.argv):
+            return None
+        self.prepare()
+        if self._process is None or not self._settled.wait(READY_SECONDS) or not self._usable:
+            return None
+        request = {
+            "argv": spec.argv[1:],
+            "env": spec.env,
+            "cwd": spec.cwd,
+            "opt_ml": str(spec.opt_ml or ""),
+            "read_only": spec.read_only,
+            "mode": launch.isolation(),
+        }
+        return self._fork(json.dumps(request).encode(), output) if self._process.poll() is None else None
+
+    def stop(self) -> None:
+        """End the worker, and with it the jobs it forked."""
+        with self._lock:
+            self._control.close()
+            self._theirs.close()
+            if self._process is not None:
+                self._process.kill()
+                self._process.wait()
+
+    def _fork(self, message: bytes, output: int) -> tuple[int, Callable[[], int]] | None:
         read_end, write_end = os.pipe()
-        message = json.dumps(request).encode()
         try:
             with self._lock:
                 descriptors = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [output, write_end]))]
@@ -70,10 +95,15 @@ class Worker:
             return None
         return int(pid), functools.partial(_exit_code, int(pid), answers)
 
-    def stop(self) -> None:
-        self._control.close()
-        self._process.kill()
-        self._process.wait()
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        root, control = str(Path(__file__).parents[2]), self._theirs.fileno()
+        return subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, root, str(control), *images.preload(self._context)],
+            env={"PATH": launch.SYSTEM_PATH, "LANG": "C.UTF-8"},
+            stdin=subprocess.DEVNULL,
+            pass_fds=[control],
+            start_new_session=True,
+        )
 
     def _await_ready(self) -> None:
         with contextlib.suppress(OSError):
@@ -81,61 +111,10 @@ class Worker:
         self._settled.set()
 
 
-_worker: Worker | None = None
-_worker_lock = threading.Lock()
-
-
-def prepare(context: "Context") -> Worker | None:
-    """Start the worker if there is none, without waiting for it. None where forking one is not possible."""
-    global _worker
-    if sys.platform != "linux":
-        return None
-    with _worker_lock:
-        if _worker is None:
-            from sagelocal.runtime import images, process
-
-            def spawn(command: list[str], descriptor: int) -> subprocess.Popen[str]:
-                start = functools.partial(
-                    subprocess.Popen,
-                    command,
-                    env={"PATH": process.SYSTEM_PATH, "LANG": "C.UTF-8"},
-                    stdin=subprocess.DEVNULL,
-                    pass_fds=[descriptor],
-                    start_new_session=True,
-                )
-                return process._spawner().submit(start).result()
-
-            _worker = Worker(images.preload(context), spawn)
-        return _worker
-
-
-def stop() -> None:
-    """End the worker, and with it the jobs it forked."""
-    global _worker
-    with _worker_lock:
-        if _worker is not None:
-            _worker.stop()
-            _worker = None
-
-
-def start(context: "Context", spec: "ProcessSpec", output: int) -> tuple[int, Callable[[], int]] | None:
-    """Fork a Python command from the worker. None when it must be started cold: no Python script, or no worker."""
-    if not is_python_program(spec.argv):
-        return None
-    worker = prepare(context)
-    if worker is None or not worker.usable():
-        return None
-    from sagelocal.runtime import process
-
-    request = {
-        "argv": spec.argv[1:],
-        "env": spec.env,
-        "cwd": spec.cwd,
-        "opt_ml": str(spec.opt_ml or ""),
-        "read_only": spec.read_only,
-        "mode": process.isolation(),
-    }
-    return worker.start(request, output)
+@one_per_server
+def worker(context: Context) -> Worker:
+    """The warm worker of a server."""
+    return Worker(context)
 
 
 def is_python_program(argv: list[str]) -> bool:

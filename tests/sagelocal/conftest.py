@@ -11,13 +11,33 @@ from sagelocal import services
 from sagelocal.core import registry
 from sagelocal.core.context import Context
 from sagelocal.core.store import Store
+from sagelocal.runtime import warm
+
+
+class SharedWorker(warm.Worker):
+    """A warm worker that does not end with an account."""
+
+    def stop(self) -> None:
+        """`warm_worker` does."""
+
+
+@pytest.fixture(scope="module")
+def warm_worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedWorker]:
+    """One for all accounts of a module: it takes seconds to import what jobs need."""
+    directory = tmp_path_factory.mktemp("warm")
+    account = Context(directory, "", Store(directory / "state.db"))
+    made = SharedWorker(account)
+    yield made
+    warm.Worker.stop(made)
+    account.store.close()
 
 
 @pytest.fixture
-def context(tmp_path: Path) -> Iterator[Context]:
+def context(tmp_path: Path, warm_worker: SharedWorker) -> Iterator[Context]:
     """An account without a socket: operations are called through context.call."""
     services.load_all()
-    made = Context(tmp_path / "state", "http://127.0.0.1:1", Store(tmp_path / "state" / "state.db"))
+    store = Store(tmp_path / "state" / "state.db")
+    made = Context(tmp_path / "state", "http://127.0.0.1:1", store, parts={warm.worker: warm_worker})
     yield made
     made.stopping.set()
     for hook in registry.STOP_HOOKS:

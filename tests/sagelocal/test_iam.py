@@ -381,7 +381,7 @@ def test_an_expired_session_is_refused_in_the_services_own_format(context):
     server = Client(Application(context, on_stop=lambda: None))
     for service, headers in (("sagemaker", {"X-Amz-Target": "SageMaker.ListModels"}), ("s3", {})):
         signed = f"AWS4-HMAC-SHA256 Credential={key}/20260101/us-east-1/{service}/aws4_request, Signature=x"
-        answer = server.get("/", headers={"Authorization": signed, **headers})
+        answer = server.get("/", base_url=context.url, headers={"Authorization": signed, **headers})
         assert answer.status_code == 403
         assert "ExpiredToken" in answer.text and answer.text.startswith("<" if service == "s3" else "{")
     assert sessions.caller_of(context, "AKIAUNKNOWN") is None

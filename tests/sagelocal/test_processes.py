@@ -11,7 +11,7 @@ import pytest
 from sagelocal.core import lifecycle
 from sagelocal.core.context import Context
 from sagelocal.runtime import process, warm
-from sagelocal.runtime.process import ProcessSpec
+from sagelocal.runtime.launch import ProcessSpec
 
 COLD_AND_WARM = pytest.mark.parametrize("from_warm", [False, True], ids=["cold", "warm"])
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="the warm worker forks, which is safe on Linux only")

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from sagelocal.core.context import Context
-from sagelocal.runtime import data, process, sandbox
-from sagelocal.runtime.process import ProcessSpec
+from sagelocal.runtime import data, launch, process, sandbox
+from sagelocal.runtime.launch import ProcessSpec
 from sagelocal.services.s3 import objects
 
 
@@ -17,7 +17,7 @@ def mode(request, monkeypatch, tmp_path) -> str:
     """Each way of showing /opt/ml that this machine allows."""
     if request.param != sandbox.NONE and not _possible(request.param, tmp_path):
         pytest.skip(f"this machine does not allow namespaces of kind {request.param}")
-    monkeypatch.setattr(process, "isolation", lambda: request.param)
+    monkeypatch.setattr(launch, "isolation", lambda: request.param)
     return request.param
 
 

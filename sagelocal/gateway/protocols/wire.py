@@ -22,14 +22,20 @@ from sagelocal.core import service_models
 from sagelocal.core.errors import AwsError, ValidationException
 
 
-def parse_json(service: str, request: Request) -> tuple[str, dict[str, Any]]:
+def parse(service: str, request: Request) -> tuple[str, dict[str, Any]]:
+    """(operation, parameters) of a request. Raises AwsError where it cannot be read."""
+    rest = service_models.service_model(service).metadata["protocol"] == "rest-json"
+    return _parse_rest(service, request) if rest else _parse_json(service, request)
+
+
+def _parse_json(service: str, request: Request) -> tuple[str, dict[str, Any]]:
     """(operation, parameters) of a json request. Raises ValidationException when the body is no JSON object."""
     name = request.headers.get("X-Amz-Target", "").rpartition(".")[2]
     shape = service_models.operation_model(service, name).input_shape
     return name, _decoded(_json_body(request.get_data()), shape)
 
 
-def parse_rest(service: str, request: Request) -> tuple[str, dict[str, Any]]:
+def _parse_rest(service: str, request: Request) -> tuple[str, dict[str, Any]]:
     """(operation, parameters) of a rest-json request. Raises AwsError when no operation has that method and path."""
     path = request.environ.get("RAW_URI", request.path).partition("?")[0]
     for method, pattern, query, name in _routes(service):

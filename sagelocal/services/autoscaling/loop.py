@@ -28,6 +28,6 @@ def beat(context: Context, since: float, now: float) -> None:
         if targets.capacity(context, target):
             endpoints.count_none(context, *targets.variant_of(target), now)
     scheduled.run_due(context, since, now)
-    with policies.one_at_a_time:
+    with policies.one_at_a_time(context):
         activities.settle(context, now)
         bounds.apply(context, now)

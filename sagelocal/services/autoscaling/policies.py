@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Sequence
 
-from sagelocal.core.context import Context
+from sagelocal.core.context import Context, one_per_server
 from sagelocal.services.autoscaling import activities, cooldown, step, targets, tracking
 from sagelocal.services.autoscaling.cooldown import DEFAULT_SECONDS, Cooldown
 from sagelocal.services.autoscaling.documents import (
@@ -20,7 +20,11 @@ from sagelocal.services.cloudwatch.evaluation import ALARM, Point
 
 SUSPENDED = {True: "DynamicScalingOutSuspended", False: "DynamicScalingInSuspended"}
 
-one_at_a_time = threading.Lock()
+
+@one_per_server
+def one_at_a_time(_: Context) -> threading.Lock:
+    """Held while capacities are looked at and changed."""
+    return threading.Lock()
 
 
 @alarms.action("autoscaling")
@@ -31,7 +35,7 @@ def called(context: Context, arn: str, alarm: Alarm, points: Sequence[Point], no
     values = [point.value for point in points if point.value is not None]
     if policy is None or target is None or not values:
         return
-    with one_at_a_time:
+    with one_at_a_time(context):
         activities.settle(context, now)
         change(context, policy, target, alarm, values, now)
 

@@ -3,12 +3,11 @@
 import base64
 import json
 import random
-import threading
 import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from sagelocal.core.context import Context
+from sagelocal.core.context import Context, one_per_server
 from sagelocal.core.errors import AwsError
 from sagelocal.core.registry import on_start, on_stop, operation
 from sagelocal.services.awslambda import queue as lambda_queue
@@ -62,19 +61,14 @@ def stop_workers(context: Context) -> None:
     pool(context).stop_all()
 
 
-_queues: dict[str, Queue] = {}
-_queues_lock = threading.Lock()
-
-
+@one_per_server
 def queue(context: Context) -> Queue:
-    """The queue of an account's events: one per state directory."""
-    context = context.as_service()
+    """The queue of an account's events."""
     service = lambda_queue.Service(
         rules=lambda entry: _rules(context, entry),
         run=lambda entry: run(context, entry, entry["Event"], entry["RequestId"]),
     )
-    with _queues_lock:
-        return _queues.setdefault(str(context.state_dir), Queue(context, service))
+    return Queue(context, service)
 
 
 def _rules(context: Context, entry: QueuedEvent) -> Rules:

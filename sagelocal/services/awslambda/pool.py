@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sagelocal.core.context import Context
+from sagelocal.core.context import Context, one_per_server
 from sagelocal.core.errors import AwsError
 from sagelocal.services.awslambda.process import Function, Worker
 
@@ -267,9 +267,7 @@ def _error_payload(kind: str, message: str) -> str:
     return json.dumps({"errorType": kind, "errorMessage": message})
 
 
-_pools: dict[str, Pool] = {}
-
-
+@one_per_server
 def pool(context: Context) -> Pool:
-    """The pool of an account: one per state directory."""
-    return _pools.setdefault(str(context.state_dir), Pool(context.as_service()))
+    """The pool of an account."""
+    return Pool(context)

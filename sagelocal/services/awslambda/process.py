@@ -14,7 +14,8 @@ from typing import Any
 
 from sagelocal.core.context import Context
 from sagelocal.runtime import service_calls
-from sagelocal.runtime.process import Process, ProcessSpec, base_environment, start
+from sagelocal.runtime.launch import ProcessSpec
+from sagelocal.runtime.process import Process, base_environment, start
 from sagelocal.services.awslambda import worker
 from sagelocal.services.awslambda.documents import Configuration
 

@@ -7,6 +7,7 @@ starts. Source: https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-er
 
 import heapq
 import json
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -27,6 +28,8 @@ PAUSES = (60.0, 120.0)  # AWS's seconds before the first and the second retry of
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 300.0  # the same, of one that was throttled
 MAX_RETRIES = 2
 MAX_AGE = 6 * 3600.0
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -129,7 +132,7 @@ class Queue:
             self.context.store.delete(QUEUED_EVENT, entry["RequestId"])
             return
         if problem.status != 429:
-            print(f"Event {entry['RequestId']} of {rules.arn} dropped: {problem}", flush=True)
+            logger.warning("event %s of %s dropped: %s", entry["RequestId"], rules.arn, problem)
             self.context.store.delete(QUEUED_EVENT, entry["RequestId"])
         elif rules.reserved == 0:
             self._end(entry, rules, "ZeroReservedConcurrency")
@@ -184,7 +187,7 @@ class Queue:
         try:
             send(*given)
         except (AwsError, ClientError, BotoCoreError) as problem:
-            print(f"{target} did not take the result of an event of {rules.arn}: {problem}", flush=True)
+            logger.warning("%s did not take the result of an event of %s: %s", target, rules.arn, problem)
 
 
 def _record(

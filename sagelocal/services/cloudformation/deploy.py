@@ -1,5 +1,6 @@
 """Bring a stack to a plan, one resource after the other; when one fails, undo what was done, newest first."""
 
+import logging
 import secrets
 import string
 import time
@@ -15,6 +16,8 @@ from sagelocal.services.cloudformation.plan import Change, Wanted
 from sagelocal.services.cloudformation.resource import HANDLERS, Made
 
 KEEP_POLICIES = ("Retain", "RetainExceptOnCreate", "Snapshot")
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -170,7 +173,7 @@ def _roll_back(context: Context, name: str, undo: list[Callable[[], None]], fail
         try:
             step()
         except AwsError as problem:
-            print(f"{name}: rollback: {problem}", flush=True)
+            logger.warning("a step of the rollback of stack %s failed: %s", name, problem)
     stacks.set_status(context, name, f"{doing}_COMPLETE", None if not creating else reason)
 
 

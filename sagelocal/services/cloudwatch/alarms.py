@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Literal, cast
 
-from sagelocal.core.context import Context
+from sagelocal.core.context import Context, one_per_server
 from sagelocal.core.store import amend
 from sagelocal.services.cloudwatch import clock
 from sagelocal.services.cloudwatch.documents import METRIC_ALARM, Alarm, HistoryItem
@@ -27,8 +27,6 @@ UNCHECKED = "Unchecked: Initial alarm creation"
 SCALING = ":autoscaling:"  # in the ARN of an action that is repeated while the alarm lasts
 REPEAT = 60.0  # AWS's seconds
 
-_evaluated: dict[tuple[str, str], float] = {}  # (state directory, alarm) -> the end of the last period looked at
-
 Acting = Callable[[Context, str, Alarm, Sequence[Point], float], None]
 acts: dict[str, Acting] = {}
 
@@ -41,6 +39,12 @@ def action(service: str) -> Callable[[Acting], Acting]:
         return acting
 
     return register
+
+
+@one_per_server
+def evaluated(_: Context) -> dict[str, float]:
+    """The end of the last period that was looked at, by the alarm's name."""
+    return {}
 
 
 def state(context: Context, name: str) -> str:
@@ -111,7 +115,7 @@ def set_state(context: Context, name: str, verdict: Verdict, data: str | None = 
 def hold(context: Context, alarm: Alarm, now: float) -> None:
     """Leave the state that somebody has set as it is for at least one period, so that what acts on it can see it."""
     period = real_period(alarm)
-    _evaluated[_key(context, alarm)] = math.floor(now / period) * period + period
+    evaluated(context)[alarm["AlarmName"]] = math.floor(now / period) * period + period
 
 
 def act(context: Context, alarm: Alarm, points: Sequence[Point], now: float, changed: bool = False) -> None:
@@ -138,9 +142,9 @@ def evaluate_all(context: Context, now: float) -> None:
     for alarm in context.store.list(METRIC_ALARM):
         period = real_period(alarm)
         end = math.floor(now / period) * period
-        if end <= _evaluated.get(_key(context, alarm), 0.0):
+        if end <= evaluated(context).get(alarm["AlarmName"], 0.0):
             continue
-        _evaluated[_key(context, alarm)] = end
+        evaluated(context)[alarm["AlarmName"]] = end
         with suppress(KeyError):  # deleted meanwhile
             points = datapoints(context, alarm, end)
             verdict = evaluate(alarm, points, alarm["StateValue"])
@@ -179,10 +183,6 @@ def real_period(alarm: Alarm) -> float:
 
 _STATE = ("StateValue", "StateReason", "StateReasonData", "StateUpdatedTimestamp")
 _OWN = ("AlarmArn", *_STATE, "StateTransitionedTimestamp", "_History", "_Tags", "_Acted")  # not the user's to set
-
-
-def _key(context: Context, alarm: Alarm) -> tuple[str, str]:
-    return str(context.state_dir), alarm["AlarmName"]
 
 
 def _remember(body: Alarm, kind: str, summary: str, facts: dict[str, Any], now: float) -> None:

@@ -6,13 +6,19 @@ Names, units and values: https://docs.aws.amazon.com/sagemaker/latest/dg/monitor
 import time
 from collections import deque
 
-from sagelocal.core.context import Context
+from sagelocal.core.context import Context, one_per_server
 from sagelocal.services.cloudwatch.metrics import FINE, Metric, metrics
 
 NAMESPACE = "AWS/SageMaker"
 MICROSECONDS = 1_000_000
 
-_pending: dict[str, deque[tuple[float, str, str, str, int, int, float, float]]] = {}
+Invocation = tuple[float, str, str, str, int, int, float, float]
+
+
+@one_per_server
+def pending(_: Context) -> deque[Invocation]:
+    """The invocations that were noted and not counted yet."""
+    return deque()
 
 
 def note(
@@ -31,16 +37,17 @@ def note(
     `instances`: how many of the variant were ready; `status`: the container's HTTP status, 0 for none; `config`: the
     endpoint configuration of the fleet that answered.
     """
-    pending = _pending.setdefault(str(context.state_dir), deque())
-    pending.append((time.time(), endpoint, variant, config, instances, status, model_seconds, overhead_seconds))
+    pending(context).append(
+        (time.time(), endpoint, variant, config, instances, status, model_seconds, overhead_seconds)
+    )
 
 
 def count(context: Context) -> None:
     """Make metrics of the invocations that were noted since the last time."""
-    pending = _pending.get(str(context.state_dir))
+    waiting = pending(context)
     alike: dict[tuple[int, str, str, str, int, int], list[tuple[float, float]]] = {}
-    while pending:
-        moment, endpoint, variant, config, instances, status, model_seconds, overhead_seconds = pending.popleft()
+    while waiting:
+        moment, endpoint, variant, config, instances, status, model_seconds, overhead_seconds = waiting.popleft()
         key = (int(moment / FINE), endpoint, variant, config, instances, status)
         alike.setdefault(key, []).append((model_seconds * MICROSECONDS, overhead_seconds * MICROSECONDS))
     for (index, endpoint, variant, config, instances, status), latencies in alike.items():

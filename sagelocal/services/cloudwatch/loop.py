@@ -1,5 +1,6 @@
 """CloudWatch's heartbeat: counts what was noted, evaluates alarms, keeps metrics on disk."""
 
+import logging
 import time
 import traceback
 from collections.abc import Callable
@@ -11,6 +12,8 @@ from sagelocal.services.cloudwatch.metrics import FINE, MINUTE, metrics
 LONGEST_PAUSE = 0.5  # seconds, so that a faster clock is noticed soon
 WRITE_EVERY = 15.0
 FORGET_EVERY = 60.0
+
+logger = logging.getLogger(__name__)
 
 
 def pause() -> float:
@@ -27,7 +30,7 @@ def repeat(context: Context, pause: Callable[[], float], work: Callable[[], None
         except Exception:
             trace = traceback.format_exc()
             if trace not in told and not context.stopping.is_set():
-                print(trace, flush=True)
+                logger.exception("a periodic task failed; the same error is not logged again")
             told.add(trace)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sagelocal.core.context import Context
+from sagelocal.core.context import Context, one_per_server
 from sagelocal.services.cloudwatch.documents import METRIC_HOUR, MetricHour
 from sagelocal.services.cloudwatch.summary import Summary
 
@@ -190,14 +190,7 @@ def _metric_of(name: str) -> Metric:
     return Metric(namespace, metric, tuple((key, value) for key, value in dimensions))
 
 
-_accounts: dict[str, Metrics] = {}
-_accounts_lock = threading.Lock()
-
-
+@one_per_server
 def metrics(context: Context) -> Metrics:
-    """The metrics of an account: one per state directory."""
-    with _accounts_lock:
-        key = str(context.state_dir)
-        if key not in _accounts:
-            _accounts[key] = Metrics(context.as_service())
-        return _accounts[key]
+    """The metrics of an account."""
+    return Metrics(context)

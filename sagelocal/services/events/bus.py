@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from sagelocal.core.context import Context
+from sagelocal.core.context import Context, one_per_server
 from sagelocal.core.store import Kind
 from sagelocal.services.events import delivery, inputs, notices, patterns
 from sagelocal.services.events.documents import RULE
@@ -103,11 +103,7 @@ def now() -> str:
     return notices.iso(time.time())
 
 
-_buses: dict[str, Bus] = {}
-_buses_lock = threading.Lock()
-
-
+@one_per_server
 def bus(context: Context) -> Bus:
-    """The bus of an account: one per state directory."""
-    with _buses_lock:
-        return _buses.setdefault(str(context.state_dir), Bus(context.as_service()))
+    """The bus of an account."""
+    return Bus(context)

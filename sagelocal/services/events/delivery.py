@@ -3,6 +3,7 @@
 Source: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-event-delivery.html (defaults: 24 h, 185 tries)
 """
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ MAX_RETRIES = 185
 MAX_AGE_SECONDS = 24 * 3600
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 60.0
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,7 @@ def _attempt(context: Context, delivery: Delivery) -> Failure | None:
 
 def _give_up(context: Context, delivery: Delivery, failure: Failure, tries: int, exhausted: str) -> None:
     arn = delivery.target.arn
-    print(f"Not delivered to {arn}: {failure.code}: {failure.message} ({delivery.origin})", flush=True)
+    logger.warning("not delivered to %s: %s: %s (%s)", arn, failure.code, failure.message, delivery.origin)
     if delivery.dead_letter_queue is None:
         return
     attributes = delivery.origin | {
@@ -115,4 +118,4 @@ def _give_up(context: Context, delivery: Delivery, failure: Failure, tries: int,
     try:
         targets.dead_letter(context, delivery.target, delivery.payload, delivery.dead_letter_queue, attributes)
     except (ClientError, BotoCoreError) as problem:
-        print(f"The dead-letter queue {delivery.dead_letter_queue} does not take it either: {problem}", flush=True)
+        logger.warning("the dead-letter queue %s does not take it either: %s", delivery.dead_letter_queue, problem)

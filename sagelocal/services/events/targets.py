@@ -87,7 +87,7 @@ def typed(attributes: Mapping[str, str | int]) -> dict[str, dict[str, str]]:
 
 def client(context: Context, service: str) -> Any:
     """A client of this very server: queues and topics are moto's, and moto is reached over HTTP."""
-    import boto3
+    import boto3  # only who has queues or topics pays for it
 
     signed = {name.lower(): value for name, value in sessions.environment(context).items()}
     return boto3.client(service, endpoint_url=context.url, region_name=context.region, **signed)

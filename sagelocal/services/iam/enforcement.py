@@ -4,12 +4,14 @@ A context without a caller is the account's owner or a service itself: nothing i
 was never created in this IAM.
 """
 
+import hashlib
 import time
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sagelocal.core.caller import Caller
+from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError, ValidationException
 from sagelocal.services.iam import evaluation, policy, roles
 from sagelocal.services.iam.conditions import Keys
@@ -17,9 +19,6 @@ from sagelocal.services.iam.documents import Role
 from sagelocal.services.iam.evaluation import Decision
 from sagelocal.services.iam.policy import Call
 from sagelocal.services.iam.used import record
-
-if TYPE_CHECKING:
-    from sagelocal.core.context import Context
 
 XML_SERVICES = ("s3", "iam", "sts", "cloudformation", "cloudwatch", "sns", "ec2")
 REST_SERVICES = ("lambda", "scheduler", "sagemaker-runtime")
@@ -53,7 +52,7 @@ class AccessDenied(AwsError):
         super().__init__(code, message, 403 if service in (*XML_SERVICES, *REST_SERVICES) else 400)
 
 
-def authorize(context: "Context", service: str, calls: Iterable[Call]) -> None:
+def authorize(context: Context, service: str, calls: Iterable[Call]) -> None:
     """Raise AccessDenied at the first of `calls` that the context's caller may not make."""
     caller = context.caller
     role = roles.find(context, caller.role_arn) if caller else None
@@ -65,7 +64,7 @@ def authorize(context: "Context", service: str, calls: Iterable[Call]) -> None:
             raise AccessDenied(service, refusal(caller, call, decision, quoted=service == "s3"))
 
 
-def may(context: "Context", call: Call) -> bool:
+def may(context: Context, call: Call) -> bool:
     """Whether the context's caller may make a call. What it may not is noted, as `authorize` does."""
     try:
         authorize(context, "", [call])
@@ -74,7 +73,7 @@ def may(context: "Context", call: Call) -> bool:
     return True
 
 
-def simulate(context: "Context", role: Role, call: Call) -> Decision:
+def simulate(context: Context, role: Role, call: Call) -> Decision:
     """The decision, with nothing noted."""
     return evaluation.decide(
         roles.statements(context, role), call, common_keys(context, Caller(role["Arn"])), roles.boundary(context, role)
@@ -89,12 +88,12 @@ def refusal(caller: Caller, call: Call, decision: Decision, quoted: bool = False
     )
 
 
-def enforced(context: "Context") -> bool:
+def enforced(context: Context) -> bool:
     """Whether the context's caller is a role that was created here."""
     return context.caller is not None and roles.find(context, context.caller.role_arn) is not None
 
 
-def check_trust(context: "Context", service: str, role_arn: str, source_arn: str | None = None) -> None:
+def check_trust(context: Context, service: str, role_arn: str, source_arn: str | None = None) -> None:
     """Raise the service's own error when a role that was created here does not let the service assume it."""
     role = roles.find(context, role_arn)
     principal = PRINCIPALS.get(service)
@@ -107,7 +106,7 @@ def check_trust(context: "Context", service: str, role_arn: str, source_arn: str
         raise ValidationException(text) if code == "ValidationException" else AwsError(code, text, 400)
 
 
-def trusts(context: "Context", role: Role, kind: str, principal: str, keys: Keys) -> bool:
+def trusts(context: Context, role: Role, kind: str, principal: str, keys: Keys) -> bool:
     """Whether a role's trust policy lets a principal assume it."""
     common = {**{name.lower(): values for name, values in keys.items()}, **_of_request(context)}
     statements = policy.parse(role["AssumeRolePolicyDocument"], trust=True)
@@ -129,7 +128,7 @@ def passed_roles(request: Any) -> Iterator[str]:
                 yield from passed_roles(value)
 
 
-def common_keys(context: "Context", caller: Caller) -> Keys:
+def common_keys(context: Context, caller: Caller) -> Keys:
     """The condition keys of every request of a caller, in lower case."""
     return {
         "aws:principalarn": (caller.role_arn,),
@@ -144,12 +143,10 @@ def common_keys(context: "Context", caller: Caller) -> Keys:
 
 def role_id(role_arn: str) -> str:
     """A role's unique id, made from its ARN."""
-    import hashlib
-
     return "AROA" + hashlib.sha256(role_arn.encode()).hexdigest()[:17].upper()
 
 
-def _of_request(context: "Context") -> Keys:
+def _of_request(context: Context) -> Keys:
     now = time.time()
     return {
         "aws:requestedregion": (context.region,),
@@ -160,7 +157,7 @@ def _of_request(context: "Context") -> Keys:
     }
 
 
-def _decide(context: "Context", caller: Caller, role: Role, call: Call) -> Decision:
+def _decide(context: Context, caller: Caller, role: Role, call: Call) -> Decision:
     common = common_keys(context, caller)
     decision = evaluation.decide(roles.statements(context, role), call, common, roles.boundary(context, role))
     kept = record(context)

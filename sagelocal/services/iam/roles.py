@@ -2,25 +2,22 @@
 
 import json
 from functools import cache
-from typing import TYPE_CHECKING
 
+from sagelocal.core.context import Context
 from sagelocal.services.iam import policy
 from sagelocal.services.iam.documents import POLICY, ROLE, Role
 from sagelocal.services.iam.policy import Statement
 
-if TYPE_CHECKING:
-    from sagelocal.core.context import Context
-
 AWS_MANAGED = "arn:aws:iam::aws:policy/"
 
 
-def find(context: "Context", role_arn: str) -> Role | None:
+def find(context: Context, role_arn: str) -> Role | None:
     """The document of the role with that ARN, None when it was never created here."""
     body = context.store.get(ROLE, role_arn.rpartition("/")[2])
     return body if body is not None and body["Arn"] == role_arn else None
 
 
-def statements(context: "Context", role: Role) -> tuple[Statement, ...]:
+def statements(context: Context, role: Role) -> tuple[Statement, ...]:
     """What a role's own and attached policies say."""
     found: list[Statement] = []
     for name, text in role["_Inline"].items():
@@ -30,13 +27,13 @@ def statements(context: "Context", role: Role) -> tuple[Statement, ...]:
     return tuple(found)
 
 
-def managed(context: "Context", arn: str) -> tuple[Statement, ...]:
+def managed(context: Context, arn: str) -> tuple[Statement, ...]:
     """What a managed policy says; nothing when there is none of that ARN."""
     text = managed_text(context, arn)
     return policy.parse(text, name=arn.rpartition("/")[2]) if text else ()
 
 
-def managed_text(context: "Context", arn: str) -> str | None:
+def managed_text(context: Context, arn: str) -> str | None:
     """The default version's document of a managed policy: this account's, or one of AWS's own."""
     if arn.startswith(AWS_MANAGED):
         return aws_managed().get(arn)
@@ -44,7 +41,7 @@ def managed_text(context: "Context", arn: str) -> str | None:
     return body["_Versions"][body["DefaultVersionId"]]["Document"] if body else None
 
 
-def boundary(context: "Context", role: Role) -> tuple[Statement, ...] | None:
+def boundary(context: Context, role: Role) -> tuple[Statement, ...] | None:
     """What a role's permissions boundary says, None when it has none."""
     arn = role["PermissionsBoundary"].get("PermissionsBoundaryArn") if "PermissionsBoundary" in role else None
     return managed(context, arn) if arn else None
@@ -53,6 +50,7 @@ def boundary(context: "Context", role: Role) -> tuple[Statement, ...] | None:
 @cache
 def aws_managed() -> dict[str, str]:
     """AWS's managed policies by ARN, as moto ships them."""
+    # moto takes a second to import: only who asks for AWS's own policies waits for it
     from moto.iam.aws_managed_policies import aws_managed_policies_data
 
     known = json.loads(aws_managed_policies_data)

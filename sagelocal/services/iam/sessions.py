@@ -7,15 +7,13 @@ import base64
 import hashlib
 import secrets
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sagelocal.core.caller import Caller
+from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
 from sagelocal.services.iam import roles
 from sagelocal.services.iam.documents import SESSION, Session
-
-if TYPE_CHECKING:
-    from sagelocal.core.context import Context
 
 KEY_PREFIX = "ASIAEMBED"  # AWS's own temporary access keys begin with ASIA
 
@@ -30,12 +28,12 @@ class ExpiredToken(AwsError):
         super().__init__("ExpiredToken", "The security token included in the request is expired", 403)
 
 
-def assume(context: "Context", caller: Caller, seconds: float) -> dict[str, Any]:
+def assume(context: Context, caller: Caller, seconds: float) -> dict[str, Any]:
     """New credentials of a session, for so long: AccessKeyId, SecretAccessKey, SessionToken, Expiration (epoch s)."""
     return _keep(context, caller, KEY_PREFIX + _text(secrets.token_bytes(10)), time.time() + seconds)
 
 
-def of_service(context: "Context", caller: Caller) -> dict[str, Any]:
+def of_service(context: Context, caller: Caller) -> dict[str, Any]:
     """The credentials with which a service runs a role's code: the same ones each time, without an end here.
 
     AWS renews them before they expire; a process that got them in its environment could not notice.
@@ -44,7 +42,7 @@ def of_service(context: "Context", caller: Caller) -> dict[str, Any]:
     return _keep(context, caller, KEY_PREFIX + _text(digest[:10]), None)
 
 
-def environment(context: "Context") -> dict[str, str]:
+def environment(context: Context) -> dict[str, str]:
     """The variables with which a process acts as the context's caller; as the owner where IAM has no such role."""
     caller = context.caller
     if caller is None or roles.find(context, caller.role_arn) is None:
@@ -57,7 +55,7 @@ def environment(context: "Context") -> dict[str, str]:
     }
 
 
-def caller_of(context: "Context", access_key: str) -> Caller | None:
+def caller_of(context: Context, access_key: str) -> Caller | None:
     """Who has an access key; None for the account's owner. Raises InvalidClientTokenId, ExpiredToken."""
     if not access_key.startswith(KEY_PREFIX):
         return None
@@ -69,14 +67,14 @@ def caller_of(context: "Context", access_key: str) -> Caller | None:
     return Caller(body["RoleArn"], body["SessionName"])
 
 
-def forget(context: "Context", role_arn: str) -> None:
+def forget(context: Context, role_arn: str) -> None:
     """End the sessions of a role that is deleted."""
     for key, body in context.store.items(SESSION):
         if body["RoleArn"] == role_arn:
             context.store.delete(SESSION, key)
 
 
-def _keep(context: "Context", caller: Caller, key: str, expiration: float | None) -> dict[str, Any]:
+def _keep(context: Context, caller: Caller, key: str, expiration: float | None) -> dict[str, Any]:
     body: Session = {"RoleArn": caller.role_arn, "SessionName": caller.session, "Expiration": expiration}
     if context.store.get(SESSION, key) != body:
         context.store.put(SESSION, key, body)

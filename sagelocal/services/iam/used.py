@@ -5,17 +5,13 @@ Kept in memory, per account, since the server started or since `forget`. A state
 """
 
 import threading
-from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
+from typing import Any
 
 from sagelocal.core.caller import Caller
-from sagelocal.core.store import Store
+from sagelocal.core.context import Context, one_per_server
 from sagelocal.services.iam import roles
 from sagelocal.services.iam.documents import ROLE
 from sagelocal.services.iam.policy import Call, Statement
-
-if TYPE_CHECKING:
-    from sagelocal.core.context import Context
 
 MAX_REFUSED = 200
 
@@ -57,17 +53,13 @@ class Record:
             return [dict(entry) for entry in self._refused]
 
 
-_records: WeakKeyDictionary[Store, Record] = WeakKeyDictionary()
-_records_lock = threading.Lock()
-
-
-def record(context: "Context") -> Record:
+@one_per_server
+def record(_: Context) -> Record:
     """The account's record."""
-    with _records_lock:
-        return _records.setdefault(context.store, Record())
+    return Record()
 
 
-def used_statements(context: "Context") -> dict[str, Any]:
+def used_statements(context: Context) -> dict[str, Any]:
     """{"roles": {role: [{"policy", "sid", "effect", "allowed": [call…], "only_here": [call…],
     "unused_actions": […]}…]}, "refused": [{"role", "action", "resource", "reason"}…]}; a call is {"action",
     "resource" (the first one), "count"}. Every statement of every role is there, used or not."""

@@ -1,13 +1,12 @@
 """S3: which function answers which request. Path-style addressing only; no signatures are checked."""
 
-import traceback
 from collections.abc import Callable
 from urllib.parse import unquote
 
 from werkzeug.wrappers import Request, Response
 
 from sagelocal.core.context import Context
-from sagelocal.core.errors import AwsError
+from sagelocal.core.errors import AwsError, InternalFailure
 from sagelocal.services.iam import enforcement
 from sagelocal.services.s3 import buckets, listing, multipart, permissions, reading, tree, writing, xml
 
@@ -62,25 +61,34 @@ BUCKET: dict[tuple[str, str], Callable[..., Response]] = {
 
 
 def handle(context: Context, request: Request) -> Response:
-    """The answer to any S3 request; errors are S3's XML, without a body where the request was HEAD."""
-    path = request.environ.get("RAW_URI", request.path).partition("?")[0]
+    """The answer to any S3 request. Raises AwsError."""
     try:
-        response = _route(context, path, request)
+        return _marked(_route(context, request))
     except tree.NoSuchKey as problem:
-        response = xml.error(_hidden(context, problem), path)
-    except AwsError as problem:
-        response = xml.error(problem, path)
-    except Exception as problem:
-        print(f"s3 {request.method} {path}:\n{traceback.format_exc()}", flush=True)
-        response = xml.error(AwsError("InternalError", f"{type(problem).__name__}: {problem}", 500), path)
+        raise _hidden(context, problem) from None
+
+
+def error(problem: AwsError, request: Request) -> Response:
+    """The response for an error: S3's XML. S3 has its own name for what is the server's fault."""
+    code = "InternalError" if isinstance(problem, InternalFailure) else problem.code
+    return _marked(xml.error(AwsError(code, problem.message, problem.status), _path(request)))
+
+
+def _marked(response: Response) -> Response:
     response.headers["x-amz-request-id"] = "embedded"
     response.headers["Server"] = "embedded-s3"
     return response
 
 
-def _route(context: Context, path: str, request: Request) -> Response:
+def _path(request: Request) -> str:
+    """The path as it was written."""
+    path: str = request.environ.get("RAW_URI", request.path)
+    return path.partition("?")[0]
+
+
+def _route(context: Context, request: Request) -> Response:
     try:
-        bucket, _, key = unquote(path.removeprefix("/"), errors="strict").partition("/")
+        bucket, _, key = unquote(_path(request).removeprefix("/"), errors="strict").partition("/")
     except UnicodeDecodeError:
         raise AwsError("InvalidURI", "Couldn't parse the specified URI: it is not UTF-8.", 400) from None
     if context.caller:

@@ -38,7 +38,7 @@ def list_all(context: Context, request: Request) -> Response:
 
 def create(context: Context, bucket: str, request: Request) -> Response:
     path = tree.bucket_path(context, bucket)
-    with tree.CHANGING:
+    with tree.changing(context):
         if path.is_dir() and context.region != "us-east-1":
             message = "Your previous request to create the named bucket succeeded and you already own it."
             raise AwsError("BucketAlreadyOwnedByYou", message, 409)
@@ -54,7 +54,7 @@ def head(context: Context, bucket: str, request: Request) -> Response:
 
 
 def delete(context: Context, bucket: str, request: Request) -> Response:
-    with tree.CHANGING:
+    with tree.changing(context):
         path = tree.existing_bucket(context, bucket)
         if next(tree.walk(context, bucket), None):
             raise AwsError("BucketNotEmpty", "The bucket you tried to delete is not empty", 409)

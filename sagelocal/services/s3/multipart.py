@@ -16,7 +16,7 @@ from werkzeug.wrappers import Request, Response
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
-from sagelocal.services.s3 import bodies, metadata, notifications, reading, tree, writing, xml
+from sagelocal.services.s3 import bodies, metadata, notifications, reading, sources, tree, writing, xml
 
 MIN_PART_BYTES = 5 << 20  # of every part but the last
 MAX_PARTS = 10_000
@@ -44,16 +44,16 @@ def upload_part(context: Context, bucket: str, key: str, request: Request) -> Re
     number = _part_number(request)
     received = bodies.receive(context, request)
     part = {"etag": received.md5, "size": received.size, "checksums": received.checksums, "modified": time.time()}
-    _keep_part(directory, number, received.path, part)
+    _keep_part(context, directory, number, received.path, part)
     return Response(headers={"ETag": f'"{received.md5}"', **reading.checksum_headers(part)})
 
 
 def copy_part(context: Context, bucket: str, key: str, request: Request) -> Response:
     directory, _ = _upload(context, bucket, key, request)
     number = _part_number(request)
-    from_bucket, from_key = writing.copy_source(request)
+    from_bucket, from_key = sources.named(request)
     source = tree.find(context, from_bucket, from_key)
-    writing.check_copy_conditions(request, metadata.load(context, from_bucket, from_key, source))
+    sources.check(request, metadata.load(context, from_bucket, from_key, source))
     size = source.stat().st_size
     header = request.headers.get("x-amz-copy-source-range", "")
     first, length = reading.byte_range(header, size) or (0, size)
@@ -67,7 +67,7 @@ def copy_part(context: Context, bucket: str, key: str, request: Request) -> Resp
             length -= len(block)
     now = time.time()
     part = {"etag": digest.hexdigest(), "size": temporary.stat().st_size, "checksums": {}, "modified": now}
-    _keep_part(directory, number, temporary, part)
+    _keep_part(context, directory, number, temporary, part)
     content = {"LastModified": xml.time_text(now), "ETag": f'"{digest.hexdigest()}"'}
     return xml.answer("CopyPartResult", content)
 
@@ -83,7 +83,7 @@ def complete(context: Context, bucket: str, key: str, request: Request) -> Respo
     try:
         _join([directory / str(number) for number in numbers], temporary)
         record["checksums"] = _checksums(upload, parts, temporary, request)
-        with tree.CHANGING:
+        with tree.changing(context):
             writing.check_conditions(context, bucket, key, request)
             path = tree.commit(context, bucket, key, temporary)
             metadata.save(context, bucket, key, path, record)
@@ -162,8 +162,8 @@ def _part_number(request: Request) -> int:
     return int(text)
 
 
-def _keep_part(directory: Path, number: int, temporary: Path, part: dict[str, Any]) -> None:
-    with tree.CHANGING:
+def _keep_part(context: Context, directory: Path, number: int, temporary: Path, part: dict[str, Any]) -> None:
+    with tree.changing(context):
         try:
             temporary.replace(directory / str(number))
             (directory / f"{number}.json").write_text(json.dumps(part))

@@ -4,13 +4,13 @@ Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-poli
 """
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from werkzeug.datastructures import Headers
+from werkzeug.wrappers import Request
 
 from sagelocal.services.iam.policy import Call, keys_of
-
-if TYPE_CHECKING:
-    from werkzeug.datastructures import Headers
-    from werkzeug.wrappers import Request
+from sagelocal.services.s3 import sources
 
 SETTINGS = {  # query parameter -> the end of the action's name
     "tagging": "BucketTagging",
@@ -30,7 +30,7 @@ DELETED_BY_PUT = ("lifecycle", "cors", "tagging", "encryption", "publicAccessBlo
 VERBS = {"GET": "Get", "HEAD": "Get", "PUT": "Put", "DELETE": "Delete", "POST": "Put"}
 
 
-def needed(bucket: str, key: str, request: "Request") -> Iterator[Call]:
+def needed(bucket: str, key: str, request: Request) -> Iterator[Call]:
     """What a request must be allowed. DeleteObjects is checked key by key where they are deleted."""
     if not bucket:
         yield Call("s3:ListAllMyBuckets")
@@ -49,7 +49,7 @@ def listing(bucket: str, prefix: str, action: str = "ListBucket", **keys: str | 
     return Call(f"s3:{action}", f"arn:aws:s3:::{bucket}", keys_of({"s3:prefix": prefix, **named}))
 
 
-def _of_object(bucket: str, key: str, request: "Request") -> Iterator[Call]:
+def _of_object(bucket: str, key: str, request: Request) -> Iterator[Call]:
     method, query, arn = request.method, request.args, object_arn(bucket, key)
     if "uploadId" in query and method in ("GET", "DELETE"):
         yield Call("s3:ListMultipartUploadParts" if method == "GET" else "s3:AbortMultipartUpload", arn)
@@ -59,12 +59,10 @@ def _of_object(bucket: str, key: str, request: "Request") -> Iterator[Call]:
     if method == "PUT" and "x-amz-tagging" in request.headers:
         yield Call("s3:PutObjectTagging", arn)
     if method == "PUT" and "x-amz-copy-source" in request.headers:
-        from sagelocal.services.s3.writing import copy_source
-
-        yield Call("s3:GetObject", object_arn(*copy_source(request)))
+        yield Call("s3:GetObject", object_arn(*sources.named(request)))
 
 
-def _of_bucket(bucket: str, request: "Request") -> Iterator[Call]:
+def _of_bucket(bucket: str, request: Request) -> Iterator[Call]:
     method, query, arn = request.method, request.args, f"arn:aws:s3:::{bucket}"
     setting = next((name for name in SETTINGS if name in query), None)
     if setting:
@@ -84,6 +82,6 @@ def _of_bucket(bucket: str, request: "Request") -> Iterator[Call]:
         yield listing(bucket, prefix, action, **keys) if prefix is not None else Call("s3:ListBucket", arn)
 
 
-def _sent(headers: "Headers") -> tuple[Any, ...]:
+def _sent(headers: Headers) -> tuple[Any, ...]:
     names = ("x-amz-server-side-encryption", "x-amz-server-side-encryption-aws-kms-key-id", "x-amz-acl")
     return keys_of({f"s3:{name}": headers.get(name) for name in names})

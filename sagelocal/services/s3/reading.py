@@ -17,7 +17,7 @@ BLOCK = 1 << 18
 
 def get(context: Context, bucket: str, key: str, request: Request) -> Response:
     """The object, or the part of it that Range asks for; for HEAD the headers alone."""
-    with tree.CHANGING:
+    with tree.changing(context):
         path = tree.find(context, bucket, key)
         record = metadata.load(context, bucket, key, path)
         file = path.open("rb")

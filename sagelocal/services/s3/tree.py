@@ -19,7 +19,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from sagelocal.core.context import Context
+from sagelocal.core.context import Context, one_per_server
 from sagelocal.core.errors import AwsError
 
 MAX_KEY_BYTES = 1024
@@ -27,7 +27,11 @@ MAX_SEGMENT_BYTES = 240  # file systems allow 255
 
 LAST = "\U0010ffff"  # sorts behind every other character
 
-CHANGING = threading.RLock()  # held while a name appears or goes, and while a file and its metadata must agree
+
+@one_per_server
+def changing(_: Context) -> threading.RLock:
+    """Held while a name appears or goes, and while a file and its metadata must agree."""
+    return threading.RLock()
 
 
 class NoSuchBucket(AwsError):
@@ -87,7 +91,7 @@ def incoming(context: Context) -> Path:
 
 def commit(context: Context, bucket: str, key: str, temporary: Path) -> Path:
     """Make `temporary` the object: renamed, read-only, in place of what was there. Raises NoSuchBucket, KeyTooLong."""
-    with CHANGING:
+    with changing(context):
         root = existing_bucket(context, bucket)
         if not key:
             raise AwsError("InvalidArgument", "An object needs a key.", 400)
@@ -102,7 +106,7 @@ def commit(context: Context, bucket: str, key: str, temporary: Path) -> Path:
 
 def remove(context: Context, bucket: str, key: str) -> bool:
     """Delete an object and the directories it leaves empty. False when it was not there. Raises NoSuchBucket."""
-    with CHANGING:
+    with changing(context):
         try:
             path = find(context, bucket, key)
         except NoSuchKey:

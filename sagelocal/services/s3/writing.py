@@ -2,7 +2,7 @@
 
 import time
 from contextlib import suppress
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl
 
 from werkzeug.wrappers import Request, Response
 
@@ -10,7 +10,7 @@ from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
 from sagelocal.services.iam import enforcement
 from sagelocal.services.iam.policy import Call
-from sagelocal.services.s3 import bodies, metadata, notifications, reading, tree, xml
+from sagelocal.services.s3 import bodies, metadata, notifications, reading, sources, tree, xml
 from sagelocal.services.s3.documents import ObjectRecord
 from sagelocal.services.s3.permissions import object_arn
 
@@ -22,7 +22,7 @@ def put(context: Context, bucket: str, key: str, request: Request) -> Response:
     received = bodies.receive(context, request)
     record = record_from_headers(request)
     record["etag"], record["checksums"] = received.md5, received.checksums
-    with tree.CHANGING:
+    with tree.changing(context):
         try:
             check_conditions(context, bucket, key, request)
             path = tree.commit(context, bucket, key, received.path)
@@ -36,15 +36,15 @@ def put(context: Context, bucket: str, key: str, request: Request) -> Response:
 
 def copy(context: Context, bucket: str, key: str, request: Request) -> Response:
     """A copy shares the source's file: contents never change, so a hard link is a copy."""
-    from_bucket, from_key = copy_source(request)
+    from_bucket, from_key = sources.named(request)
     replace = request.headers.get("x-amz-metadata-directive", "COPY") == "REPLACE"
     if (from_bucket, from_key) == (bucket, key) and not replace:
         message = "This copy request is illegal because it is trying to copy an object to itself without changing it."
         raise AwsError("InvalidRequest", message, 400)
-    with tree.CHANGING:
+    with tree.changing(context):
         source = tree.find(context, from_bucket, from_key)
         original = metadata.load(context, from_bucket, from_key, source)
-        check_copy_conditions(request, original)
+        sources.check(request, original)
         check_conditions(context, bucket, key, request)
         record = record_from_headers(request) if replace else original.copy()
         record["modified"] = time.time()
@@ -85,7 +85,7 @@ def delete_many(context: Context, bucket: str, request: Request) -> Response:
 
 def remove(context: Context, bucket: str, key: str) -> None:
     """Delete an object; as in S3 it is no error when there is none."""
-    with tree.CHANGING:
+    with tree.changing(context):
         tree.remove(context, bucket, key)
         metadata.forget(context, bucket, key)
 
@@ -107,7 +107,7 @@ def delete_tags(context: Context, bucket: str, key: str, request: Request) -> Re
 
 
 def _set_tags(context: Context, bucket: str, key: str, tags: dict[str, str], status: int) -> Response:
-    with tree.CHANGING:
+    with tree.changing(context):
         path = tree.find(context, bucket, key)
         record = metadata.load(context, bucket, key, path)
         metadata.save(context, bucket, key, path, {**record, "tags": tags})
@@ -143,21 +143,3 @@ def check_conditions(context: Context, bucket: str, key: str, request: Request) 
         record = metadata.load(context, bucket, key, tree.find(context, bucket, key))
         if not reading.etag_in(request.headers["If-Match"], record["etag"]):
             raise reading.precondition_failed("If-Match")
-
-
-def check_copy_conditions(request: Request, original: ObjectRecord) -> None:
-    wanted = request.headers.get("x-amz-copy-source-if-match")
-    unwanted = request.headers.get("x-amz-copy-source-if-none-match")
-    if wanted is not None and not reading.etag_in(wanted, original["etag"]):
-        raise reading.precondition_failed("x-amz-copy-source-If-Match")
-    if unwanted is not None and reading.etag_in(unwanted, original["etag"]):
-        raise reading.precondition_failed("x-amz-copy-source-If-None-Match")
-
-
-def copy_source(request: Request) -> tuple[str, str]:
-    """(bucket, key) of x-amz-copy-source, which is URL-encoded and may start with a slash."""
-    source = unquote(request.headers["x-amz-copy-source"].partition("?versionId=")[0]).removeprefix("/")
-    bucket, _, key = source.partition("/")
-    if not key:
-        raise AwsError("InvalidArgument", f"Copy Source must mention the source bucket and key: {source!r}", 400)
-    return bucket, key

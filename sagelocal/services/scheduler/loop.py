@@ -8,7 +8,7 @@ import time
 import uuid
 from datetime import UTC, datetime
 
-from sagelocal.core.context import Context
+from sagelocal.core.context import Context, one_per_server
 from sagelocal.services.events import delivery
 from sagelocal.services.scheduler import expressions
 from sagelocal.services.scheduler.documents import SCHEDULE, Schedule
@@ -110,11 +110,7 @@ def _utc(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
-_loops: dict[str, Loop] = {}
-_loops_lock = threading.Lock()
-
-
+@one_per_server
 def loop(context: Context) -> Loop:
-    """The loop of an account: one per state directory."""
-    with _loops_lock:
-        return _loops.setdefault(str(context.state_dir), Loop(context.as_service()))
+    """The loop of an account."""
+    return Loop(context)

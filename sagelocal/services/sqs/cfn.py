@@ -96,6 +96,7 @@ def _make(context: Context, body: QueueOrTopic) -> None:
 
 
 def _backend(context: Context, service: str) -> Any:
+    # moto takes a second to import: only who has queues or topics waits for it
     if service == "sqs":
         from moto.sqs.models import sqs_backends
 

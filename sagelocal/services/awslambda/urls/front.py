@@ -1,14 +1,12 @@
 """A request to a function URL, answered. What goes wrong is JSON with a Message, as on AWS."""
 
 import json
-import traceback
-import uuid
 from typing import Any
 
 from werkzeug.wrappers import Request, Response
 
 from sagelocal.core.context import Context
-from sagelocal.core.errors import AwsError
+from sagelocal.core.errors import AwsError, InternalFailure
 from sagelocal.services.awslambda.api import find
 from sagelocal.services.awslambda.documents import URL, UrlConfig
 from sagelocal.services.awslambda.invoke_api import MAX_PAYLOAD_BYTES, run
@@ -22,28 +20,46 @@ def url_of(context: Context, identifier: str) -> str:
     return f"{context.url}{PREFIX}{identifier}/"
 
 
-def answer(context: Context, request: Request, access_key: str) -> Response:
-    """The response to a request below PREFIX. `access_key`: whom its signature names, "" for none."""
-    identifier = request.path.removeprefix(PREFIX).partition("/")[0]
-    config = context.store.get(URL, identifier)
-    request_id = str(uuid.uuid4())
+def has_cors(context: Context, request: Request) -> bool:
+    """Whether the URL of a request has settings for pages of other sites."""
+    config = _config(context, request)
+    return config is not None and bool(config.get("Cors"))
+
+
+def answer(context: Context, request: Request, access_key: str, request_id: str) -> Response:
+    """The response to a request below PREFIX. `access_key`: whom its signature names, "" for none. Raises AwsError."""
+    config = _config(context, request)
     if config is None:
-        response = _refused(404, f"There is no function URL {identifier}.")
-    elif cors.is_preflight(config, request):
+        raise AwsError("ResourceNotFoundException", f"There is no function URL {_identifier(request)}.", 404)
+    if cors.is_preflight(config, request):
         return cors.preflight(config, request)
+    caller = access.check(context, config, find(context, config["_Function"]), access_key)
+    return _finished(config, request, _invoked(context, config, request, request_id, caller), request_id)
+
+
+def error(context: Context, request: Request, problem: AwsError, request_id: str) -> Response:
+    """The response for an error."""
+    if isinstance(problem, InternalFailure):
+        response = messages.failed()
     else:
-        try:
-            caller = access.check(context, config, find(context, config["_Function"]), access_key)
-            response = _invoked(context, config, request, request_id, caller)
-        except AwsError as problem:
-            response = _refused(problem.status, problem.message)
-            response.headers["x-amzn-ErrorType"] = problem.code
-        except Exception:
-            print(f"{config['FunctionArn']}:\n{traceback.format_exc()}", flush=True)
-            response = messages.failed()
+        response = Response(json.dumps({"Message": problem.message}), problem.status, content_type="application/json")
+        response.headers["x-amzn-ErrorType"] = problem.code
+    return _finished(_config(context, request), request, response, request_id)
+
+
+def _finished(config: UrlConfig | None, request: Request, response: Response, request_id: str) -> Response:
+    if config:
         cors.add_headers(config, request, response)
     response.headers["x-amzn-RequestId"] = request_id
     return response
+
+
+def _config(context: Context, request: Request) -> UrlConfig | None:
+    return context.store.get(URL, _identifier(request))
+
+
+def _identifier(request: Request) -> str:
+    return request.path.removeprefix(PREFIX).partition("/")[0]
 
 
 def _invoked(
@@ -61,7 +77,3 @@ def _invoked(
     if outcome.failed or len(outcome.payload.encode()) > MAX_PAYLOAD_BYTES:
         return messages.failed()
     return messages.response(outcome.payload)
-
-
-def _refused(status: int, message: str) -> Response:
-    return Response(json.dumps({"Message": message}), status, content_type="application/json")

@@ -1,8 +1,8 @@
 """One step of an execution: reused from the cache, or tried until it succeeds or its retry policies give up."""
 
+import logging
 import threading
 import time
-import traceback
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,8 @@ from sagelocal.services.sagemaker.execution.functions import Scope
 from sagelocal.services.sagemaker.execution.references import BadReference
 from sagelocal.services.sagemaker.execution.steps import HANDLERS
 from sagelocal.services.sagemaker.execution.steps.base import Result, StepFailed, StepStopped, Task
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -44,7 +46,7 @@ class OneStep:
         except Exception as problem:
             if self.context.stopping.is_set():
                 return None
-            print(f"Step {self.step.name}:\n{traceback.format_exc()}", flush=True)
+            logger.exception("step %s of %s failed", self.step.name, self.execution_arn)
             self._end("Failed", f"InternalServerError: {type(problem).__name__}: {problem}")
         else:
             return result.properties

@@ -8,7 +8,7 @@ from collections import deque
 from threading import Event, Lock
 from typing import Any
 
-from sagelocal.core.context import Context
+from sagelocal.core.context import Context, one_per_server
 from sagelocal.services.sagemaker.documents import Execution
 from sagelocal.services.sagemaker.execution import events, graph, records
 from sagelocal.services.sagemaker.execution.definition import Definition
@@ -17,8 +17,6 @@ from sagelocal.services.sagemaker.execution.one_step import OneStep
 
 DEFAULT_PARALLEL_STEPS = 50
 STEP_FAILURE = "Step failure: One or multiple steps failed."
-
-_running: dict[str, "Run"] = {}
 
 
 class Run:
@@ -42,7 +40,7 @@ class Run:
 
     def start(self) -> None:
         """Run in the background; the execution's document says how it ends."""
-        _running[self.arn] = self
+        running(self.context)[self.arn] = self
         self.context.spawn(f"execution {self.arn}", self._run)
 
     def stop(self) -> None:
@@ -65,8 +63,8 @@ class Run:
                 records.end_execution(self.context.store, self.arn, "Failed", reason)
             raise
         finally:
-            if _running.get(self.arn) is self:  # a retry may have begun as soon as the end was written
-                del _running[self.arn]
+            if running(self.context).get(self.arn) is self:  # a retry may have begun as soon as the end was written
+                del running(self.context)[self.arn]
 
     def _run_steps(self) -> None:
         for body in records.steps(self.context.store, self.arn):
@@ -125,14 +123,20 @@ class Run:
         self.context.spawn(f"step {name} of {self.arn}", run)
 
 
+@one_per_server
+def running(_: Context) -> dict[str, Run]:
+    """The executions that run, by ARN."""
+    return {}
+
+
 def start(context: Context, execution: Execution, definition: Definition) -> None:
     """Start an execution, or continue one, whose documents are in the store."""
     Run(context, execution, definition).start()
 
 
-def stop(execution_arn: str) -> bool:
+def stop(context: Context, execution_arn: str) -> bool:
     """Stop a running execution; False when it does not run."""
-    run = _running.get(execution_arn)
+    run = running(context).get(execution_arn)
     if run:
         run.stop()
     return run is not None

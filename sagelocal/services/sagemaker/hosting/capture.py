@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sagelocal.core.context import Context
+from sagelocal.core.context import Context, one_per_server
 from sagelocal.core.errors import AwsError
 from sagelocal.runtime import service_calls
 from sagelocal.services.logs import streams
@@ -147,9 +147,7 @@ def _payload(mode: str, data: bytes, content_type: str, config: Mapping[str, Any
     return {"observedContentType": content_type, "mode": mode, "data": text, "encoding": encoding or "BASE64"}
 
 
-_recorders: dict[str, Recorder] = {}
-
-
+@one_per_server
 def recorder(context: Context) -> Recorder:
-    """The recorder of an account: one per state directory."""
-    return _recorders.setdefault(str(context.state_dir), Recorder(context.as_service()))
+    """The recorder of an account."""
+    return Recorder(context)

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
-from sagelocal.core.context import Context
+from sagelocal.core.context import Context, one_per_server
 from sagelocal.services.logs import streams
 from sagelocal.services.sagemaker.hosting.instance import (
     MODEL_SECONDS,
@@ -222,9 +222,7 @@ def _prepare_and_start(instance: Instance) -> None:
     instance.start()
 
 
-_fleets: dict[str, Fleet] = {}
-
-
+@one_per_server
 def fleet(context: Context) -> Fleet:
-    """The fleet of an account: one per state directory."""
-    return _fleets.setdefault(str(context.state_dir), Fleet(context.as_service()))
+    """The fleet of an account."""
+    return Fleet(context)

@@ -20,7 +20,8 @@ from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
 from sagelocal.runtime import data, images, service_calls
 from sagelocal.runtime.cluster import JobFailed
-from sagelocal.runtime.process import Process, ProcessSpec, base_environment, start
+from sagelocal.runtime.launch import ProcessSpec
+from sagelocal.runtime.process import Process, base_environment, start
 from sagelocal.services.logs import streams
 from sagelocal.services.s3 import objects
 

@@ -13,11 +13,11 @@ from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
 from sagelocal.runtime import cluster, data, images, process, service_calls
 from sagelocal.runtime.cluster import Control, JobFailed
-from sagelocal.runtime.process import ProcessSpec
 from sagelocal.services.sagemaker.documents import PROCESSING_JOB, ProcessingJob
 
 if TYPE_CHECKING:
     from types_boto3_sagemaker.type_defs import AppSpecificationOutputTypeDef, ProcessingOutputTypeDef
+from sagelocal.runtime.launch import ProcessSpec
 
 LOG_GROUP = "/aws/sagemaker/ProcessingJobs"
 GRACE_SECONDS = 30.0  # between SIGTERM and SIGKILL

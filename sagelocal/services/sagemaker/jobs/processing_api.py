@@ -8,7 +8,7 @@ from sagelocal.core.context import Context
 from sagelocal.core.errors import ResourceInUse, ResourceNotFound, ValidationException
 from sagelocal.core.registry import on_start, on_stop, operation
 from sagelocal.core.store import AlreadyExists
-from sagelocal.runtime import cluster, images, process, warm
+from sagelocal.runtime import cluster, images, launch, process, warm
 from sagelocal.services.sagemaker.documents import PROCESSING_JOB, ProcessingJob
 from sagelocal.services.sagemaker.jobs import processing
 
@@ -118,10 +118,11 @@ def pick_up(context: Context) -> None:
             context.store.update(
                 PROCESSING_JOB, body["ProcessingJobName"], {"ProcessingJobStatus": "Failed", **changes}
             )
-    warm.prepare(context)
-    context.spawn("find out about namespaces", process.isolation)
+    warm.worker(context).prepare()
+    context.spawn("find out about namespaces", launch.isolation)
 
 
 @on_stop
 def end_jobs(context: Context) -> None:
     cluster.end_all(context)
+    warm.worker(context).stop()

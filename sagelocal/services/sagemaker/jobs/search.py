@@ -39,7 +39,7 @@ class Search:
     `epochs`: Hyperband's MaxResource."""
 
     def __init__(self, name: str, config: Mapping[str, Any], ranges: list[Range], jobs: int, epochs: int | None = None):
-        import optuna
+        import optuna  # half a second, which only tuning jobs have to wait for
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._optuna = optuna

@@ -17,7 +17,7 @@ from sagelocal.core.store import amend
 from sagelocal.runtime import cluster, data, images, process, service_calls
 from sagelocal.runtime.checkpoints import Checkpoints
 from sagelocal.runtime.cluster import Control, JobFailed
-from sagelocal.runtime.process import ProcessSpec
+from sagelocal.runtime.launch import ProcessSpec
 from sagelocal.services.s3 import objects
 from sagelocal.services.sagemaker.documents import TRAINING_JOB, TrainingJob
 from sagelocal.services.sagemaker.jobs import rules, toolkit

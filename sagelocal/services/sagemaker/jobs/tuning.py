@@ -15,7 +15,7 @@ from sagelocal.core.store import amend
 from sagelocal.runtime import cluster, data
 from sagelocal.runtime.cluster import Control
 from sagelocal.services.sagemaker.documents import TRAINING_JOB, TUNING_JOB, TrainingJob, TrialSummary, TuningJob
-from sagelocal.services.sagemaker.jobs import ranges, training
+from sagelocal.services.sagemaker.jobs import ranges, training, training_api
 from sagelocal.services.sagemaker.jobs.search import Search, Trial, max_resource
 
 COPIED = (  # from a training job into its summary
@@ -172,8 +172,6 @@ class _Run:
 
     def _train(self, index: int, trial: Trial) -> float | None:
         """Run one trial; its objective, None when it has none."""
-        from sagelocal.services.sagemaker.jobs import training_api
-
         name = f"{self.name}-{index:03d}-{secrets.token_hex(4)}"
         request = listing.members(training_api.SETTINGS)(self.definition)
         request["TrainingJobName"] = name

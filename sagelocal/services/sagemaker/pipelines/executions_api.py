@@ -133,7 +133,7 @@ def stop_pipeline_execution(context: Context, request: dict[str, Any]) -> dict[s
         body.update({"PipelineExecutionStatus": "Stopping", "LastModifiedTime": time.time()})
 
     context.store.change(EXECUTION, arn, edit)
-    runner.stop(arn)
+    runner.stop(context, arn)
     return {"PipelineExecutionArn": arn}
 
 

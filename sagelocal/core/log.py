@@ -1,0 +1,14 @@
+"""The server's log: one line of time, level and module for each message, on stderr, which `lifecycle` keeps in a file.
+
+Every module of the server has a logger of its own name. Jobs, functions and endpoints log into CloudWatch Logs instead.
+"""
+
+import logging
+
+FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+def set_up() -> None:
+    """Send this process's log to stderr: all of sagelocal's, and the warnings of the libraries."""
+    logging.basicConfig(format=FORMAT, level=logging.WARNING)
+    logging.getLogger("sagelocal").setLevel(logging.INFO)
