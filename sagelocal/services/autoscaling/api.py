@@ -154,7 +154,9 @@ def put_scheduled_action(context: Context, request: dict[str, Any]) -> None:
     name = f"{name_of(request)}|{request['ScheduledActionName']}"
     before = context.store.get(SCHEDULED_ACTION, name)
     path = f"resource/sagemaker/{request['ResourceId']}:scheduledActionName/{request['ScheduledActionName']}"
-    times: dict[str, Any] = {member: seconds(request[member]) for member in ("StartTime", "EndTime") if member in request}
+    times: dict[str, Any] = {
+        member: seconds(request[member]) for member in ("StartTime", "EndTime") if member in request
+    }
     body: dict[str, Any] = {
         "ScheduledActionARN": context.arn("autoscaling", f"scheduledAction:{uuid.uuid4()}:{path}"),
         "CreationTime": time.time(),
