@@ -38,11 +38,13 @@ def lint_definition(
     """Check a pipeline definition against AWS's own service model. Needs no credentials and no network."""
     from dataclasses import asdict
 
-    from pipeline import lint
+    from pipeline import rules
+    from sagelocal.definition import errors, lint, render
 
-    findings = lint.lint(_definition(file))
-    tell({"findings": [asdict(finding) for finding in findings]}, as_json, lint.render(findings))
-    sys.exit(1 if lint.errors(findings) else 0)
+    extra = rules.RULES if file is None else [rules.as_advice(rule) for rule in rules.RULES]
+    findings = lint(_definition(file), extra=extra)
+    tell({"findings": [asdict(finding) for finding in findings]}, as_json, render(findings))
+    sys.exit(1 if errors(findings) else 0)
 
 
 @app.command("sample-data")

@@ -43,40 +43,52 @@ def check_request(service: str, operation: str, request: dict[str, Any]) -> None
         raise ValidationException(count + "; ".join(problems))
 
 
+def violations(value: Any, shape: Shape) -> Iterator[tuple[str, Any]]:
+    """(constraint, its bound) for each of enum, min, max and pattern that a value itself breaks, not what is in it.
+
+    A text, list or map is measured by its length. botocore's own validator leaves all but some minima to the service.
+    """
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if isinstance(value, str):
+        if isinstance(shape, StringShape) and shape.enum and value not in shape.enum:
+            yield "enum", shape.enum
+        pattern = shape.metadata.get("pattern")
+        compiled = _compiled(pattern) if pattern else None
+        if compiled and not compiled.fullmatch(value):
+            yield "pattern", pattern
+    if is_number or isinstance(value, str | list | dict):
+        size = value if is_number else len(value)
+        low, high = shape.metadata.get("min"), shape.metadata.get("max")
+        if low is not None and size < low:
+            yield "min", low
+        if high is not None and size > high:
+            yield "max", high
+
+
 def _constraint_problems(value: Any, shape: Shape, path: str) -> Iterator[str]:
-    """Enum, pattern, length and range: what botocore's own validator leaves to the service."""
+    """Every violation in a value and what is in it, in the service's words."""
+    if not isinstance(shape, StructureShape):
+        for constraint, bound in violations(value, shape):
+            yield _constraint(value, path, _rule(value, constraint, bound))
     if isinstance(shape, StructureShape):
         for name, member in shape.members.items():
             if value.get(name) is not None:
                 yield from _constraint_problems(value[name], member, f"{path}.{name}" if path else name)
-        return
-    if isinstance(shape, ListShape):
-        yield from _size_problems(len(value), shape, path, value)
+    elif isinstance(shape, ListShape):
         for index, item in enumerate(value):
             yield from _constraint_problems(item, shape.member, f"{path}[{index}]")
-        return
-    if isinstance(shape, MapShape):
+    elif isinstance(shape, MapShape):
         for key, item in value.items():
             yield from _constraint_problems(item, shape.value, f"{path}['{key}']")
-        return
-    if isinstance(value, str):
-        if isinstance(shape, StringShape) and shape.enum and value not in shape.enum:
-            yield _constraint(value, path, f"Member must satisfy enum value set: [{', '.join(shape.enum)}]")
-        yield from _size_problems(len(value), shape, path, value)
-        pattern = shape.metadata.get("pattern")
-        if pattern and not _matches(pattern, value):
-            yield _constraint(value, path, f"Member must satisfy regular expression pattern: {pattern}")
-    elif isinstance(value, (int, float)) and not isinstance(value, bool):
-        yield from _size_problems(value, shape, path, value)
 
 
-def _size_problems(size: float, shape: Shape, path: str, value: Any) -> Iterator[str]:
-    low, high = shape.metadata.get("min"), shape.metadata.get("max")
-    of_length = "" if isinstance(value, (int, float)) else "length "
-    if low is not None and size < low:
-        yield _constraint(value, path, f"Member must have {of_length or 'value '}greater than or equal to {low}")
-    if high is not None and size > high:
-        yield _constraint(value, path, f"Member must have {of_length or 'value '}less than or equal to {high}")
+def _rule(value: Any, constraint: str, bound: Any) -> str:
+    if constraint == "enum":
+        return f"Member must satisfy enum value set: [{', '.join(bound)}]"
+    if constraint == "pattern":
+        return f"Member must satisfy regular expression pattern: {bound}"
+    what = "value" if isinstance(value, int | float) else "length"
+    return f"Member must have {what} {'greater' if constraint == 'min' else 'less'} than or equal to {bound}"
 
 
 def _constraint(value: Any, path: str, rule: str) -> str:
@@ -88,14 +100,9 @@ def _constraint(value: Any, path: str, rule: str) -> str:
 @cache
 def _compiled(pattern: str) -> re.Pattern[str] | None:
     try:
-        return re.compile(pattern)
+        return re.compile(pattern, re.DOTALL)
     except re.error:  # a Java-only construct: AWS checks it, Python cannot
         return None
-
-
-def _matches(pattern: str, value: str) -> bool:
-    compiled = _compiled(pattern)
-    return compiled is None or compiled.fullmatch(value) is not None
 
 
 def shaped(body: Any, shape: Shape | None) -> Any:

@@ -6,7 +6,6 @@ told here: why a step was not reused, down to the argument that differs.
 
 import hashlib
 import json
-import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,30 +14,11 @@ from typing import Any, cast
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
 from sagelocal.core.store import Kind
+from sagelocal.definition.caching import CacheConfig
 from sagelocal.services.s3 import objects
 from sagelocal.services.sagemaker.documents import CACHE_ENTRY, CacheEntry
 
 ABSENT = "nothing"
-
-
-@dataclass(frozen=True)
-class CacheConfig:
-    """A step's CacheConfig; `expire_after` is the ISO 8601 duration as written."""
-
-    enabled: bool
-    expire_after: str | None = None
-
-    @classmethod
-    def parse(cls, entry: Mapping[str, Any]) -> "CacheConfig":
-        """Raises ValueError that quotes the bad value."""
-        if not isinstance(entry, dict):
-            raise ValueError(f"CacheConfig {entry!r} must be an object.")
-        enabled, expire_after = entry.get("Enabled", False), entry.get("ExpireAfter")
-        if not isinstance(enabled, bool):
-            raise ValueError(f"CacheConfig: Enabled {enabled!r} must be true or false.")
-        if expire_after is not None:
-            duration_seconds(expire_after)
-        return cls(enabled, expire_after)
 
 
 @dataclass(frozen=True)
@@ -47,19 +27,6 @@ class Found:
 
     entry: CacheEntry | None
     reason: str = ""
-
-
-def duration_seconds(text: str) -> float:
-    """Seconds of an ISO 8601 duration such as P30D or PT4H; a year has 365 days, a month 30. Raises ValueError."""
-    number = r"(?:(\d+(?:\.\d+)?)%s)?"
-    days = "".join(number % unit for unit in "YMWD")
-    hours = "".join(number % unit for unit in "HMS")
-    match = re.fullmatch(f"P{days}(?:T{hours})?", text) if isinstance(text, str) else None
-    if not match or not any(match.groups()):
-        raise ValueError(f"CacheConfig: ExpireAfter {text!r} is not an ISO 8601 duration such as P30D or PT4H.")
-    day = 86400
-    sizes = (365 * day, 30 * day, 7 * day, day, 3600, 60, 1)
-    return sum(float(count) * size for count, size in zip(match.groups(), sizes, strict=True) if count)
 
 
 def keys_of(arguments: Mapping[str, Any], paths: Sequence[str]) -> dict[str, Any]:
@@ -80,8 +47,10 @@ def look_up(context: Context, pipeline: str, step: str, keys: dict[str, Any], co
     if entry is None:
         return Found(None, _difference(context, pipeline, step, keys))
     age = time.time() - entry["Time"]
-    if config.expire_after and age > duration_seconds(config.expire_after):
-        return Found(None, f"expired: it ran {_shown_age(age)} ago and ExpireAfter is {config.expire_after}")
+    if config.expire_after and age > config.expire_after:
+        return Found(
+            None, f"expired: it ran {_shown_age(age)} ago and ExpireAfter is {_shown_age(config.expire_after)}"
+        )
     kind, name = entry["Job"] or ("", "")
     if kind and context.store.get(Kind[Any](kind), name) is None:
         return Found(None, f"its {kind} {name} is gone")

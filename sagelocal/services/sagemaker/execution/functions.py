@@ -9,12 +9,12 @@ from typing import Any
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
+from sagelocal.definition import references
+from sagelocal.definition.document import Definition
+from sagelocal.definition.parameters import as_text
+from sagelocal.definition.references import BadReference
 from sagelocal.runtime import service_calls
 from sagelocal.services.s3 import objects
-from sagelocal.services.sagemaker.execution import references
-from sagelocal.services.sagemaker.execution.definition import Definition
-from sagelocal.services.sagemaker.execution.parameters import as_text
-from sagelocal.services.sagemaker.execution.references import BadReference
 
 
 @dataclass
@@ -37,14 +37,13 @@ class Scope:
             return [self.resolve(item, job_name) for item in tree]
         if not isinstance(tree, dict):
             return tree
-        if len(tree) == 1:
-            (name, value), *_ = tree.items()
-            if name == "Get" and isinstance(value, str):
-                return self._get(value, job_name)
-            if name == "Std:Join":
-                return self._join(value, job_name)
-            if name == "Std:JsonGet":
-                return self._json_get(value, job_name)
+        function = references.kind(tree)
+        if function == "Get":
+            return self._get(tree["Get"], job_name)
+        if function == "Std:Join":
+            return self._join(tree["Std:Join"], job_name)
+        if function == "Std:JsonGet":
+            return self._json_get(tree["Std:JsonGet"], job_name)
         return {name: self.resolve(item, job_name) for name, item in tree.items()}
 
     def _get(self, expression: str, job_name: str) -> Any:
@@ -53,9 +52,11 @@ class Scope:
             return self.parameters[reference.name]
         if reference.root == "Execution":
             return self._variable(reference.name, job_name)
+        if reference.root == "PipelineExperimentConfig":
+            return self.resolve((self.definition.experiment or {}).get(reference.name), job_name)
         if reference.name not in self.properties:
             raise BadReference(f"{expression}: step {reference.name} has not run.")
-        return references.select(self.properties[reference.name], reference.path, f"Steps.{reference.name}")
+        return references.select(self.properties[reference.name], reference.keys, f"Steps.{reference.name}")
 
     def _variable(self, name: str, job_name: str) -> str:
         if name == "CurrentDateTime":
@@ -77,12 +78,11 @@ class Scope:
             uri = self._property_file_uri(call["PropertyFile"])
         else:
             uri = self.resolve(call["S3Uri"], job_name)
-        path = call["Path"].removeprefix("$")
-        return references.select(self._document(uri), references.parse_path(path), uri)
+        return references.select(self._document(uri), references.parse_json_path(call["Path"]), uri)
 
     def _property_file_uri(self, expression: dict[str, Any]) -> str:
         reference = references.parse(expression["Get"])
-        file = self.definition.steps[reference.name].property_files[str(reference.path[1])]
+        file = self.definition.by_name[reference.name].property_files[str(reference.keys[1])]
         outputs = ("ProcessingOutputConfig", "Outputs", file.output_name, "S3Output", "S3Uri")
         where = references.select(self.properties[reference.name], outputs, f"Steps.{reference.name}")
         return f"{where.rstrip('/')}/{file.file_path}"

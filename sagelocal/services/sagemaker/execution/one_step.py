@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from sagelocal.core.context import Context
+from sagelocal.definition.document import Step
+from sagelocal.definition.references import BadReference
 from sagelocal.services.sagemaker.execution import cache, events, records, retry
-from sagelocal.services.sagemaker.execution.definition import Step
 from sagelocal.services.sagemaker.execution.functions import Scope
-from sagelocal.services.sagemaker.execution.references import BadReference
 from sagelocal.services.sagemaker.execution.steps import HANDLERS
 from sagelocal.services.sagemaker.execution.steps.base import Result, StepFailed, StepStopped, Task
 
@@ -62,8 +62,8 @@ class OneStep:
     def _begin(self) -> None:
         body = {
             "StepName": self.step.name,
-            "StepDisplayName": self.step.display_name,
-            "StepDescription": self.step.description,
+            "StepDisplayName": self.step.own.get("DisplayName"),
+            "StepDescription": self.step.own.get("Description"),
             "AttemptCount": 1,
             "_Type": self.step.type,
         }

@@ -9,9 +9,10 @@ from threading import Event, Lock
 from typing import Any
 
 from sagelocal.core.context import Context, one_per_server
+from sagelocal.definition import graph
+from sagelocal.definition.document import Definition
 from sagelocal.services.sagemaker.documents import Execution
-from sagelocal.services.sagemaker.execution import events, graph, records
-from sagelocal.services.sagemaker.execution.definition import Definition
+from sagelocal.services.sagemaker.execution import events, records
 from sagelocal.services.sagemaker.execution.functions import Scope, iso_time
 from sagelocal.services.sagemaker.execution.one_step import OneStep
 
@@ -35,8 +36,8 @@ class Run:
         self._active: dict[str, OneStep] = {}
         self._lock = Lock()
         self._finished: queue.SimpleQueue[tuple[str, dict[str, Any] | None]] = queue.SimpleQueue()
-        self._skipped: set[str] = set()
-        self._failed = False
+        self._skipped: dict[str, str] = {}  # step → why it is on a way that is not taken
+        self._failed = ""  # the reason of an execution that failed
 
     def start(self) -> None:
         """Run in the background; the execution's document says how it ends."""
@@ -55,8 +56,9 @@ class Run:
         try:
             self._run_steps()
             if not self.context.stopping.is_set():
-                status, reason = ("Failed", STEP_FAILURE) if self._failed else ("Succeeded", None)
-                records.end_execution(self.context.store, self.arn, status, reason)
+                records.end_execution(
+                    self.context.store, self.arn, "Failed" if self._failed else "Succeeded", self._failed or None
+                )
         except Exception as problem:
             if not self.context.stopping.is_set():
                 reason = f"InternalServerError: {type(problem).__name__}: {problem}"
@@ -69,13 +71,13 @@ class Run:
     def _run_steps(self) -> None:
         for body in records.steps(self.context.store, self.arn):
             self.scope.properties[body["StepName"]] = body["_Properties"]
-        waits_for = graph.dependencies(self.definition)
+        waits_for = graph.waits_for(self.definition)
         order = graph.sorter(waits_for)
         ready: deque[str] = deque(order.get_ready())
         while ready or self._active:
             while ready and len(self._active) < self.most_at_once and not self._halted():
                 name = ready.popleft()
-                if name in self.scope.properties or self._skips(name, waits_for[name]):
+                if self._is_settled(name, waits_for[name]):
                     order.done(name)
                     ready.extend(order.get_ready())
                 else:
@@ -86,30 +88,48 @@ class Run:
             with self._lock:
                 del self._active[name]
             if properties is None:
-                self._failed = True
+                self._failed = STEP_FAILURE
                 continue
             self.scope.properties[name] = properties
             order.done(name)
             ready.extend(order.get_ready())
 
     def _halted(self) -> bool:
-        return self._failed or self.stopping.is_set() or self.context.stopping.is_set()
+        return bool(self._failed) or self.stopping.is_set() or self.context.stopping.is_set()
+
+    def _is_settled(self, name: str, waits_for: frozenset[str]) -> bool:
+        """Whether there is nothing to run: the step has succeeded, is skipped, or is abandoned."""
+        return name in self.scope.properties or self._skips(name, waits_for) or self._abandons(name)
 
     def _skips(self, name: str, waits_for: frozenset[str]) -> bool:
-        """Whether a step is on the branch that its condition did not take, or waits for such a step."""
-        branch = self.definition.steps[name].branch
-        if branch and branch[0] not in self._skipped and self.scope.properties[branch[0]]["Outcome"] != branch[1]:
-            reason = f"condition {branch[0]} was {self.scope.properties[branch[0]]['Outcome']}"
-        elif waits_for & self._skipped:
-            reason = f"{', '.join(sorted(waits_for & self._skipped))} was skipped"
+        """Whether a step is on the branch that its condition did not take, or comes after such a step."""
+        step = self.definition.by_name[name]
+        holder, outcome = step.branch or ("", "")
+        after = waits_for & set(self._skipped) - graph.read_from(step)
+        if holder and holder not in self._skipped and self.scope.properties[holder]["Outcome"] != outcome:
+            self._skipped[name] = f"condition {holder} was {self.scope.properties[holder]['Outcome']}"
+        elif after:
+            self._skipped[name] = f"{', '.join(sorted(after))} was skipped"
         else:
             return False
-        self._skipped.add(name)
-        events.emit(self.context, self.arn, name, "skipped", reason)
+        events.emit(self.context, self.arn, name, "skipped", self._skipped[name])
+        return True
+
+    def _abandons(self, name: str) -> bool:
+        """Whether a step that should run reads what a skipped step would have given. That fails the execution."""
+        gone = sorted(graph.read_from(self.definition.by_name[name]) & set(self._skipped))
+        if not gone:
+            return False
+        reason = f"Step {name} cannot run: it reads step {gone[0]}, which was skipped ({self._skipped[gone[0]]})."
+        begin = {"StepName": name, "AttemptCount": 0, "_Type": self.definition.by_name[name].type}
+        records.begin_step(self.context.store, self.arn, begin)
+        records.end_step(self.context.store, self.arn, name, "Failed", FailureReason=reason)
+        events.emit(self.context, self.arn, name, "abandoned", reason)
+        self._failed = reason
         return True
 
     def _start_step(self, name: str) -> None:
-        step = OneStep(self.context, self.arn, self.pipeline, self.definition.steps[name], self.scope, self.stopping)
+        step = OneStep(self.context, self.arn, self.pipeline, self.definition.by_name[name], self.scope, self.stopping)
         with self._lock:
             self._active[name] = step
 

@@ -9,12 +9,11 @@ from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError, ValidationException
 from sagelocal.core.registry import operation
 from sagelocal.core.store import AlreadyExists, Document, Kind
+from sagelocal.definition import local
 from sagelocal.runtime import images
 from sagelocal.services.s3 import objects
 from sagelocal.services.sagemaker.documents import ENDPOINT_CONFIG, MODEL, EndpointConfig, Model, ServingContainer
 from sagelocal.services.sagemaker.registry.api import find_package
-
-NOT_RUN = ("ShadowProductionVariants", "AsyncInferenceConfig", "ExplainerConfig")
 
 
 @operation("sagemaker", "CreateModel")
@@ -22,10 +21,9 @@ def create_model(context: Context, request: dict[str, Any]) -> dict[str, Any]:
     containers = [request["PrimaryContainer"]] if "PrimaryContainer" in request else request.get("Containers", [])
     if "PrimaryContainer" in request and request.get("Containers"):
         raise ValidationException("Only one of PrimaryContainer and Containers can be given.")
-    if len(containers) != 1:
-        raise ValidationException(
-            f"Models of one container are served here, this one has {len(containers)}. Give PrimaryContainer."
-        )
+    local.refuse("CreateModel", request)
+    if not containers:
+        raise ValidationException("A model needs a container. Give PrimaryContainer.")
     _resolved(context, containers[0])
     name = request["ModelName"]
     arn = context.arn("sagemaker", f"model/{name}")
@@ -60,9 +58,7 @@ def delete_model(context: Context, request: dict[str, Any]) -> None:
 
 @operation("sagemaker", "CreateEndpointConfig")
 def create_endpoint_config(context: Context, request: dict[str, Any]) -> dict[str, Any]:
-    for member in NOT_RUN:
-        if request.get(member):
-            raise ValidationException(f"The embedded SageMaker does not run {member}. Leave it out.")
+    local.refuse("CreateEndpointConfig", request)
     names = [variant["VariantName"] for variant in request["ProductionVariants"]]
     if len(set(names)) < len(names):
         raise ValidationException(f"Production variant names must be unique: {', '.join(names)}.")

@@ -8,6 +8,7 @@ from sagelocal.core.context import Context
 from sagelocal.core.errors import ResourceInUse, ResourceNotFound, ValidationException
 from sagelocal.core.registry import on_start, on_stop, operation
 from sagelocal.core.store import AlreadyExists
+from sagelocal.definition import local
 from sagelocal.runtime import cluster, images, launch, process, warm
 from sagelocal.services.sagemaker.documents import PROCESSING_JOB, ProcessingJob
 from sagelocal.services.sagemaker.jobs import processing
@@ -45,6 +46,7 @@ def create_processing_job(context: Context, request: dict[str, Any]) -> dict[str
 
 def _check(request: dict[str, Any]) -> None:
     """What cannot run here is refused now, with its name, not later by a confusing failure."""
+    local.refuse("CreateProcessingJob", request)
     if not request["AppSpecification"].get("ContainerEntrypoint"):
         raise ValidationException("AppSpecification needs a ContainerEntrypoint: the image's own is not known here.")
     names = [item["InputName"] for item in request.get("ProcessingInputs", [])]
@@ -56,15 +58,13 @@ def _check(request: dict[str, Any]) -> None:
         where = f"Processing input {item['InputName']}"
         source = item.get("S3Input")
         if source is None:
-            raise ValidationException(f"{where} has no S3Input; other sources are not run by the embedded SageMaker.")
-        if source.get("S3InputMode", "File") != "File":
-            raise ValidationException(f"{where}: S3InputMode {source['S3InputMode']} is not run here; use File.")
+            raise ValidationException(f"{where} has no S3Input.")
         if not item.get("AppManaged"):
             _check_path(source.get("LocalPath"), where)
     for item in request.get("ProcessingOutputConfig", {}).get("Outputs", []):
         where = f"Processing output {item['OutputName']}"
         if "S3Output" not in item:
-            raise ValidationException(f"{where} has no S3Output; other sinks are not run by the embedded SageMaker.")
+            raise ValidationException(f"{where} has no S3Output.")
         _check_path(item["S3Output"].get("LocalPath"), where)
 
 

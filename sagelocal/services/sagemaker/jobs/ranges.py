@@ -50,8 +50,6 @@ Range = Continuous | Integer | Categorical
 
 def parse(declared: Mapping[str, Any], strategy: str) -> list[Range]:
     """ParameterRanges of a request. Raises ValidationException for one that is inverted or cannot be scaled so."""
-    if declared.get("AutoParameters"):
-        raise ValidationException("ParameterRanges.AutoParameters is not run here; declare the ranges.")
     found: list[Range] = []
     for item in declared.get("IntegerParameterRanges", []):
         low, high = (_number(item, bound, int) for bound in ("MinValue", "MaxValue"))

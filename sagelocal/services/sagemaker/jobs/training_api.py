@@ -9,6 +9,7 @@ from sagelocal.core.context import Context
 from sagelocal.core.errors import ResourceInUse, ResourceNotFound, ValidationException
 from sagelocal.core.registry import on_start, operation
 from sagelocal.core.store import AlreadyExists
+from sagelocal.definition import local
 from sagelocal.runtime import cluster, images, process
 from sagelocal.services.sagemaker.documents import TRAINING_JOB, TrainingJob
 from sagelocal.services.sagemaker.jobs import metrics, rules, training
@@ -67,8 +68,9 @@ def insert(context: Context, request: dict[str, Any], extra: dict[str, Any] | No
 def check(context: Context, request: dict[str, Any]) -> None:
     """Refuse what cannot run here now, by name, not later by a confusing failure."""
     algorithm = request["AlgorithmSpecification"]
+    local.refuse("CreateTrainingJob", request)
     if not algorithm.get("TrainingImage"):
-        raise ValidationException("AlgorithmSpecification needs a TrainingImage; AlgorithmName is not run here.")
+        raise ValidationException("AlgorithmSpecification needs a TrainingImage.")
     image = images.find(context, algorithm["TrainingImage"], "training")
     script = request.get("HyperParameters", {}).get("sagemaker_program")
     if script and not image.toolkit and not image.train and not algorithm.get("ContainerEntrypoint"):
@@ -86,22 +88,9 @@ def check(context: Context, request: dict[str, Any]) -> None:
     if "ResourceConfig" not in request or "StoppingCondition" not in request:
         missing = "ResourceConfig" if "ResourceConfig" not in request else "StoppingCondition"
         raise ValidationException(f"{missing} is required.")
-    if request["ResourceConfig"].get("InstanceGroups"):
-        raise ValidationException("ResourceConfig.InstanceGroups is not run here; use InstanceType and InstanceCount.")
     for channel in request.get("InputDataConfig", []):
-        _check_channel(channel, algorithm["TrainingInputMode"])
-
-
-def _check_channel(channel: dict[str, Any], default_mode: str) -> None:
-    where = f"Channel {channel['ChannelName']}"
-    source = channel["DataSource"].get("S3DataSource")
-    if source is None:
-        raise ValidationException(f"{where} has no S3DataSource; file systems are not run by the embedded SageMaker.")
-    if source["S3DataType"] not in ("S3Prefix", "ManifestFile"):
-        raise ValidationException(f"{where}: S3DataType {source['S3DataType']} is not run here; use S3Prefix.")
-    mode = channel.get("InputMode", default_mode)
-    if mode not in ("File", "FastFile"):
-        raise ValidationException(f"{where}: input mode {mode} is not run here; use File or FastFile.")
+        if "S3DataSource" not in channel["DataSource"]:
+            raise ValidationException(f"Channel {channel['ChannelName']} has no S3DataSource.")
 
 
 @operation("sagemaker", "DescribeTrainingJob")

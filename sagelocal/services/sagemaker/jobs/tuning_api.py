@@ -8,6 +8,7 @@ from sagelocal.core.context import Context
 from sagelocal.core.errors import ResourceInUse, ResourceNotFound, ValidationException
 from sagelocal.core.registry import on_start, operation
 from sagelocal.core.store import AlreadyExists, amend
+from sagelocal.definition import local
 from sagelocal.runtime import cluster, process
 from sagelocal.services.sagemaker.documents import TUNING_JOB, TuningJob
 from sagelocal.services.sagemaker.jobs import ranges, training, training_api, tuning
@@ -55,11 +56,7 @@ def _objective(config: dict[str, Any]) -> dict[str, Any]:
 def _check(context: Context, request: dict[str, Any]) -> None:
     """Refuse what cannot run here now, by name, not later by trials that fail."""
     config = request["HyperParameterTuningJobConfig"]
-    for member in ("TrainingJobDefinitions", "WarmStartConfig"):
-        if request.get(member):
-            raise ValidationException(f"{member} is not run by the embedded SageMaker; give one TrainingJobDefinition.")
-    if request.get("Autotune", {}).get("Mode") == "Enabled":
-        raise ValidationException("Autotune is not run by the embedded SageMaker; declare the ranges.")
+    local.refuse("CreateHyperParameterTuningJob", request)
     definition = request.get("TrainingJobDefinition")
     if not definition:
         raise ValidationException("TrainingJobDefinition is required.")
@@ -77,8 +74,6 @@ def _check(context: Context, request: dict[str, Any]) -> None:
     both = sorted({item.name for item in searched} & set(definition.get("StaticHyperParameters", {})))
     if both:
         raise ValidationException(f"{', '.join(both)} is both a static hyperparameter and a range.")
-    if "HyperParameterTuningResourceConfig" in definition:
-        raise ValidationException("HyperParameterTuningResourceConfig is not run here; use ResourceConfig.")
     static = {"HyperParameters": definition.get("StaticHyperParameters", {})}
     training_api.check(context, {**definition, **static})
 

@@ -1,16 +1,19 @@
 """SageMaker's operations on pipelines; those on their executions are in sagemaker_executions."""
 
 import time
+from functools import partial
 from typing import Any
 
+from sagelocal import definition
 from sagelocal.core import listing
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError, ConflictException, ResourceNotFound, ValidationException
 from sagelocal.core.registry import operation
 from sagelocal.core.store import AlreadyExists, Document, amend
+from sagelocal.runtime import images
 from sagelocal.services.s3 import objects
 from sagelocal.services.sagemaker.documents import EXECUTION, PIPELINE, START_TOKEN, Execution, Pipeline
-from sagelocal.services.sagemaker.execution import cache, checks, events, records
+from sagelocal.services.sagemaker.execution import cache, events, records
 
 
 @operation("sagemaker", "CreatePipeline")
@@ -137,7 +140,10 @@ def _checked_definition(context: Context, request: dict[str, Any]) -> str:
         if location is None:
             raise ValidationException("Either PipelineDefinition or PipelineDefinitionS3Location must be given.")
         text = _from_s3(context, location)
-    checks.checked(text)
+    found = definition.errors(definition.lint(text, local=partial(images.find, context)))
+    if found:
+        count = f"{definition.counted(len(found), 'problem')}: " if len(found) > 1 else ""
+        raise ValidationException(count + " ".join(map(str, found)))
     return text
 
 

@@ -10,6 +10,8 @@ from sagelocal.core.context import Context
 from sagelocal.core.errors import ResourceNotFound, ValidationException
 from sagelocal.core.registry import on_start, operation
 from sagelocal.core.store import AlreadyExists
+from sagelocal.definition import document, parameters
+from sagelocal.definition.document import Definition
 from sagelocal.services.sagemaker.documents import (
     DEFINITION,
     EXECUTION,
@@ -19,8 +21,7 @@ from sagelocal.services.sagemaker.documents import (
     ExecutionDefinition,
     StartToken,
 )
-from sagelocal.services.sagemaker.execution import definition, parameters, records, runner
-from sagelocal.services.sagemaker.execution.definition import Definition
+from sagelocal.services.sagemaker.execution import records, runner
 from sagelocal.services.sagemaker.pipelines.api import created_between, executions, find, refuse
 
 NOT_RUN_HERE = ("SelectiveExecutionConfig", "PipelineVersionId", "PipelineVersionAlias")
@@ -30,8 +31,8 @@ NOT_RUN_HERE = ("SelectiveExecutionConfig", "PipelineVersionId", "PipelineVersio
 def start_pipeline_execution(context: Context, request: dict[str, Any]) -> dict[str, Any]:
     refuse(request, *NOT_RUN_HERE)
     pipeline = find(context, request["PipelineName"])
-    parsed = definition.parse(pipeline["PipelineDefinition"])
-    values = parameters.bind(parsed.parameters, request.get("PipelineParameters", []))
+    parsed = document.read(pipeline["PipelineDefinition"])
+    values = parameters.bind(parsed.parameter_types, request.get("PipelineParameters", []))
     identifier = "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(12))
     arn = f"{pipeline['PipelineArn']}/execution/{identifier}"
     token = f"{pipeline['PipelineName']}/{request['ClientRequestToken']}"
@@ -162,7 +163,7 @@ def retry_pipeline_execution(context: Context, request: dict[str, Any]) -> dict[
     execution = context.store.change(EXECUTION, arn, edit)
     if not repeated:
         records.drop_unfinished(context.store, arn)
-        runner.start(context, execution, definition.parse(_definition(context, arn)["PipelineDefinition"]))
+        runner.start(context, execution, document.read(_definition(context, arn)["PipelineDefinition"]))
     return {"PipelineExecutionArn": arn}
 
 

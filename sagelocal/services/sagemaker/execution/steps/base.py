@@ -11,8 +11,8 @@ from typing import Any
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
 from sagelocal.core.store import Kind
+from sagelocal.definition.document import Step
 from sagelocal.services.sagemaker.execution import retry
-from sagelocal.services.sagemaker.execution.definition import Step
 from sagelocal.services.sagemaker.execution.functions import Scope
 
 NAME_LENGTH = 63

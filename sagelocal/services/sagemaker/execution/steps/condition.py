@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from sagelocal.services.sagemaker.execution import conditions
-from sagelocal.services.sagemaker.execution.conditions import CannotCompare
+from sagelocal.definition import conditions
+from sagelocal.definition.conditions import CannotCompare
 from sagelocal.services.sagemaker.execution.steps.base import Handler, Result, StepFailed, Task
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sagelocal.services.sagemaker.execution.parameters import as_text
+from sagelocal.definition.parameters import as_text
 from sagelocal.services.sagemaker.execution.steps.base import Handler, Result, StepFailed, Task
 
 

@@ -2,10 +2,12 @@
 
 import json
 import queue
+from collections.abc import Mapping
 from typing import Any
 
 from sagelocal.core.errors import AwsError
-from sagelocal.services.sagemaker.execution import parameters, retry
+from sagelocal.definition import parameters
+from sagelocal.services.sagemaker.execution import retry
 from sagelocal.services.sagemaker.execution.steps.base import Handler, Result, StepFailed, Task
 
 MAX_SECONDS = 600.0
@@ -16,9 +18,9 @@ class LambdaStep(Handler):
 
     def arguments(self, task: Task) -> dict[str, Any]:
         return {
-            "FunctionArn": task.scope.resolve(task.step.function_arn),
+            "FunctionArn": task.scope.resolve(task.step.own["FunctionArn"]),
             "Event": super().arguments(task),
-            "OutputParameters": list(task.step.output_parameters),
+            "OutputParameters": task.step.own.get("OutputParameters") or [],
         }
 
     def run(self, task: Task, arguments: dict[str, Any]) -> Result:
@@ -67,11 +69,10 @@ def _decoded(payload: Any) -> Any:
         return None
 
 
-def _outputs(arn: str, answer: Any, declared: tuple[Any, ...]) -> dict[str, Any]:
+def _outputs(arn: str, answer: Any, declared: Mapping[str, str]) -> dict[str, Any]:
     """The declared outputs out of the function's answer, cast by their types."""
     outputs = {}
-    for output in declared:
-        name, kind = output["OutputName"], output["OutputType"]
+    for name, kind in declared.items():
         if not isinstance(answer, dict) or name not in answer:
             there = ", ".join(answer) if isinstance(answer, dict) else repr(answer)
             raise StepFailed(

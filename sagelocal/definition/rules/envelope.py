@@ -4,13 +4,16 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from pipeline.lint.document import Definition, Step, as_list, as_object, objects
-from pipeline.lint.findings import WARNING, Finding, shown, suggestion
-from pipeline.lint.steptypes import PRIMITIVES, STEP_TYPES
+from sagelocal.definition import references, retries
+from sagelocal.definition.caching import duration_seconds
+from sagelocal.definition.document import Definition, Step, as_list, as_object, objects
+from sagelocal.definition.findings import ERROR, WARNING, Finding, shown, suggestion
+from sagelocal.definition.parameters import PRIMITIVES
+from sagelocal.definition.steptypes import STEP_TYPES
 
 VERSION = "2020-12-01"
 ROOT_MEMBERS = ("Version", "Metadata", "Parameters", "PipelineExperimentConfig", "MlflowConfig", "Steps")
-MAX_BYTES = 100 * 1024  # what CreatePipeline takes inline; longer ones go through S3
+MAX_CHARACTERS = 1024 * 1024  # of PipelineDefinition; S3 takes no more
 STEP_NAME = r"[A-Za-z0-9\-_]{1,64}"
 STEP_MEMBERS = ("Name", "Type", "Arguments", "DependsOn", "DisplayName", "Description", "CacheConfig", "RetryPolicies")
 # Members that stand beside Arguments in steps of one type: required ones first, optional ones behind them.
@@ -19,18 +22,11 @@ BESIDE_ARGUMENTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "Lambda": (("FunctionArn",), ("OutputParameters",)),
     "Callback": (("SqsQueueUrl",), ("OutputParameters",)),
 }
-EXCEPTION_TYPES = (
-    "Step.SERVICE_FAULT",
-    "Step.THROTTLING",
-    "SageMaker.JOB_INTERNAL_ERROR",
-    "SageMaker.CAPACITY_ERROR",
-    "SageMaker.RESOURCE_LIMIT",
-)
 
 
 def root_members(definition: Definition) -> Iterator[Finding]:
-    """Version is the one there is; nothing unknown stands at the top."""
-    version = definition.root.get("Version")
+    """Version, where it stands, is the one there is; nothing unknown stands at the top."""
+    version = definition.root.get("Version", VERSION)
     if version != VERSION:
         yield Finding(step="", field="Version", message=f"is {shown(version)}.", fix=f'Write "{VERSION}".')
     for name in definition.root:
@@ -45,12 +41,12 @@ def root_members(definition: Definition) -> Iterator[Finding]:
 
 
 def size(definition: Definition) -> Iterator[Finding]:
-    if definition.size >= MAX_BYTES:
+    if definition.size > MAX_CHARACTERS:
         yield Finding(
             step="",
             field="definition",
-            message=f"is {definition.size:,} bytes; inline it must be under {MAX_BYTES:,}.",
-            fix="Shorten what repeats, or send it through PipelineDefinitionS3Location.",
+            message=f"is {definition.size:,} characters; at most {MAX_CHARACTERS:,} are allowed.",
+            fix="Shorten what repeats.",
         )
 
 
@@ -74,6 +70,9 @@ def step_types(definition: Definition) -> Iterator[Finding]:
             yield Finding(step=step.name, field="Type", message=f"{shown(step.type)} is no step type.", fix=fix)
         if not isinstance(step.own.get("Arguments", {}), dict):
             yield Finding(step=step.name, field="Arguments", message="is no object.", fix="Make it an object.")
+        for name in ("DisplayName", "Description"):
+            if not isinstance(step.own.get(name, ""), str):
+                yield Finding(step=step.name, field=name, message=f"is {shown(step.own[name])}.", fix="Write a text.")
 
 
 def members_beside_arguments(definition: Definition) -> Iterator[Finding]:
@@ -97,8 +96,12 @@ def output_parameters(definition: Definition) -> Iterator[Finding]:
     for step in definition.steps:
         if step.type not in ("Lambda", "Callback"):
             continue
+        entries = step.own.get("OutputParameters") or []
+        if not isinstance(entries, list):
+            message, fix = f"is {shown(entries)}.", "List objects with OutputName and OutputType."
+            yield Finding(step=step.name, field="OutputParameters", message=message, fix=fix)
         names: set[str] = set()
-        for index, entry in enumerate(as_list(step.own.get("OutputParameters"))):
+        for index, entry in enumerate(as_list(entries)):
             name, kind = as_object(entry).get("OutputName"), as_object(entry).get("OutputType")
             where = f"OutputParameters[{index}]"
             if not isinstance(name, str) or not name or name in names:
@@ -112,55 +115,60 @@ def output_parameters(definition: Definition) -> Iterator[Finding]:
 
 def fail_has_a_message(definition: Definition) -> Iterator[Finding]:
     for step in definition.steps:
-        if step.type == "Fail" and not step.arguments.get("ErrorMessage"):
+        message = step.arguments.get("ErrorMessage")
+        if step.type == "Fail" and not (message and (isinstance(message, str) or references.kind(message))):
             fix = "Say why the execution ends: it is all that its reader gets."
-            yield Finding(step=step.name, field="Arguments.ErrorMessage", message="is missing.", fix=fix)
+            said = "is missing." if message is None else f"{shown(message)} is no text."
+            yield Finding(step=step.name, field="Arguments.ErrorMessage", message=said, fix=fix)
 
 
 def cache_config(definition: Definition) -> Iterator[Finding]:
-    """CacheConfig is {Enabled, ExpireAfter: ISO 8601 duration} and stands where the service caches."""
+    """CacheConfig is {Enabled, ExpireAfter: duration} and stands where the service caches."""
     for step in definition.steps:
         config = step.own.get("CacheConfig")
         if config is None:
             continue
-        enabled, expires = as_object(config).get("Enabled"), as_object(config).get("ExpireAfter")
-        if not isinstance(enabled, bool):
-            message = f"is {shown(enabled)}."
-            yield Finding(step=step.name, field="CacheConfig.Enabled", message=message, fix="Write true or false.")
-        if expires is not None and not _is_duration(expires):
-            message, fix = f"{shown(expires)} is no duration.", 'Write it in ISO 8601, for instance "P30D" or "PT12H".'
-            yield Finding(step=step.name, field="CacheConfig.ExpireAfter", message=message, fix=fix)
+        for field, message, fix in _cache_problems(config):
+            yield Finding(step=step.name, field=f"CacheConfig{field}", message=message, fix=fix)
         if step.type in STEP_TYPES and not STEP_TYPES[step.type].cacheable:
             message = f"SageMaker does not cache {step.type} steps."
             yield Finding(step=step.name, field="CacheConfig", message=message, fix="Just remove it.", severity=WARNING)
 
 
+def _cache_problems(config: Any) -> Iterator[tuple[str, str, str]]:
+    if not isinstance(config, dict):
+        yield "", f"is {shown(config)}.", 'Write {"Enabled": true, "ExpireAfter": "P30D"}.'
+        return
+    for name in set(config) - {"Enabled", "ExpireAfter"}:
+        yield f".{name}", "is no member of CacheConfig.", suggestion(name, ("Enabled", "ExpireAfter"), "Remove it.")
+    if not isinstance(config.get("Enabled", False), bool):
+        yield ".Enabled", f"is {shown(config['Enabled'])}.", "Write true or false."
+    if config.get("Enabled") is True and config.get("ExpireAfter") is not None:
+        try:
+            duration_seconds(config["ExpireAfter"])
+        except ValueError as problem:
+            yield ".ExpireAfter", str(problem), 'Write one such as "P30D", "30d" or "PT12H".'
+
+
 def retry_policies(definition: Definition) -> Iterator[Finding]:
-    """Known exception types, and one of MaxAttempts (1 to 20) and ExpireAfterMin (0 to 14400). Source: SDK retry.py."""
+    """Known exception types, and one of MaxAttempts and ExpireAfterMin within its bounds."""
     for step in definition.steps:
-        for index, policy in objects(step.own.get("RetryPolicies")):
-            for field, message, fix in _policy_problems(step, policy):
+        policies = step.own.get("RetryPolicies")
+        if policies is not None and not all(isinstance(policy, dict) for policy in as_list(policies) or [policies]):
+            fix = "List objects with ExceptionType and MaxAttempts."
+            yield Finding(step=step.name, field="RetryPolicies", message=f"is {shown(policies)}.", fix=fix)
+        for index, policy in objects(policies):
+            for field, message, fix in retries.problems(policy):
+                yield Finding(step=step.name, field=f"RetryPolicies[{index}]{field}", message=message, fix=fix)
+            for field, message, fix, severity in _exception_problems(step, policy):
                 where = f"RetryPolicies[{index}]{field}"
-                yield Finding(step=step.name, field=where, message=message, fix=fix)
+                yield Finding(step=step.name, field=where, message=message, fix=fix, severity=severity)
 
 
-def _policy_problems(step: Step, policy: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
-    kinds = as_list(policy.get("ExceptionType"))
-    if not kinds:
-        yield ".ExceptionType", "is empty.", f"List some of {', '.join(EXCEPTION_TYPES)}."
-    for kind in kinds:
-        if kind not in EXCEPTION_TYPES:
-            yield ".ExceptionType", f"{shown(kind)} is none.", suggestion(kind, EXCEPTION_TYPES, "Just remove it.")
-        elif kind.startswith("SageMaker.") and step.type in ("Model", "RegisterModel"):
-            yield ".ExceptionType", f"{kind} does not happen in {step.type} steps.", "Just remove it."
-    if ("MaxAttempts" in policy) == ("ExpireAfterMin" in policy):
-        yield "", "needs MaxAttempts or ExpireAfterMin, not both.", "Give one of the two."
-    for name, low, high in (("MaxAttempts", 1, 20), ("ExpireAfterMin", 0, 14400)):
-        value = policy.get(name)
-        if value is not None and (not isinstance(value, int) or not low <= value <= high):
-            yield f".{name}", f"is {shown(value)}.", f"Write a number from {low} to {high}."
-
-
-def _is_duration(text: Any) -> bool:
-    pattern = r"P(?=.)(\d+Y)?(\d+M)?(\d+W)?(\d+D)?(T(?=\d)(\d+H)?(\d+M)?(\d+S)?)?"
-    return isinstance(text, str) and re.fullmatch(pattern, text) is not None
+def _exception_problems(step: Step, policy: dict[str, Any]) -> Iterator[tuple[str, str, str, str]]:
+    for name in retries.named(policy):
+        if name not in retries.EXCEPTION_TYPES:
+            fix = suggestion(name, retries.EXCEPTION_TYPES, "Just remove it.")
+            yield ".ExceptionType", f"{shown(name)} is none.", fix, ERROR
+        elif name.startswith("SageMaker.") and step.type in ("Model", "RegisterModel"):
+            yield ".ExceptionType", f"{name} does not happen in {step.type} steps.", "Just remove it.", WARNING

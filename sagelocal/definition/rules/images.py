@@ -13,10 +13,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pipeline.lint import expressions
-from pipeline.lint.document import Definition, Step
-from pipeline.lint.findings import WARNING, Finding, suggestion
-from pipeline.lint.resolve import Unresolvable, value_of
+from sagelocal.definition import references
+from sagelocal.definition.document import Definition, Step
+from sagelocal.definition.findings import ERROR, WARNING, Finding, suggestion
+from sagelocal.definition.types import Unresolvable, value_of
 
 # (repository, last version of that line, date after which it gets no patches). Older versions of the repository ended
 # before. Source: AWS Deep Learning Containers support policy, checked November 2026; 2.8 and 2.9 were over by then.
@@ -41,7 +41,11 @@ class Repository:
 
 
 def images_exist(definition: Definition) -> Iterator[Finding]:
-    """An image of AWS stands in the registry of its region, and its repository and version are ones the SDK knows."""
+    """An image of AWS stands in the registry of its region, and its repository and version are ones the SDK knows.
+
+    The SDK's tables do not name every image of AWS, so only what looks like a slip is an error: a name close to one of
+    theirs, or the account of another region.
+    """
     for step, where, uri in _images(definition):
         match = _URI.fullmatch(uri)
         if uri == "DEFAULT_RULE_EVALUATOR_IMAGE":
@@ -49,19 +53,25 @@ def images_exist(definition: Definition) -> Iterator[Finding]:
             yield Finding(step=step.name, field=where, message="The SDK's placeholder is still there.", fix=fix)
         if not match or match["account"] not in _accounts():
             continue
-        name, region = match["repository"], match["region"]
-        known = _tables().get(name)
-        if known is None:
-            fix = suggestion(name, _tables(), "Correct the name, or update the SDK, whose tables these are.")
-            yield Finding(step=step.name, field=where, message=f"AWS has no repository {name}.", fix=fix)
-        elif match["account"] not in known.registries.get(region, ()):
-            accounts = ", ".join(sorted(known.registries.get(region, ())))
-            fix = f"There it is account {accounts}." if accounts else "Choose a region that has it."
-            message = f"{name} of account {match['account']} does not exist in {region}."
-            yield Finding(step=step.name, field=where, message=message, fix=fix)
-        elif match["tag"] and not any(_begins(match["tag"], tag) for tag in known.tags):
-            fix = suggestion(match["tag"], known.tags, f"It has: {', '.join(sorted(known.tags)[-5:])}.")
-            yield Finding(step=step.name, field=where, message=f"{name} has no version {match['tag']}.", fix=fix)
+        for message, fix, severity in _image_problems(**match.groupdict()):
+            yield Finding(step=step.name, field=where, message=message, fix=fix, severity=severity)
+
+
+def _image_problems(account: str, region: str, repository: str, tag: str | None) -> Iterator[tuple[str, str, str]]:
+    known = _repository(repository)
+    if known is None:
+        close = suggestion(repository, _tables())
+        fix = close or "Check the name, or update the SDK, whose tables these are."
+        yield f"The SDK knows no repository {repository}.", fix, ERROR if close else WARNING
+    elif account not in known.registries.get(region, ()):
+        accounts = ", ".join(sorted(known.registries.get(region, ())))
+        fix = f"There it is account {accounts}." if accounts else "Choose a region that has it."
+        elsewhere = any(account in accounts for accounts in known.registries.values())
+        message = f"{repository} of account {account} does not exist in {region}."
+        yield message, fix, ERROR if elsewhere else WARNING
+    elif tag and not any(_begins(tag, version) for version in known.tags):
+        fix = suggestion(tag, known.tags, f"It has: {', '.join(sorted(known.tags)[-5:])}.")
+        yield f"The SDK knows no version {tag} of {repository}.", fix, WARNING
 
 
 def images_get_patches(definition: Definition, today: date | None = None) -> Iterator[Finding]:
@@ -100,7 +110,7 @@ def _images(definition: Definition) -> Iterator[tuple[Step, str, str]]:
 
 
 def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict) and not expressions.kind(value):
+    if isinstance(value, dict) and not references.kind(value):
         for key, item in value.items():
             yield from _leaves(item, f"{path}.{key}")
     elif isinstance(value, list):
@@ -120,6 +130,11 @@ def _accounts() -> frozenset[str]:
     return frozenset(a for known in _tables().values() for accounts in known.registries.values() for a in accounts)
 
 
+def _repository(name: str) -> Repository | None:
+    """The SDK writes the Python version behind the name of one repository: sagemaker-base-python-310."""
+    return _tables().get(name) or _tables().get(re.sub(r"(?<=-python)-\d+$", "", name))
+
+
 @cache
 def _tables() -> dict[str, Repository]:
     """Repository name → what the SDK knows of it; empty where the SDK is not installed."""
@@ -127,16 +142,23 @@ def _tables() -> dict[str, Repository]:
     tables: dict[str, Repository] = {}
     for root in (package.submodule_search_locations or []) if package else []:
         for path in sorted(Path(root, "core", "image_uri_config").glob("*.json")):
-            config = json.loads(path.read_text())
-            for scope in [config, *config.values()]:
-                for version, entry in (scope.get("versions", {}) if isinstance(scope, dict) else {}).items():
-                    _add(tables, version, entry, scope)
+            _add_all(tables, "", json.loads(path.read_text()), {})
     return tables
 
 
-def _add(tables: dict[str, Repository], version: str, entry: Any, scope: dict[str, Any]) -> None:
-    if not isinstance(entry, dict) or not isinstance(entry.get("repository"), str):
+def _add_all(tables: dict[str, Repository], version: str, entry: Any, aliases: dict[str, str]) -> None:
+    """Entries stand at any depth: under versions, and under the framework's version inside a library's."""
+    if not isinstance(entry, dict):
         return
+    if isinstance(entry.get("repository"), str):
+        _add(tables, version, entry, aliases)
+    inner = entry.get("version_aliases", aliases)
+    for key, item in entry.items():
+        if key not in ("registries", "version_aliases", "container_version"):
+            _add_all(tables, key, item, inner)
+
+
+def _add(tables: dict[str, Repository], version: str, entry: dict[str, Any], aliases: dict[str, str]) -> None:
     known = tables.setdefault(entry["repository"], Repository())
     for region, account in entry.get("registries", {}).items():
         known.registries.setdefault(region, set()).add(account)
@@ -145,4 +167,6 @@ def _add(tables: dict[str, Repository], version: str, entry: Any, scope: dict[st
     if entry.get("processor_in_tag") is False and isinstance(builds, dict) and builds:
         known.tags |= {f"{prefix}-{build}" for build in builds.values()}
     else:
-        known.tags |= {prefix, *[alias for alias, full in scope.get("version_aliases", {}).items() if full == version]}
+        # In a tag a framework's version stands without its name: pytorch2.1.0 is 2.1.0-transformers4.36.0-gpu-py310-….
+        spelled = [prefix, *(alias for alias, full in aliases.items() if full == version)]
+        known.tags |= {re.sub(r"^[a-z]+(?=\d)", "", text) for text in spelled}

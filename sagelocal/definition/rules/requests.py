@@ -6,11 +6,11 @@ from typing import Any
 
 from botocore.model import ListShape, MapShape, Shape, StringShape, StructureShape
 
-from pipeline.lint import expressions, service
-from pipeline.lint.document import Definition
-from pipeline.lint.findings import Finding, article, shown, suggestion
-from pipeline.lint.resolve import Unresolvable, fits, json_type, value_of
-from pipeline.lint.steptypes import STEP_TYPES
+from sagelocal.definition import references, shapes
+from sagelocal.definition.document import Definition
+from sagelocal.definition.findings import Finding, article, shown, suggestion
+from sagelocal.definition.steptypes import STEP_TYPES
+from sagelocal.definition.types import Unresolvable, fits, json_type, value_of
 
 Problem = tuple[str, str, str]  # field, message, fix
 _JSON_NAMES = {"long": "integer", "double": "float", "structure": "object", "map": "object"}
@@ -21,7 +21,7 @@ def arguments_fit_the_request(definition: Definition) -> Iterator[Finding]:
     for step in definition.steps:
         step_type = STEP_TYPES.get(step.type)
         if step_type and step_type.create:
-            check, shape = _Check(definition, step_type.generated), service.request_shape(step_type.create)
+            check, shape = _Check(definition, step_type.generated), shapes.request_shape(step_type.create)
             for field, message, fix in check.value(step.arguments, shape, "Arguments"):
                 yield Finding(step=step.name, field=field, message=message, fix=fix)
 
@@ -34,18 +34,18 @@ class _Check:
     generated: str
 
     def value(self, value: Any, shape: Shape, path: str) -> Iterator[Problem]:
-        if expressions.kind(value):
+        if references.kind(value):
             yield from self._expression(value, shape, path)
         elif value is None:
             yield path, "is null.", "Just remove it."
         elif isinstance(shape, StructureShape) and isinstance(value, dict):
             yield from self._structure(value, shape, path)
         elif isinstance(shape, ListShape) and isinstance(value, list):
-            yield from self._sizes(value, shape, path)
+            yield from ((path, f"{problem}.", "Correct it.") for problem in shapes.broken_constraints(value, shape))
             for index, item in enumerate(value):
                 yield from self.value(item, shape.member, f"{path}[{index}]")
         elif isinstance(shape, MapShape) and isinstance(value, dict):
-            yield from self._sizes(value, shape, path)
+            yield from ((path, f"{problem}.", "Correct it.") for problem in shapes.broken_constraints(value, shape))
             for key, item in value.items():
                 yield from self._constraints(key, shape.key, f"{path}['{key}']", "The key ")
                 yield from self.value(item, shape.value, f"{path}['{key}']")
@@ -64,7 +64,7 @@ class _Check:
                 fix = suggestion(name, shape.members, "Just remove it.")
                 yield f"{path}.{name}", f"{shape.name} has no such member.", fix
         at_top = path == "Arguments"
-        for group in service.missing_members(shape, value, self.generated if at_top else ""):
+        for group in shapes.missing_members(shape, value, self.generated if at_top else ""):
             yield f"{path}.{group[0]}", "is missing.", f"Add {' or '.join(group)}."
         if getattr(shape, "is_tagged_union", False) and len(value) != 1:
             yield path, f"has {len(value)} members.", f"Give exactly one of {', '.join(shape.members)}."
@@ -83,14 +83,10 @@ class _Check:
                 yield from self._constraints(known, shape, path, f"{given.origin} gives it {shown(known)}, which ")
 
     def _constraints(self, value: Any, shape: Shape, path: str, subject: str) -> Iterator[Problem]:
-        for problem in service.broken_constraints(value, shape):
+        for problem in shapes.broken_constraints(value, shape):
             otherwise = _choices(shape) if isinstance(shape, StringShape) and shape.enum else "Correct it."
             fix = suggestion(value, getattr(shape, "enum", ()) or (), otherwise)
             yield path, f"{subject or shown(value) + ' '}{problem}.", fix
-
-    def _sizes(self, value: Any, shape: Shape, path: str) -> Iterator[Problem]:
-        for problem in service.size_problems(len(value), shape):
-            yield path, f"{problem}.", "Correct it."
 
 
 def _wrong_type(path: str, what: str, given: str, shape: Shape, to_text: str) -> Problem:

@@ -1,11 +1,11 @@
 """AWS's own description of SageMaker, as botocore ships it, and what it no longer says."""
 
-import re
 from functools import cache
-from typing import cast
+from typing import Any, cast
 
-import botocore.session
 from botocore.model import ServiceModel, Shape, StringShape, StructureShape
+
+from sagelocal.core import service_models
 
 # For each structure, groups of members of which at least one must stand there. AWS refuses a request without them,
 # though botocore no longer marks them required since there are serverless and heterogeneous jobs. Source: the API
@@ -35,10 +35,9 @@ ALSO_REQUIRED: dict[str, tuple[tuple[str, ...], ...]] = {
 }
 
 
-@cache
 def model() -> ServiceModel:
     """The SageMaker service model (0.15 s to load, no network, no credentials)."""
-    return botocore.session.get_session().get_service_model("sagemaker")
+    return service_models.service_model("sagemaker")
 
 
 def request_shape(operation: str) -> StructureShape:
@@ -58,7 +57,7 @@ def instance_types() -> frozenset[str]:
     return frozenset(value for name in names for value in cast(StringShape, model().shape_for(name)).enum)
 
 
-def missing_members(shape: StructureShape, present: dict, generated: str = "") -> list[tuple[str, ...]]:
+def missing_members(shape: StructureShape, present: dict[str, Any], generated: str = "") -> list[tuple[str, ...]]:
     """Groups of members of which `present` has none; `generated` is the name that the pipeline service makes itself."""
     groups: list[tuple[str, ...]] = [(name,) for name in shape.required_members if name != generated]
     groups += ALSO_REQUIRED.get(shape.name, ())
@@ -66,38 +65,17 @@ def missing_members(shape: StructureShape, present: dict, generated: str = "") -
 
 
 def broken_constraints(value: object, shape: Shape) -> list[str]:
-    """Which of enum, pattern, length and range a scalar breaks, in words. ParamValidator checks only minima."""
-    problems = []
-    if isinstance(value, str):
-        if isinstance(shape, StringShape) and shape.enum and value not in shape.enum:
-            problems.append(f"is none of the {len(shape.enum)} values of {shape.name}")
-        problems += _out_of_bounds(len(value), shape, " characters long")
-        pattern = _compiled(shape.metadata.get("pattern", ""))
-        if pattern and not pattern.fullmatch(value):
-            problems.append(f"does not match {pattern.pattern}")
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        problems += _out_of_bounds(value, shape, "")
-    return problems
+    """Which of enum, pattern, length and range a value breaks, in words."""
+    return [_in_words(value, shape, *broken) for broken in service_models.violations(value, shape)]
 
 
-def size_problems(length: int, shape: Shape) -> list[str]:
-    """Whether a list or map is too short or too long."""
-    return _out_of_bounds(length, shape, " entries long")
-
-
-def _out_of_bounds(size: float, shape: Shape, unit: str) -> list[str]:
-    low, high = shape.metadata.get("min"), shape.metadata.get("max")
-    if low is not None and size < low:
-        return [f"is {size}{unit}, less than {low}"]
-    if high is not None and size > high:
-        return [f"is {size}{unit}, more than {high}"]
-    return []
-
-
-@cache
-def _compiled(pattern: str) -> re.Pattern[str] | None:
-    """None for no pattern, and for the nine that only Java understands (\\p{L}): AWS checks those."""
-    try:
-        return re.compile(pattern, re.DOTALL) if pattern else None
-    except re.error:
-        return None
+def _in_words(value: Any, shape: Shape, constraint: str, bound: Any) -> str:
+    if constraint == "enum":
+        return f"is none of the {len(bound)} values of {shape.name}"
+    if constraint == "pattern":
+        return f"does not match {bound}"
+    comparison = "less" if constraint == "min" else "more"
+    if isinstance(value, int | float):
+        return f"is {value}, {comparison} than {bound}"
+    unit = "characters" if isinstance(value, str) else "entries"
+    return f"is {len(value)} {unit} long, {comparison} than {bound}"

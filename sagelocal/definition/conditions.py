@@ -1,7 +1,10 @@
-"""Conditions of a Condition step: comparisons of resolved values, and their combinations."""
+"""Conditions of a Condition step: comparisons of resolved values, and their combinations.
+
+Source: https://docs.aws.amazon.com/sagemaker/latest/dg/build-and-manage-steps-types.html#step-type-condition
+"""
 
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
@@ -11,12 +14,14 @@ COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
     "LessThan": operator.lt,
     "LessThanOrEqualTo": operator.le,
 }
+# What each condition has beside its Type.
 MEMBERS = {
     **dict.fromkeys(COMPARISONS, ("LeftValue", "RightValue")),
     "In": ("QueryValue", "Values"),
     "Not": ("Condition",),
     "Or": ("Conditions",),
 }
+LISTS = ("Values", "Conditions")
 
 
 class CannotCompare(Exception):
@@ -39,24 +44,6 @@ def holds(condition: dict[str, Any]) -> bool:
     if kind != "Equals" and _type(left) not in ("number", "string"):
         raise CannotCompare(f"{kind} needs numbers or strings, not {_shown(left)}.")
     return COMPARISONS[kind](left, right)
-
-
-def problems(condition: Any) -> Iterator[str]:
-    """What is wrong with a condition as written in a definition."""
-    kind = condition.get("Type") if isinstance(condition, dict) else None
-    if not isinstance(kind, str) or kind not in MEMBERS:
-        yield f"unknown condition {kind!r}; the conditions are {', '.join(MEMBERS)}"
-        return
-    for member in MEMBERS[kind]:
-        if member not in condition:
-            yield f"{kind} lacks {member}"
-        elif member in ("Values", "Conditions") and not isinstance(condition[member], list):
-            yield f"{member} of {kind} must be a list"
-        elif member == "Condition":
-            yield from problems(condition[member])
-        elif member == "Conditions":
-            for inner in condition[member]:
-                yield from problems(inner)
 
 
 def describe(condition: dict[str, Any]) -> str:

@@ -3,11 +3,11 @@
 import json
 
 import pytest
+from sagelocal.services.sagemaker.execution.references import BadReference, Reference
 
 from sagelocal.services.s3 import objects
 from sagelocal.services.sagemaker.execution import conditions, definition, references
 from sagelocal.services.sagemaker.execution.functions import Scope
-from sagelocal.services.sagemaker.execution.references import BadReference, Reference
 
 EVALUATION = {"metrics": {"accuracy": {"value": 0.94}, "by-class": [{"name": "beagle", "f1": 0.9}]}, "a b": [1, [2, 3]]}
 

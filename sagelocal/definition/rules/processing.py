@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
-from pipeline.lint.document import Definition, Step, as_list, as_object, objects
-from pipeline.lint.findings import WARNING, Finding, shown, suggestion
+from sagelocal.definition.document import Definition, Step, as_list, as_object, objects
+from sagelocal.definition.findings import WARNING, Finding, shown, suggestion
 
 ROOT = "/opt/ml/processing"
 

@@ -11,17 +11,16 @@ from typing import Any
 
 import pytest
 
-from pipeline.lint import WARNING, errors, images, lint, render
-from pipeline.lint.document import read
-from pipeline.lint.expressions import is_json_path, tokens
+from sagelocal.definition import WARNING, errors, lint, read, render
+from sagelocal.definition.rules import images
 
-DEFINITIONS = Path(__file__).parent / "definitions"
+DEFINITIONS = Path(__file__).parents[1] / "definitions"
 # sdk.json is what SDK 3.27 itself wrote, with a step of each kind; the others follow its documentation.
 FOREIGN = ("abalone", "transform", "callback", "sdk")
 
 
 def load(name: str) -> dict:
-    return json.loads((DEFINITIONS / f"{name}.json").read_text())
+    return json.loads((DEFINITIONS / "base" / f"{name}.json").read_text())
 
 
 def find_step(document: dict, name: str) -> dict:
@@ -67,7 +66,7 @@ BROKEN = json.loads((DEFINITIONS / "broken.json").read_text())
 
 @pytest.mark.parametrize("name", FOREIGN)
 def test_a_definition_that_others_wrote_is_clean(name):
-    findings = lint((DEFINITIONS / f"{name}.json").read_text())
+    findings = lint((DEFINITIONS / "base" / f"{name}.json").read_text())
     assert not findings, render(findings)
 
 
@@ -160,7 +159,7 @@ def test_every_metric_definition_is_tried_on_the_recorded_log():
     document = load("callback")
     train = find_step(document, "TrainTrips")["Arguments"]["AlgorithmSpecification"]
     train["MetricDefinitions"] = [{"Name": "rmse", "Regex": "validation:accuracy=([0-9.]+)"}]
-    log = (DEFINITIONS / "train.log").read_text()
+    log = (DEFINITIONS / "base" / "train.log").read_text()
     assert not lint(json.dumps(document), {"TrainTrips": log})
     train["MetricDefinitions"][0]["Regex"] = "validation:acc=([0-9.]+)"
     (finding,) = lint(json.dumps(document), {"TrainTrips": log})
@@ -234,12 +233,12 @@ def test_broken_json_paths_are_not(path):
 
 def test_the_sdk_is_not_imported():
     code = (
-        "import sys; from pipeline.lint import lint; lint(sys.stdin.read()); "
+        "import sys; from sagelocal.definition import lint; lint(sys.stdin.read()); "
         "print('sagemaker' in sys.modules, 'boto3' in sys.modules)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
-        input=(DEFINITIONS / "abalone.json").read_bytes(),
+        input=(DEFINITIONS / "base" / "abalone.json").read_bytes(),
         capture_output=True,
         cwd=Path(__file__).parents[2],
         check=True,

@@ -10,7 +10,8 @@ from typing import Any
 
 from sagelocal.core.errors import ValidationException
 
-TYPES = ("String", "Integer", "Float", "Boolean")
+# Pipeline parameter types, and output types of Lambda and Callback steps, as botocore names them.
+PRIMITIVES = {"String": "string", "Integer": "integer", "Float": "float", "Boolean": "boolean"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,24 +24,12 @@ class Parameter:
     enum: tuple[Any, ...] = ()
 
     @classmethod
-    def parse(cls, entry: Mapping[str, Any]) -> "Parameter":
-        """Raises ValidationException for an unknown type, or a default that breaks its own type or enum."""
-        name = entry.get("Name")
-        if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9\-_]{1,256}", name):
-            raise ValidationException(
-                f"Parameter name {name!r} is not valid: 1 to 256 letters, digits, hyphens, underscores."
-            )
-        kind = entry.get("Type", "String")
-        if kind not in TYPES:
-            raise ValidationException(f"Parameter {name}: unknown type {kind!r}. It must be one of {', '.join(TYPES)}.")
-        bare = cls(name=name, type=kind)
-        choices = entry.get("EnumValues") or []
-        if not isinstance(choices, list):
-            raise ValidationException(f"Parameter {name}: EnumValues must be a list.")
-        enum = tuple(bare.cast(value) for value in choices)
-        parameter = cls(name=name, type=kind, enum=enum)
+    def read(cls, entry: Mapping[str, Any]) -> "Parameter":
+        """The parameter of an entry without errors."""
+        kind = str(entry.get("Type", "String"))
+        enum = tuple(cast(kind, value) for value in entry.get("EnumValues") or ())
         default = entry.get("DefaultValue")
-        return cls(name=name, type=kind, enum=enum, default=None if default is None else parameter.cast(default))
+        return cls(name=entry["Name"], type=kind, enum=enum, default=None if default is None else cast(kind, default))
 
     def cast(self, value: Any) -> Any:
         """`value` (text, or JSON of the right type) as this parameter's type. Raises ValidationException."""

@@ -7,10 +7,12 @@ from typing import Any
 
 from botocore.model import ListShape, MapShape, Shape, StructureShape
 
-from pipeline.lint import expressions, service
-from pipeline.lint.document import Definition, Step, as_object, objects
-from pipeline.lint.findings import article, shown, suggestion
-from pipeline.lint.steptypes import EXECUTION_VARIABLES, PRIMITIVES, STEP_TYPES
+from sagelocal.definition import references, shapes
+from sagelocal.definition.document import Definition, Step, as_object, objects
+from sagelocal.definition.findings import article, shown, suggestion
+from sagelocal.definition.parameters import PRIMITIVES
+from sagelocal.definition.references import BadReference, Token
+from sagelocal.definition.steptypes import STEP_TYPES
 
 ANY = "any"
 _NORMAL = {"long": "integer", "double": "float"}
@@ -35,7 +37,7 @@ class Unresolvable(Exception):
 
 def value_of(definition: Definition, value: Any) -> Value:
     """The type and the known values of a JSON value, which may be an expression. Raises Unresolvable."""
-    function = expressions.kind(value)
+    function = references.kind(value)
     if function == "Get":
         return reference(definition, value["Get"])
     if function == "Std:Join":
@@ -62,24 +64,35 @@ def fits(given: str, wanted: str) -> bool:
 
 def reference(definition: Definition, text: str) -> Value:
     """What `{"Get": text}` gives. Raises Unresolvable."""
-    root, _, rest = text.partition(".")
-    if root == "Parameters":
-        return _parameter(definition, rest)
-    if root == "Execution":
-        if rest not in EXECUTION_VARIABLES:
-            way_out = suggestion(rest, EXECUTION_VARIABLES, f"There are: {', '.join(EXECUTION_VARIABLES)}.")
-            raise Unresolvable(f"Execution.{rest} is no execution variable.", way_out)
-        return Value("string", origin=text)
     if text.startswith(("ForEach.CurrentItem", "IterationOutput.")):
         return Value(ANY)
-    name, path = expressions.step_path(text)
-    if not name:
-        raise Unresolvable(f"{shown(text)} is no reference.", "Begin it with Parameters., Steps. or Execution.")
-    step = definition.step(name)
+    try:
+        found = references.parse(text)
+    except BadReference as problem:
+        fix = "Write Parameters.<name>, Execution.<variable> or Steps.<step>.Member['key'][0]."
+        raise Unresolvable(str(problem), fix) from None
+    if found.root == "Steps":
+        return _property(step_named(definition, found.name, text), found.path, text)
+    if found.path:
+        raise Unresolvable(f"{text} is a single value.", f"End at {found.root}.{found.name}.")
+    if found.root == "Parameters":
+        return _parameter(definition, found.name)
+    if found.root == "Execution" and found.name not in references.EXECUTION_VARIABLES:
+        known = references.EXECUTION_VARIABLES
+        way_out = suggestion(found.name, known, f"There are: {', '.join(known)}.")
+        raise Unresolvable(f"{text} is no execution variable.", way_out)
+    if found.root == "PipelineExperimentConfig" and found.name not in (definition.experiment or {}):
+        raise Unresolvable(f"The definition has no {text}.", "Add it to PipelineExperimentConfig.")
+    return Value("string", origin=text)
+
+
+def step_named(definition: Definition, name: str, text: str) -> Step:
+    """The step that the reference `text` names. Raises Unresolvable."""
+    step = definition.by_name.get(name)
     if step is None:
-        known = [step.name for step in definition.steps]
-        raise Unresolvable(f"{text} names a step that does not exist.", suggestion(name, known, "Correct the name."))
-    return _property(step, path, text)
+        way_out = suggestion(name, definition.by_name, "Correct the name.")
+        raise Unresolvable(f"{text} names a step that does not exist.", way_out)
+    return step
 
 
 def _parameter(definition: Definition, name: str) -> Value:
@@ -114,31 +127,34 @@ def _check_json_get(body: Any) -> None:
     body = as_object(body)
     if ("PropertyFile" in body) == ("S3Uri" in body):
         raise Unresolvable("Std:JsonGet needs either PropertyFile or S3Uri.", "Give one of the two.")
-    if not expressions.is_json_path(body.get("Path")):
-        raise Unresolvable(
-            f"Std:JsonGet cannot read the Path {shown(body.get('Path'))}.", "Write it like metrics.accuracy[0].value."
-        )
+    if "PropertyFile" in body and references.kind(body["PropertyFile"]) != "Get":
+        way_out = 'Write {"Get": "Steps.<step>.PropertyFiles.<name>"}.'
+        raise Unresolvable(f"Std:JsonGet: {shown(body['PropertyFile'])} is no property file.", way_out)
+    path = body.get("Path")
+    try:
+        references.parse_json_path(path if isinstance(path, str) else "")
+    except BadReference as problem:
+        raise Unresolvable(f"Std:JsonGet: {problem}", "Write its Path like metrics.accuracy[0].value.") from None
 
 
-def _property(step: Step, path: str, text: str) -> Value:
+def _property(step: Step, path: tuple[Token, ...], text: str) -> Value:
     """The value at `path` of a step's properties."""
-    tokens = expressions.tokens(path)
-    if tokens is None:
-        raise Unresolvable(f"{shown(text)} cannot be read.", "Write .Member, ['key'] and [0] behind the step's name.")
     step_type = STEP_TYPES.get(step.type)
     if step_type is None or step_type.open:
         return Value(ANY)
-    if not tokens or tokens[0][0] != "name":
+    if not path or path[0].kind != "name":
         raise Unresolvable(f"{text} names a whole step.", f"Name one of its properties: {_properties(step)}.")
-    first = str(tokens[0][1])
+    first = str(path[0].value)
     if first == "OutputParameters" and step.type in ("Lambda", "Callback"):
-        return _output_parameter(step, tokens, text)
+        return _output_parameter(step, path, text)
     if first in step_type.properties:
+        if len(path) > 1 and step_type.properties[first] != ANY:
+            raise Unresolvable(f"{text}: {first} is a single value.", f"End at Steps.{step.name}.{first}.")
         return Value(step_type.properties[first])
     for operation in step_type.answers:
-        answer = service.answer_shape(operation)
+        answer = shapes.answer_shape(operation)
         if first in answer.members:
-            return _descend(step, answer, tokens, text)
+            return _descend(step, answer, path, text)
     raise Unresolvable(
         f"{text}: a {step.type} step has no property {first}.",
         suggestion(first, _properties(step).split(", "), f"It has: {_properties(step)}."),
@@ -147,22 +163,16 @@ def _property(step: Step, path: str, text: str) -> Value:
 
 def _properties(step: Step) -> str:
     step_type = STEP_TYPES[step.type]
-    answers = [service.answer_shape(operation).members for operation in step_type.answers]
-    outputs = [f"OutputParameters['{name}']" for name in output_parameters(step)]
+    answers = [shapes.answer_shape(operation).members for operation in step_type.answers]
+    outputs = [f"OutputParameters['{name}']" for name in step.output_parameters]
     return ", ".join([*outputs, *step_type.properties, *itertools.chain(*answers)]) or "none"
 
 
-def output_parameters(step: Step) -> dict[str, str]:
-    """Name → type of what a Lambda or Callback step gives back."""
-    entries = objects(step.own.get("OutputParameters"))
-    return {str(entry.get("OutputName")): str(entry.get("OutputType")) for _, entry in entries}
-
-
-def _output_parameter(step: Step, tokens: list[tuple[str, str | int]], text: str) -> Value:
-    outputs = output_parameters(step)
-    if len(tokens) != 2 or tokens[1][0] != "key":
+def _output_parameter(step: Step, path: tuple[Token, ...], text: str) -> Value:
+    outputs = step.output_parameters
+    if len(path) != 2 or path[1].kind == "index":
         raise Unresolvable(f"{text} names no output.", f"Write Steps.{step.name}.OutputParameters['name'].")
-    key = str(tokens[1][1])
+    key = str(path[1].value)
     if key not in outputs:
         raise Unresolvable(
             f"{text}: {step.name} has no output {shown(key)}.",
@@ -171,11 +181,12 @@ def _output_parameter(step: Step, tokens: list[tuple[str, str | int]], text: str
     return Value(PRIMITIVES.get(outputs[key], ANY))
 
 
-def _descend(step: Step, shape: Shape, tokens: list[tuple[str, str | int]], text: str) -> Value:
-    """Follow `tokens` through the members of an output shape."""
+def _descend(step: Step, shape: Shape, path: tuple[Token, ...], text: str) -> Value:
+    """Follow `path` through the members of an output shape."""
     so_far = ""
-    for group, token in tokens:
-        if isinstance(shape, StructureShape) and group == "name":
+    for part in path:
+        group, token = part.kind, part.value
+        if isinstance(shape, StructureShape) and group in ("name", "key"):
             if token not in shape.members:
                 raise Unresolvable(
                     f"{text}: {so_far or step.type} has no member {token}.",

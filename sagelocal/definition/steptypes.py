@@ -120,17 +120,3 @@ STEP_TYPES: dict[str, StepType] = {
     "Lineage": StepType(open=True),
     "Cleanup": StepType(open=True),
 }
-
-EXECUTION_VARIABLES = (
-    "StartDateTime",
-    "CurrentDateTime",
-    "PipelineName",
-    "PipelineArn",
-    "PipelineExecutionId",
-    "PipelineExecutionArn",
-    "TrainingJobName",
-    "ProcessingJobName",
-)
-
-# Pipeline parameter types and output types of Lambda and Callback steps, as botocore names them.
-PRIMITIVES = {"String": "string", "Integer": "integer", "Float": "float", "Boolean": "boolean"}

@@ -1,11 +1,18 @@
-"""A pipeline definition, read as far as it can be: the rules work on this and never meet a value of the wrong kind."""
+"""A pipeline definition, read as far as it can be: rules and the engine work on this and never parse the text again.
+
+Schema: https://github.com/aws-sagemaker-mlops/sagemaker-model-building-pipeline-definition-JSON-schema
+"""
 
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
-from pipeline.lint.findings import Finding, shown
+from sagelocal.definition.caching import CacheConfig
+from sagelocal.definition.findings import Finding, shown
+from sagelocal.definition.parameters import Parameter
+from sagelocal.definition.retries import RetryPolicy
 
 TOO_DEEP = Finding(
     step="",
@@ -15,13 +22,25 @@ TOO_DEEP = Finding(
     rule="read",
 )
 
-# Where a step holds other steps, and what they are called in messages.
+# Where a step holds other steps.
 NESTED = {"Condition": ("IfSteps", "ElseSteps"), "ForEach": ("ForEachBody",)}
+
+
+@dataclass(frozen=True)
+class PropertyFile:
+    """A JSON file that a processing step leaves in one of its outputs, for Std:JsonGet to read."""
+
+    name: str
+    output_name: str
+    file_path: str
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Step:
-    """One step. `own` is its JSON without the steps nested in it; `inside` are (holding step, name of the list)."""
+    """One step. `own` is its JSON without the steps nested in it; `inside` are (holding step, name of the list).
+
+    The typed members below hold for a definition without errors; rules look at `own`.
+    """
 
     name: str
     type: str
@@ -31,6 +50,43 @@ class Step:
     @property
     def arguments(self) -> dict[str, Any]:
         return as_object(self.own.get("Arguments"))
+
+    @property
+    def depends_on(self) -> tuple[str, ...]:
+        """The names of the steps in DependsOn."""
+        return tuple(map(depended_on, as_list(self.own.get("DependsOn"))))
+
+    @property
+    def branch(self) -> tuple[str, str] | None:
+        """(condition, the outcome with which this step runs) of the innermost Condition around it."""
+        for holder, members in reversed(self.inside):
+            if members in NESTED["Condition"]:
+                return holder, str(members == "IfSteps")
+        return None
+
+    @cached_property
+    def cache(self) -> CacheConfig | None:
+        return CacheConfig.read(as_object(self.own.get("CacheConfig"))) if self.own.get("CacheConfig") else None
+
+    @cached_property
+    def retry(self) -> tuple[RetryPolicy, ...]:
+        return tuple(RetryPolicy.read(policy) for _, policy in objects(self.own.get("RetryPolicies")))
+
+    @cached_property
+    def property_files(self) -> dict[str, PropertyFile]:
+        files = (entry for _, entry in objects(self.own.get("PropertyFiles")))
+        return {
+            str(file.get("PropertyFileName")): PropertyFile(
+                str(file.get("PropertyFileName")), str(file.get("OutputName")), str(file.get("FilePath"))
+            )
+            for file in files
+        }
+
+    @property
+    def output_parameters(self) -> dict[str, str]:
+        """Name → type of what a Lambda or Callback step gives back."""
+        entries = objects(self.own.get("OutputParameters"))
+        return {str(entry.get("OutputName")): str(entry.get("OutputType")) for _, entry in entries}
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,11 +102,21 @@ class Definition:
     steps: list[Step] = field(default_factory=list)
     unreadable: list[Finding] = field(default_factory=list)
 
+    @cached_property
+    def by_name(self) -> dict[str, Step]:
+        return {step.name: step for step in reversed(self.steps)}
+
+    @cached_property
+    def parameter_types(self) -> dict[str, Parameter]:
+        """The parameters as StartPipelineExecution binds them; for a definition without errors."""
+        return {entry["Name"]: Parameter.read(entry) for entry in self.parameters}
+
+    @property
+    def experiment(self) -> dict[str, Any] | None:
+        return as_object(self.root.get("PipelineExperimentConfig")) or None
+
     def parameter(self, name: str) -> dict[str, Any] | None:
         return next((entry for entry in self.parameters if entry["Name"] == name), None)
-
-    def step(self, name: str) -> Step | None:
-        return next((step for step in self.steps if step.name == name), None)
 
 
 class NotADefinition(Exception):
@@ -68,12 +134,12 @@ def read(text: str) -> Definition:
     except RecursionError:
         raise NotADefinition(TOO_DEEP) from None
     except ValueError as problem:
-        raise _not_a_definition(f"This is not JSON: {problem}.", "Give the text of a pipeline definition.") from None
+        raise _not_a_definition(f"This is not valid JSON: {problem}.", "Give a definition's text.") from None
     if not isinstance(root, dict):
         raise _not_a_definition(f"This is a JSON {type(root).__name__}.", "A definition is an object with Steps.")
     if not isinstance(root.get("Steps"), list) or not root["Steps"]:
         raise _not_a_definition("The definition has no Steps.", "Add a list of at least one step.", "Steps")
-    definition = Definition(root, len(text.encode()))
+    definition = Definition(root, len(text))
     _read_parameters(definition)
     _read_steps(definition, root["Steps"], "Steps", ())
     return definition
@@ -93,8 +159,14 @@ def objects(value: Any) -> Iterator[tuple[int, dict[str, Any]]]:
     return ((index, item) for index, item in enumerate(as_list(value)) if isinstance(item, dict))
 
 
+def depended_on(entry: Any) -> str:
+    """The step that an entry of DependsOn names: a name alone, or {Step, Trigger}."""
+    target = entry.get("Step") if isinstance(entry, dict) else entry
+    return target if isinstance(target, str) else str(target)
+
+
 def _read_parameters(definition: Definition) -> None:
-    entries = definition.root.get("Parameters", [])
+    entries = definition.root.get("Parameters") or []
     if not isinstance(entries, list):
         _unreadable(definition, "Parameters", f"is {shown(entries)}.", "Make it a list of parameters.")
     for index, entry in enumerate(as_list(entries)):
@@ -119,7 +191,7 @@ def _read_steps(definition: Definition, entries: list[Any], path: str, inside: t
             own["Arguments"] = {key: value for key, value in arguments.items() if key not in lists}
         definition.steps.append(Step(name=name, type=str(kind), own=own, inside=inside))
         for key in lists:
-            nested = as_object(arguments).get(key, [])
+            nested = as_object(arguments).get(key) or []
             if not isinstance(nested, list):
                 finding = Finding(
                     step=name, field=f"Arguments.{key}", message=f"{shown(nested)} is no list.", fix="List the steps."

@@ -5,10 +5,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.lint.document import Definition, Step, as_list, as_object, objects
-from pipeline.lint.findings import WARNING, Finding, shown, suggestion
-from pipeline.lint.images import is_framework_image
-from pipeline.lint.resolve import Unresolvable, value_of
+from sagelocal.definition.document import Definition, Step, as_list, as_object, objects
+from sagelocal.definition.findings import WARNING, Finding, shown, suggestion
+from sagelocal.definition.rules.images import is_framework_image
+from sagelocal.definition.types import Unresolvable, value_of
 
 # Hyperparameters with which the containers' toolkit starts one process group over all hosts (any value but "false").
 LAUNCHERS = (
