@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from sagelocal.definition import conditions, references
+from sagelocal.definition import conditions, document, references
 from sagelocal.definition.references import BadReference
 from sagelocal.services.s3 import objects
 from sagelocal.services.sagemaker.execution.functions import Scope
