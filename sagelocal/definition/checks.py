@@ -69,8 +69,8 @@ def check(definition: Definition, *, local: FindImage | None = None, extra: Sequ
     """The same of a definition that was read already."""
     rules = [*RULES, *extra]
     if local:
-        rules += [local_rules.step_types_run_here, local_rules.triggers_run_here, local_rules.members_run_here]
-        rules.append(partial(local_rules.images_run_here, find_image=local))
+        mine = local_rules.step_types_run_here, local_rules.triggers_run_here, local_rules.members_run_here
+        rules = [*mine, partial(local_rules.images_run_here, find_image=local), *rules]
     try:
         return [replace(finding, rule=_name(rule)) for rule in rules for finding in rule(definition)]
     except RecursionError:

@@ -166,7 +166,8 @@ def depended_on(entry: Any) -> str:
 
 
 def _read_parameters(definition: Definition) -> None:
-    entries = definition.root.get("Parameters") or []
+    entries = definition.root.get("Parameters")
+    entries = [] if entries is None else entries
     if not isinstance(entries, list):
         _unreadable(definition, "Parameters", f"is {shown(entries)}.", "Make it a list of parameters.")
     for index, entry in enumerate(as_list(entries)):
@@ -191,7 +192,8 @@ def _read_steps(definition: Definition, entries: list[Any], path: str, inside: t
             own["Arguments"] = {key: value for key, value in arguments.items() if key not in lists}
         definition.steps.append(Step(name=name, type=str(kind), own=own, inside=inside))
         for key in lists:
-            nested = as_object(arguments).get(key) or []
+            nested = as_object(arguments).get(key)
+            nested = [] if nested is None else nested
             if not isinstance(nested, list):
                 finding = Finding(
                     step=name, field=f"Arguments.{key}", message=f"{shown(nested)} is no list.", fix="List the steps."

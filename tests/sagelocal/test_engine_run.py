@@ -1,10 +1,8 @@
 """Executions, run with jobs that are documents only: what the engine does, without what jobs do."""
 
 import json
-import threading
 import time
 import uuid
-from collections import defaultdict
 
 import pytest
 
@@ -13,91 +11,11 @@ from sagelocal.core.errors import AwsError
 from sagelocal.services.logs import streams
 from sagelocal.services.s3 import objects
 from sagelocal.services.sagemaker.execution import events, records
+from tests.sagelocal.fake_jobs import FakeJobs
 
 ROLE = "arn:aws:iam::123456789012:role/pipeline"
 IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/pytorch:1"
 RESOURCES = {"ClusterConfig": {"InstanceCount": 1, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 1}}
-
-
-class FakeJobs:
-    """Processing and training jobs that end at once, or as planned by the STEP in their Environment.
-
-    plan["Train"] = ["InternalServerError: x", None]: Train's first job fails with that reason, the second ends well.
-    A reason "hold" keeps a job InProgress until it is stopped or released.
-    """
-
-    def __init__(self, context):
-        self.context = context
-        self.plan = defaultdict(list)
-        self.created = []
-        self.lock = threading.Lock()
-
-    def install(self, monkeypatch):
-        for job, kind in (("ProcessingJob", "processing-job"), ("TrainingJob", "training-job")):
-            for verb in ("Create", "Describe", "Stop"):
-                handler = getattr(self, verb.lower())
-                monkeypatch.setitem(
-                    registry.OPERATIONS,
-                    ("sagemaker", f"{verb}{job}"),
-                    lambda context, request, handler=handler, job=job, kind=kind: handler(request, job, kind),
-                )
-        return self
-
-    def create(self, request, job, kind):
-        step = request.get("Environment", {}).get("STEP", "?")
-        with self.lock:
-            self.created.append(step)
-            outcome = self.plan[step].pop(0) if self.plan[step] else None
-        if isinstance(outcome, AwsError):
-            raise outcome
-        name = request[f"{job}Name"]
-        arn = self.context.arn("sagemaker", f"{kind}/{name}")
-        body = {**request, f"{job}Arn": arn, "CreationTime": time.time(), "_Started": time.monotonic()}
-        if job == "TrainingJob":
-            archive = f"{request['OutputDataConfig']['S3OutputPath']}/{name}/output/model.tar.gz"
-            objects.write_bytes(self.context, archive, b"model")
-            body.update(
-                ModelArtifacts={"S3ModelArtifacts": archive},
-                FinalMetricDataList=[{"MetricName": "validation:accuracy", "Value": 0.93, "Timestamp": time.time()}],
-                SecondaryStatus="Completed",
-            )
-        status = {None: "Completed", "hold": "InProgress"}.get(outcome, "Failed")
-        body[f"{job}Status"] = status
-        if status == "Failed":
-            body["FailureReason"] = outcome
-        self.context.store.insert(kind, name, body)
-        return {f"{job}Arn": arn}
-
-    def describe(self, request, job, kind):
-        return self.context.store.get(kind, request[f"{job}Name"])
-
-    def stop(self, request, job, kind):
-        body = self.context.store.get(kind, request[f"{job}Name"])
-        if body is None or body[f"{job}Status"] != "InProgress":
-            raise AwsError("ValidationException", "The job is not in progress.")
-        self.context.store.update(kind, request[f"{job}Name"], {f"{job}Status": "Stopped"})
-        return {}
-
-    def release(self, step):
-        for body in self.context.store.list("processing-job"):
-            if body["Environment"]["STEP"] == step and body["ProcessingJobStatus"] == "InProgress":
-                self.context.store.update(
-                    "processing-job", body["ProcessingJobName"], {"ProcessingJobStatus": "Completed"}
-                )
-
-    def wait_for(self, *steps):
-        """Block until a job of each step is in progress."""
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline:
-            running = {
-                body["Environment"]["STEP"]
-                for body in self.context.store.list("processing-job")
-                if body["ProcessingJobStatus"] == "InProgress"
-            }
-            if running >= set(steps):
-                return
-            self.context.store.wait_for_change(0.2)
-        raise AssertionError(f"no job in progress for {steps}")
 
 
 @pytest.fixture
@@ -265,13 +183,14 @@ def test_a_failed_step_starts_nothing_new_and_lets_running_ones_finish(context, 
 
 
 def test_a_refused_job_fails_its_step_in_the_services_words(context, jobs):
-    step = processing("A")
-    del step["Arguments"]["RoleArn"]
+    step = processing(
+        "A", environment={"X": {"Std:Join": {"On": "x" * 300, "Values": [get("Execution.PipelineName")] * 2}}}
+    )
     execution, steps = run(context, step)
     assert execution["PipelineExecutionStatus"] == "Failed"
     reason = steps["A"]["FailureReason"]
     assert reason.startswith("ClientError: Failed to invoke sagemaker:CreateProcessingJob. Error Details:")
-    assert "RoleArn" in reason
+    assert "Environment" in reason
 
 
 METRIC = "Steps.Train.FinalMetricDataList['validation:accuracy'].Value"
@@ -419,7 +338,7 @@ def test_an_expired_run_is_not_reused(context, jobs):
     name = context.store._db.execute("SELECT name FROM documents WHERE kind = 'pipeline-step-cache'").fetchone()[0]
     context.store.update("pipeline-step-cache", name, {"Time": entry["Time"] - 31 * 86400})
     said = cache_miss(context, training("Train", **CACHED))
-    assert said == "expired: it ran 31 days ago and ExpireAfter is P30D"
+    assert said == "expired: it ran 31 days ago and ExpireAfter is 30 days"
 
 
 def test_a_run_whose_model_or_job_was_deleted_is_not_reused(context, jobs):
@@ -625,12 +544,16 @@ def test_tuning_lists_its_training_jobs_best_first_under_a_short_name(context, j
     for name, handler in answers.items():
         monkeypatch.setitem(registry.OPERATIONS, ("sagemaker", name), handler)
     objective = {"Type": "Minimize", "MetricName": "loss"}
+    trial = training("Trial")["Arguments"]
+    trial["StaticHyperParameters"] = trial.pop("HyperParameters")
+    trial["AlgorithmSpecification"]["MetricDefinitions"] = [{"Name": "loss", "Regex": "loss=([0-9.]+)"}]
     arguments = {
         "HyperParameterTuningJobConfig": {
             "Strategy": "Random",
             "HyperParameterTuningJobObjective": objective,
             "ResourceLimits": {"MaxNumberOfTrainingJobs": 3, "MaxParallelTrainingJobs": 1},
-        }
+        },
+        "TrainingJobDefinition": trial,
     }
     top = [get(f"Steps.TuneTheClassifier.TrainingJobSummaries[{i}].TrainingJobName") for i in range(3)]
     tune = {"Name": "TuneTheClassifier", "Type": "Tuning", "Arguments": arguments}

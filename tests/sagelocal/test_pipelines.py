@@ -83,7 +83,7 @@ def test_a_pipeline_is_created_described_updated_listed_and_deleted(sagemaker):
 
 def test_a_definition_that_could_not_run_is_refused_at_create_and_at_update(sagemaker, name):
     batch = definition({"Name": "Batch", "Type": "Transform", "Arguments": {}})
-    said = "Step Batch: the embedded SageMaker does not run steps of type 'Transform'. It runs Condition, Fail, Lambda"
+    said = "Step Batch: Type: The embedded SageMaker does not run steps of type 'Transform'. It runs Condition, Fail"
     new = {"PipelineName": "never-made", "PipelineDefinition": batch, "RoleArn": ROLE}
     refused(sagemaker.create_pipeline, "ValidationException", said, **new)
     refused(sagemaker.describe_pipeline, "ResourceNotFound", "does not exist", PipelineName="never-made")

@@ -44,7 +44,7 @@ def images_exist(definition: Definition) -> Iterator[Finding]:
     """An image of AWS stands in the registry of its region, and its repository and version are ones the SDK knows.
 
     The SDK's tables do not name every image of AWS, so only what looks like a slip is an error: a name close to one of
-    theirs, or the account of another region.
+    theirs.
     """
     for step, where, uri in _images(definition):
         match = _URI.fullmatch(uri)
@@ -66,9 +66,7 @@ def _image_problems(account: str, region: str, repository: str, tag: str | None)
     elif account not in known.registries.get(region, ()):
         accounts = ", ".join(sorted(known.registries.get(region, ())))
         fix = f"There it is account {accounts}." if accounts else "Choose a region that has it."
-        elsewhere = any(account in accounts for accounts in known.registries.values())
-        message = f"{repository} of account {account} does not exist in {region}."
-        yield message, fix, ERROR if elsewhere else WARNING
+        yield f"The SDK knows no {repository} of account {account} in {region}.", fix, WARNING
     elif tag and not any(_begins(tag, version) for version in known.tags):
         fix = suggestion(tag, known.tags, f"It has: {', '.join(sorted(known.tags)[-5:])}.")
         yield f"The SDK knows no version {tag} of {repository}.", fix, WARNING

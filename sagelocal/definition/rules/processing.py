@@ -22,7 +22,8 @@ def local_paths(definition: Definition) -> Iterator[Finding]:
                     yield Finding(step=step.name, field=where, message=message, fix=f"Begin it with {ROOT}/.")
                 elif path.rstrip("/") in seen:
                     message = f"{shown(path)} is the LocalPath of {seen[path.rstrip('/')]} too."
-                    yield Finding(step=step.name, field=where, message=message, fix="Give each a path of its own.")
+                    fix = "Give each a path of its own."
+                    yield Finding(step=step.name, field=where, message=message, fix=fix, severity=WARNING)
                 seen[path.rstrip("/")] = where
 
 
@@ -37,7 +38,8 @@ def entrypoint_lies_in_an_input(definition: Definition) -> Iterator[Finding]:
                     step=step.name,
                     field=f"Arguments.AppSpecification.ContainerEntrypoint[{index}]",
                     message=f"No ProcessingInput brings {word}.",
-                    fix=f"Its inputs lie at {', '.join(places) or 'nowhere'}: correct the path or add an input.",
+                    fix=f"Unless the image has it, correct the path or add an input: {', '.join(places) or 'none'}.",
+                    severity=WARNING,
                 )
 
 

@@ -1,7 +1,7 @@
 """Rules on Training and Tuning steps: metrics, objective, ranges, spot instances, several hosts."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -213,26 +213,8 @@ def several_hosts_have_a_launcher(definition: Definition) -> Iterator[Finding]:
                 if highest > 1
                 else f"{value.origin or 'it'} may be more than 1, and there is no distributed launcher.",
                 "Set the hyperparameter sagemaker_torch_distributed_enabled (or mpi), or InstanceCount to 1.",
-                severity="error" if highest > 1 else WARNING,
+                severity=WARNING,
             )
-
-
-def log_has_every_metric(definition: Definition, logs: Mapping[str, str]) -> Iterator[Finding]:
-    """Every metric definition finds a number in the log that was recorded of its step (`logs`: step → text)."""
-    for job in jobs(definition):
-        log = logs.get(job.step.name)
-        for where, metric in job.metrics if log is not None else ():
-            field = f"{where.removeprefix(f'{job.path}.')}.Regex"
-            try:
-                found = re.search(str(metric.get("Regex")), log or "")
-            except re.error:
-                continue  # metric_regexes says so
-            if not found:
-                message = f"{shown(metric.get('Regex'))} matches no line of the log."
-                yield job.finding(field, message, "Write it as the script prints the metric.")
-            elif found.re.groups and _number(found[1]) is None:
-                message = f"{shown(metric.get('Regex'))} captures {shown(found[1])}, which is no number."
-                yield job.finding(field, message, "Capture the number alone.")
 
 
 def _number(text: Any) -> float | None:
