@@ -65,6 +65,7 @@ check: setup .venv/checkov/installed ## format, lint, types, import table, templ
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy pipeline steps sagelocal
+	@MYPYPATH=code $(BIN)/mypy code
 	@$(BIN)/mypy lambda/deploy
 	@$(BIN)/mypy lambda/predict
 	@$(BIN)/mypy lambda/retrain

@@ -11,6 +11,7 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -130,10 +131,11 @@ def evaluate_here(
         unfinished = why_incomplete(trial, training_job)
     except Exception as error:
         return all_errors(describe(error))
-    return [
-        evaluate(name, lambda name=name: rules.RULES[name](trial, **parameters.get(name, {})).findings(), unfinished)
-        for name in names
-    ]
+
+    def findings(name: str) -> list[rules.Finding]:
+        return rules.RULES[name](trial, **parameters.get(name, {})).findings()
+
+    return [evaluate(name, partial(findings, name), unfinished) for name in names]
 
 
 def why_incomplete(trial: Any, training_job: str) -> str:

@@ -146,7 +146,8 @@ def train(job: Job) -> None:
     live_rules.watch(debugger, settings.stop_on_issue, settings.rule_parameters, world)
     train_set, valid_set = (feature_batches(job, split) for split in ("train", "valid"))
     head = Head(job.info["feature_dim"], settings.hidden_width, train_set.num_classes, settings.dropout)
-    model = packaged = head.to(world.device)
+    model: nn.Module = head.to(world.device)
+    packaged: Classifier | Head = head
     head.standardise_by(training.plain_inputs(train_set))
     checkpoints = Checkpoints(
         job.directories.checkpoints, identity(job, head, train_set), world, seconds=settings.checkpoint_seconds
@@ -157,14 +158,15 @@ def train(job: Job) -> None:
         best = train_head(job, off if settings.trainable_stages else debugger, head, train_set, valid_set, checkpoints)
         head_metrics = best.metrics
     if job.directories.weights is not None:
-        packaged = Classifier(load_backbone(job), head).to(world.device)
-    if settings.trainable_stages:
+        packaged = Classifier(load_backbone(job, job.directories.weights), head).to(world.device)
+    if settings.trainable_stages and isinstance(packaged, Classifier):
         best, model, valid_set = fine_tune(job, debugger, packaged, head_metrics, checkpoints)
     logits, labels = training.predict(model, valid_set)
     head.calibrate(logits, labels)
     debugger.close()
     world.leave()
     if world.is_main:
+        assert best.metrics is not None
         code, serving = Path(__file__).resolve().parent, optimise(job, packaged)
         known = unknown.of_the_served_form(serving, (logits / head.temperature).cpu().numpy())
         packaging.write_model(job.directories.model, packaged, job.info, settings, best.metrics, code, serving, known)
@@ -186,7 +188,7 @@ def identity(job: Job, head: Head, train_set: training.Batches) -> dict[str, Any
     """What a checkpoint has to agree on: all that decides the result. The mean of the features stands for the data."""
     ignored = ("optimize", "stop_on_issue", "rule_parameters", "checkpoint_seconds", "backbone")
     chosen = {name: value for name, value in asdict(job.settings).items() if name not in ignored}
-    data = zlib.crc32(train_set.labels.cpu().numpy(), zlib.crc32(head.mean.cpu().numpy()))
+    data = zlib.crc32(train_set.labels.cpu().numpy().tobytes(), zlib.crc32(head.mean.cpu().numpy().tobytes()))
     return {**job.info, **chosen, "seed_of_features": job.info.get("seed"), "data": data, "processes": job.world.size}
 
 
@@ -204,7 +206,7 @@ def optimise(job: Job, packaged: Classifier | Head) -> dict[str, Any] | None:
     return serving
 
 
-def feature_batches(job: Job, split: str) -> training.FeatureBatches:
+def feature_batches(job: Job, split: str) -> training.Batches:
     return training.FeatureBatches(
         features.load(job.directories.features, split),
         num_classes=len(job.info["classes"]),
@@ -253,17 +255,17 @@ def run_phase(
     model.load_state_dict(best.state)
 
 
-def load_backbone(job: Job) -> nn.Module:
+def load_backbone(job: Job, weights: Path) -> nn.Module:
     """The pretrained backbone. Raises InputError where its weights are not those the features were made with."""
     from breeds.model import backbones
 
-    fingerprint = backbones.weights_fingerprint(job.directories.weights)
+    fingerprint = backbones.weights_fingerprint(weights)
     if fingerprint != job.info["weights_sha256"]:
         raise InputError(
             f"The features were made with other weights ({job.info['weights_sha256']}) than given ({fingerprint}).",
             "Give Embed and Train the same weights channel.",
         )
-    return backbones.build_backbone(job.info["backbone"], job.directories.weights)[0].requires_grad_(False)
+    return backbones.build_backbone(job.info["backbone"], weights)[0].requires_grad_(False)
 
 
 def fine_tune(
@@ -279,9 +281,10 @@ def fine_tune(
     """
     from breeds.training import finetuning
 
-    settings, world = job.settings, job.world
+    settings, world, prepared = job.settings, job.world, job.directories.prepared
+    assert prepared is not None  # see Job
     stages, train_set, valid_set = finetuning.prepare(
-        job.directories.prepared,
+        prepared,
         classifier.backbone,
         job.info,
         trainable=settings.trainable_stages,

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from breeds.base.container import InputError, is_disk_full
-from breeds.data import zips
+from breeds.data import tars, zips
 from breeds.data.images import Rejected
 from breeds.data.listing import Listing
 
@@ -160,8 +160,7 @@ def _open_zip_source(path: Path, scratch: Path) -> Source:
 def _open_tar_source(path: Path, scratch: Path) -> Source:
     source = Source(reader=Reader("tar", path), listing=Listing(scratch / LISTING))
     with tarfile.open(path, "r:") as archive:
-        for member in archive:
-            archive.members.clear()  # it would keep a kilobyte of each
+        for member in tars.members(archive):
             _check_names(path, [member.name])
             if member.isdir():
                 source.add_directory(member.name)

@@ -197,7 +197,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 def _to_eight_bit(image: Image.Image) -> Image.Image:
     """Pillow's own conversion clips 16-bit grey at 255, which makes the picture white."""
-    values = np.asarray(image, dtype=np.float32)
+    values: np.ndarray = np.asarray(image, dtype=np.float32)
     top = float(values.max(initial=0.0))
     if image.mode.startswith("I;16") or top > 255:
         values = values / 257

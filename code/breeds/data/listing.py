@@ -3,10 +3,11 @@
 import sqlite3
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from breeds.data.manifest import Quarantined
 
+Row = TypeVar("Row", bound=NamedTuple)
 BY_KEY = "split, key"  # the order in the shards
 TABLES = """
 PRAGMA journal_mode = OFF;
@@ -31,14 +32,14 @@ def _decoded(data: bytes) -> str:
 sqlite3.register_converter("TEXT", _decoded)
 
 
-class Rows(Collection):
-    """What a query finds, each row made into a `make`; read from the disk whenever they are gone through."""
+class Rows(Collection[Row], Generic[Row]):
+    """The rows of a query, each as a `kind`; they are read from the disk at each iteration."""
 
-    def __init__(self, table: sqlite3.Connection, make: type, query: str, values: list) -> None:
-        self._table, self._make, self._query, self._values = table, make, query, values
+    def __init__(self, table: sqlite3.Connection, kind: type[Row], query: str, values: list) -> None:
+        self._table, self._kind, self._query, self._values = table, kind, query, values
 
-    def __iter__(self) -> Iterator:
-        return (self._make(*row) for row in self._table.execute(self._query, self._values))
+    def __iter__(self) -> Iterator[Row]:
+        return (self._kind._make(row) for row in self._table.execute(self._query, self._values))
 
     def __len__(self) -> int:
         return self._table.execute(f"SELECT count(*) FROM ({self._query})", self._values).fetchone()[0]
@@ -92,16 +93,16 @@ class Listing:
     def leave_out(self, path: str, reason: str) -> None:
         self._table.execute("INSERT INTO left_out VALUES (?, ?)", _values(path, reason))
 
-    def files(self, make: type, order: str = "path", **where: str) -> Rows:
-        """Files as `make`, a NamedTuple whose fields are columns; `where` a column has this value."""
+    def files(self, kind: type[Row], order: str = "path", **where: str) -> Rows[Row]:
+        """Files as `kind`, a NamedTuple whose fields are columns; only those whose columns have the values `where`."""
         if order != "path":
             self._table.execute(f"CREATE INDEX IF NOT EXISTS 'by {order}' ON files ({order})")
         found = "".join(f" WHERE {name} = ?" for name in where)
-        query = f"SELECT {', '.join(make._fields)} FROM files{found} ORDER BY {order}"
-        return Rows(self._table, make, query, _values(*where.values()))
+        query = f"SELECT {', '.join(kind._fields)} FROM files{found} ORDER BY {order}"
+        return Rows(self._table, kind, query, _values(*where.values()))
 
-    def left_out(self) -> Rows:
-        """Quarantined, by path."""
+    def left_out(self) -> Rows[Quarantined]:
+        """The quarantined files, sorted by path."""
         return Rows(self._table, Quarantined, "SELECT path, reason FROM left_out ORDER BY path, reason", [])
 
 

@@ -277,7 +277,7 @@ def _read_part(path: Path) -> Manifest:
             classes=tuple(document["classes"]),
             folders=tuple(document["folders"]),
             images={
-                split: [Record(*entry, paths.get(entry[0], "")) for entry in document["images"][split]]
+                split: [Record._make((*entry, paths.get(entry[0], ""))) for entry in document["images"][split]]
                 for split in SPLITS
             },
             files_seen=document["files_seen"],

@@ -24,32 +24,45 @@ from smdebug.core.modes import ModeKeys
 from smdebug.core.utils import match_inc
 from smdebug.pytorch.hook import error_handling_agent
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from breeds.debugger import trial_directory
 from breeds.debugger.bounded_hook import MAX_GRADIENT_ELEMENTS, BoundedHook
 from breeds.debugger.outcomes import Outcomes
 from breeds.debugger.save_schedule import SaveSchedule
-from breeds.debugger.trial_writer import TrialWriter
+from breeds.debugger.trial_writer import StepWriter, TrialWriter
 
 MAX_WAITING_LOSSES = 1000
 
 
 class TrainableHook(BoundedHook):
-    """A hook for one training; `create_from_json_file` reads SageMaker's DebugHookConfig."""
+    """A hook for one training; make it with `from_configuration`."""
+
+    writer: StepWriter | None
+    exported_collections: bool
+    _collections_to_save_for_step: set[Any] | None
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.trial = TrialWriter(self.out_dir, self.worker)
+        self.outcomes = Outcomes()
+        self.frozen: set[nn.Module] = set()
+        self.parameters: list[tuple[str, nn.Parameter]] = []  # the trained ones
+        self.watched: list[nn.Module] = []
+        self.out_of_place: list[nn.ReLU | nn.ReLU6] = []
+        self.loss_tensors: list[str] = []
+        self.losses: list[tuple] = []  # of steps that are not written yet
+        self.handles: list[RemovableHandle] = []
 
     @classmethod
-    def of(cls, configuration: Path) -> "TrainableHook":
-        """The hook of a DebugHookConfig file. Marks on disk whose tensors these will be.
+    def from_configuration(cls, configuration: Path) -> "TrainableHook":
+        """The hook of a DebugHookConfig file; writes to disk which job's tensors these will be.
 
-        smdebug's error handling is one for the process: a fault of an earlier training would switch this one off too.
+        smdebug has one error handler per process: an earlier training's fault would switch this hook off too.
         """
         error_handling_agent.disable_smdebug = False
         trial_directory.reopen(Path(json.loads(configuration.read_text()).get("LocalPath", DEFAULT_SAGEMAKER_OUTDIR)))
         hook = cls.create_from_json_file(str(configuration))
-        hook.outcomes, hook.out_of_place, hook.frozen = Outcomes(), [], set()
-        hook.parameters, hook.watched, hook.loss_tensors, hook.handles = [], [], [], []
-        hook.losses = []
-        hook.trial = TrialWriter(hook.out_dir, hook.worker)
         hook.write_state(finished=False)
         return hook
 
@@ -102,8 +115,9 @@ class TrainableHook(BoundedHook):
         if relu.inplace:
             relu.inplace = False
             self.out_of_place.append(relu)
-        if not re.search("relu", relu._module_name, re.IGNORECASE):
-            relu._module_name = f"{relu._module_name}.relu"
+        name: Any = relu._module_name  # smdebug's attribute, a text
+        if not re.search("relu", name, re.IGNORECASE):
+            relu._module_name = name + ".relu"
 
     @error_handling_agent.catch_smdebug_errors()
     def register_loss(self, loss: nn.Module) -> None:

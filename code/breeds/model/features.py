@@ -64,7 +64,7 @@ class Writer:
             raise ValueError(f"{len(keys)} keys, {len(labels)} labels and features {block.shape} do not agree")
         for view, rows in enumerate(block.astype(np.float16, copy=False)):
             self._file.seek(self._start + (view * images + len(self._keys)) * rows.itemsize * feature_dim)
-            self._file.write(np.ascontiguousarray(rows))
+            self._file.write(np.ascontiguousarray(rows).data)
         self._keys += keys
         self._labels += labels
 

@@ -26,6 +26,10 @@ class Head(nn.Module):
     scale that no learning rate suits. Its mean and std are buffers: they travel in the state dict.
     """
 
+    mean: Tensor
+    std: Tensor
+    temperature: Tensor
+
     def __init__(self, feature_dim: int, hidden_width: int, num_classes: int, dropout: float = 0.0):
         super().__init__()
         self.register_buffer("mean", torch.zeros(feature_dim))
@@ -59,7 +63,7 @@ class Head(nn.Module):
     @one_thread()
     def standardise_by(self, batches: Iterable[Tensor]) -> None:
         """Take mean and std per dimension from batches [n, feature_dim]; a constant dimension keeps std 1."""
-        count, total, squares = 0, 0.0, 0.0
+        count, total, squares = 0, torch.zeros(()), torch.zeros(())
         for batch in batches:
             count += len(batch)
             total = total + batch.sum(dim=0, dtype=torch.float64)

@@ -33,6 +33,9 @@ ROUNDS = 15
 class FromPixels(nn.Module):
     """A backbone with its normalisation: uint8 [n, size, size, 3] -> features [n, feature_dim]."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, backbone: nn.Module):
         super().__init__()
         self.backbone = backbone

@@ -41,7 +41,7 @@ class Checkpoints:
         Raises InputError for a damaged file: starting again might not be wanted, and it is kept.
         """
         if self.directory is not None:
-            self.state = self.world.said_by_main(self._read() if self.world.is_main else None)
+            self.state = self.world.said_by_main(self._read(self.directory) if self.world.is_main else None)
 
     @property
     def phase(self) -> str | None:
@@ -69,8 +69,8 @@ class Checkpoints:
         """Replace the checkpoint by a note that it is no longer needed: in S3, nothing is ever deleted for us."""
         self.save({})
 
-    def _read(self) -> dict[str, Any] | None:
-        others = [path for path in sorted(self.directory.glob("*.pt")) if path != self.path]
+    def _read(self, directory: Path) -> dict[str, Any] | None:
+        others = [path for path in sorted(directory.glob("*.pt")) if path != self.path]
         unfinished = [(path, identity) for path in others if (identity := _unfinished(path))]
         if unfinished and not self.path.exists():
             path, identity = unfinished[0]

@@ -45,7 +45,7 @@ class FeatureBatches:
         self.num_classes, self.seed, self.device = num_classes, seed, device
         self.split = split
         self.labels = torch.from_numpy(split.labels).to(device)
-        self._views = None, self._draw_views(None)
+        self._views: tuple[int | None, np.ndarray] = None, self._draw_views(None)
 
     def order(self, epoch: int) -> Tensor:
         return torch.randperm(len(self.labels), generator=generator(self.seed, epoch, 0))

@@ -22,7 +22,8 @@ class WeightUpdateRatio(TensorRule):
     defaults = {"num_steps": None, "large_threshold": 10.0, "small_threshold": 1e-8, "epsilon": 1e-9}
 
     def find(self) -> Iterator[Finding]:
-        judged, found = False, []
+        judged = False
+        found: list[Finding] = []
         for name in names(self.base_trial, collections="weights"):
             for before, after in pairwise(steps(self.base_trial, name)):
                 old, new = full(self.base_trial, name, before), full(self.base_trial, name, after)
