@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from breeds.base import container, extras, metrics
+from breeds.base import container, extras, figures, metrics
 from breeds.base.container import InputError
 from breeds.data import manifest, shards
 from breeds.data.outputs import staged
-from breeds.evaluation import champion, confused, evaluation, plots, predictions, robustness
+from breeds.evaluation import champion, confused, evaluation, pictures, predictions, robustness
 from breeds.evaluation.predictions import Predictions
 from breeds.model import optimized
 from breeds.serving import inference
@@ -54,8 +54,8 @@ def evaluate(model: Path, prepared: Path, output: Path, champion_model: Path, sc
     temperature = float(inference.load_classifier(model, info).head.temperature)
     verdict = compare_with_champion(found, model, champion_model, prepared, scratch)
     with staged(output) as staging:
-        plots.confusion(report.confusion, report.classes).save(staging / "confusion.png")
-        plots.reliability(report.bins, report.ece).save(staging / "reliability.png")
+        figures.save(pictures.confusion(report.confusion, report.classes), staging / "confusion.png")
+        figures.save(pictures.reliability(report.bins, report.ece), staging / "reliability.png")
         ours = {
             **evaluation.accuracy(report),
             **evaluation.calibration(found, report.ece, temperature),
@@ -136,17 +136,17 @@ def write_confused(
     """confused.png, and the pairs that it shows."""
     pairs = confused.find(found, report.confusion)
     jpegs = shards.jpegs_of(prepared, "test", [key for pair in pairs for key in pair.keys])
-    pictures = {key: shards.decode(jpeg) for key, jpeg in jpegs.items()}
+    photos = {key: shards.decode(jpeg) for key, jpeg in jpegs.items()}
     rows = [
         (
             f"{pair.true} ({pair.count} of {pair.of})",
             f"taken for {pair.predicted}",
-            pictures[pair.mistake],
-            pictures[pair.typical] if pair.typical else None,
+            photos[pair.mistake],
+            photos[pair.typical] if pair.typical else None,
         )
         for pair in pairs
     ]
-    plots.confused(rows).save(directory / "confused.png")
+    figures.save(pictures.confused(rows), directory / "confused.png")
     paths = manifest.load(prepared).paths
     return [
         {
@@ -168,7 +168,7 @@ def write_robustness(predictor: Predictor, found: Predictions, prepared: Path, d
         predictor, [jpegs[found.keys[i]] for i in chosen], found.labels[chosen], found.right[chosen]
     )
     panels = {kind: [(p["value"], p["accuracy"]) for p in measured[kind]] for kind in robustness.CHANGES}
-    plots.curves(panels).save(directory / "robustness.png")
+    figures.save(pictures.curves(panels), directory / "robustness.png")
     return measured
 
 
