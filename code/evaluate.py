@@ -18,7 +18,7 @@ from breeds.base import container, extras, figures, metrics
 from breeds.base.container import InputError
 from breeds.data import manifest, shards
 from breeds.data.outputs import staged
-from breeds.evaluation import champion, confused, evaluation, pictures, predictions, robustness
+from breeds.evaluation import champion, confused, document, pictures, predictions, robustness
 from breeds.evaluation.predictions import Predictions
 from breeds.model import optimized
 from breeds.serving import inference
@@ -57,9 +57,9 @@ def evaluate(model: Path, prepared: Path, output: Path, champion_model: Path, sc
         figures.save(pictures.confusion(report.confusion, report.classes), staging / "confusion.png")
         figures.save(pictures.reliability(report.bins, report.ece), staging / "reliability.png")
         ours = {
-            **evaluation.accuracy(report),
-            **evaluation.calibration(found, report.ece, temperature),
-            "unknown": evaluation.unknown(found, predictor),
+            **document.accuracy(report),
+            **document.calibration(found, report.ece, temperature),
+            "unknown": document.unknown(found, predictor),
             "latency_ms": latency,
             "form": predictor.network.form,
             "confused": write_confused(found, report, prepared, staging),
@@ -67,7 +67,7 @@ def evaluate(model: Path, prepared: Path, output: Path, champion_model: Path, sc
             "champion": verdict,
         }
         smoke_test = write_smoke_test(found, prepared, staging)
-        content = {"multiclass_classification_metrics": evaluation.standard(report), "pawline": ours, **smoke_test}
+        content = {"multiclass_classification_metrics": document.standard(report), "pawline": ours, **smoke_test}
         (staging / "evaluation.json").write_text(json.dumps(content, indent=1))
     low, high = ours["intervals"]["top1"]
     print(

@@ -23,8 +23,8 @@ from starlette.requests import ClientDisconnect
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from breeds.base import container  # noqa: E402
-from breeds.serving import inference, serving
-from breeds.serving.serving import Refused  # noqa: E402
+from breeds.serving import inference
+from breeds.serving.service import Refused, Service, check, limit  # noqa: E402
 
 RETRY_AFTER_SECONDS = "1"
 KEEP_ALIVE_SECONDS = 75  # longer than clients keep idle connections: a server that closes first breaks a request
@@ -65,7 +65,7 @@ class Limits:
 class Front:
     """The bounded queue before a Service. All of it runs on the event loop but for the work itself."""
 
-    def __init__(self, service: serving.Service, workers: int, limits: Limits):
+    def __init__(self, service: Service, workers: int, limits: Limits):
         self.service, self.limits = service, limits
         self._pool = ThreadPoolExecutor(workers, "worker")
         self._room = workers + limits.max_queue
@@ -95,17 +95,17 @@ class Front:
 
 async def read(request: Request, content_type: str) -> bytes:
     """The body, never more of it than its content type allows. Raises Refused."""
-    allowed = serving.limit(content_type)
+    allowed = limit(content_type)
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > allowed:
             break
-    serving.check(content_type, len(body))
+    check(content_type, len(body))
     return bytes(body)
 
 
-def create_app(service: serving.Service, workers: int, limits: Limits) -> FastAPI:
+def create_app(service: Service, workers: int, limits: Limits) -> FastAPI:
     """The application, around a service that is warm: whoever gets through to /ping may send images."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     front = Front(service, workers, limits)
@@ -130,7 +130,7 @@ def main() -> None:
     predictor.warm_up()
     # On SIGTERM uvicorn stops accepting and finishes what it has.
     uvicorn.run(
-        create_app(serving.Service(predictor), predictor.network.workers, limits),
+        create_app(Service(predictor), predictor.network.workers, limits),
         host=arguments.host,
         port=arguments.port,
         log_level="warning",

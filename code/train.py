@@ -20,8 +20,8 @@ from breeds.base.distributed import World
 from breeds.base.metrics import EpochMetrics
 from breeds.debugger import hook, live_rules
 from breeds.model import features, unknown
-from breeds.model.model import Classifier, Head, one_thread
-from breeds.training import hyperparameters, packaging, training
+from breeds.model.classifier import Classifier, Head, one_thread
+from breeds.training import batches, hyperparameters, optimization, packaging
 from breeds.training.checkpoints import Checkpoints
 from breeds.training.fitting import Fit, Plan
 from torch import nn
@@ -140,7 +140,7 @@ def main() -> None:
 def train(job: Job) -> None:
     """Head, then stages where asked; rank 0 writes the model with the best weights."""
     settings, world = job.settings, job.world
-    training.make_deterministic(settings.seed)
+    optimization.make_deterministic(settings.seed)
     announce(job)
     debugger, off = hook.create(), hook.DebuggerHook()
     live_rules.watch(debugger, settings.stop_on_issue, settings.rule_parameters, world)
@@ -148,7 +148,7 @@ def train(job: Job) -> None:
     head = Head(job.info["feature_dim"], settings.hidden_width, train_set.num_classes, settings.dropout)
     model: nn.Module = head.to(world.device)
     packaged: Classifier | Head = head
-    head.standardise_by(training.plain_inputs(train_set))
+    head.standardise_by(batches.plain_inputs(train_set))
     checkpoints = Checkpoints(
         job.directories.checkpoints, identity(job, head, train_set), world, seconds=settings.checkpoint_seconds
     )
@@ -161,7 +161,7 @@ def train(job: Job) -> None:
         packaged = Classifier(load_backbone(job, job.directories.weights), head).to(world.device)
     if settings.trainable_stages and isinstance(packaged, Classifier):
         best, model, valid_set = fine_tune(job, debugger, packaged, head_metrics, checkpoints)
-    logits, labels = training.predict(model, valid_set)
+    logits, labels = optimization.predict(model, valid_set)
     head.calibrate(logits, labels)
     debugger.close()
     world.leave()
@@ -184,7 +184,7 @@ def announce(job: Job) -> None:
         )
 
 
-def identity(job: Job, head: Head, train_set: training.Batches) -> dict[str, Any]:
+def identity(job: Job, head: Head, train_set: batches.Batches) -> dict[str, Any]:
     """What a checkpoint has to agree on: all that decides the result. The mean of the features stands for the data."""
     ignored = ("optimize", "stop_on_issue", "rule_parameters", "checkpoint_seconds", "backbone")
     chosen = {name: value for name, value in asdict(job.settings).items() if name not in ignored}
@@ -206,8 +206,8 @@ def optimise(job: Job, packaged: Classifier | Head) -> dict[str, Any] | None:
     return serving
 
 
-def feature_batches(job: Job, split: str) -> training.Batches:
-    return training.FeatureBatches(
+def feature_batches(job: Job, split: str) -> batches.Batches:
+    return batches.FeatureBatches(
         features.load(job.directories.features, split),
         num_classes=len(job.info["classes"]),
         device=job.world.device,
@@ -219,12 +219,12 @@ def train_head(
     job: Job,
     debugger: hook.DebuggerHook,
     head: Head,
-    train_set: training.Batches,
-    valid_set: training.Batches,
+    train_set: batches.Batches,
+    valid_set: batches.Batches,
     checkpoints: Checkpoints,
-) -> training.Best:
+) -> optimization.Best:
     """The best epoch on cached features; the head gets its weights."""
-    best = training.Best(job.settings.patience)
+    best = optimization.Best(job.settings.patience)
     with one_thread():
         run_phase(job, "head", debugger, head, train_set, valid_set, best, checkpoints)
     return best
@@ -235,9 +235,9 @@ def run_phase(
     phase: str,
     debugger: hook.DebuggerHook,
     model: nn.Module,
-    train_set: training.Batches,
-    valid_set: training.Batches,
-    best: training.Best,
+    train_set: batches.Batches,
+    valid_set: batches.Batches,
+    best: optimization.Best,
     checkpoints: Checkpoints,
 ) -> None:
     """Train `model`, which then has the weights of the best epoch; `best` may know of an earlier one."""
@@ -274,7 +274,7 @@ def fine_tune(
     classifier: Classifier,
     head_metrics: EpochMetrics | None,
     checkpoints: Checkpoints,
-) -> tuple[training.Best, nn.Module, training.Batches]:
+) -> tuple[optimization.Best, nn.Module, batches.Batches]:
     """Train the last stages and the head on images; the weights before count as an epoch, so it can only gain.
 
     `head_metrics` are those of the head, None where a checkpoint holds them.
@@ -295,7 +295,7 @@ def fine_tune(
         world=world,
     )
     model = finetuning.FineTuned(stages, classifier.head, bf16=job.info["precision"] == "bf16")
-    best = training.Best(settings.patience)
+    best = optimization.Best(settings.patience)
     if head_metrics:
         best.update(head_metrics, model)
     run_phase(job, "fine-tuning", debugger, model, train_set, valid_set, best, checkpoints)

@@ -65,11 +65,19 @@ def lines(
             axes.plot(x, y, "o", color=line.get_color(), markersize=4, gid=tip)
     if not any(np.size(line.get_xdata()) for line in axes.lines):
         axes.text(0.5, 0.5, "nothing was saved that could be drawn", ha="center", color=GREY, transform=axes.transAxes)
+    if logarithmic:
+        _end_at_powers_of_ten(axes)
     _draw_marks(figure, axes, marks)
     if pale:
         named[f"the other {len(others)}"] = pale[0]
     figure.legend(named.values(), named.keys(), loc="outside lower left")
     return figure
+
+
+def _end_at_powers_of_ten(axes: Axes) -> None:
+    """Else an axis of less than a power has one label or none."""
+    low, high = (math.log10(y) for y in axes.get_ylim())
+    axes.set_ylim(10 ** math.floor(low), 10 ** math.ceil(high))
 
 
 def _drawable(points: Series, logarithmic: bool) -> list[tuple[float, float]]:

@@ -19,7 +19,7 @@ from breeds.base import extras
 from breeds.data import images, shards
 from breeds.model import optimized, unknown
 from breeds.model.backbones import for_inference
-from breeds.model.model import Classifier
+from breeds.model.classifier import Classifier
 
 MIN_AGREEMENT = 0.99  # of top-1 with float32, on validation images
 CALIBRATION_IMAGES = 128  # more changed no agreement measured, and each costs a float32 pass

@@ -16,8 +16,8 @@ from torch import nn
 from breeds.base.container import InputError
 from breeds.data import images
 from breeds.model import backbones, optimized, unknown
+from breeds.model.classifier import Classifier, Head
 from breeds.model.embedding import choose_embedder
-from breeds.model.model import Classifier, Head
 
 MAX_PIXELS = 50_000_000
 WARM_UP_ROUNDS = 5

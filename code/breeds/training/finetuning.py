@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from breeds.base.distributed import World
 from breeds.model import backbones
-from breeds.model.model import Head
+from breeds.model.classifier import Head
+from breeds.training.batches import Batches
 from breeds.training.streaming import ImageBatches, JpegShards, memory_bound
-from breeds.training.training import Batches
 
 CHUNK = 32  # images that the frozen stages see at once
 ROUND = 8 * CHUNK  # images of one rank between two exchanges

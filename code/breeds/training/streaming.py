@@ -13,7 +13,7 @@ from torch import Tensor
 from breeds.base import distributed
 from breeds.base.container import InputError
 from breeds.data import images, manifest, shards, views
-from breeds.training import training
+from breeds.training import batches
 
 # Shards whose images are shuffled with each other. An epoch takes one such group after the other, so that it reads each
 # shard once, from its beginning to its end, however many do not fit in memory. Up to this many: a full shuffle.
@@ -86,7 +86,7 @@ class ImageBatches:
         self._pool = ThreadPoolExecutor(max(1, min(8, (os.cpu_count() or 1) // distributed.processes_here())))
 
     def order(self, epoch: int) -> Tensor:
-        chance = training.generator(self.seed, epoch, 0)
+        chance = batches.generator(self.seed, epoch, 0)
         starts = self.source.starts
         ranges = [torch.arange(starts[i], starts[i + 1]) for i in torch.randperm(len(starts) - 1, generator=chance)]
         groups = [torch.cat(ranges[i : i + GROUP]) for i in range(0, len(ranges), GROUP)]
