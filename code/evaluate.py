@@ -82,7 +82,7 @@ def evaluate(model: Path, prepared: Path, output: Path, champion_model: Path, sc
 
 def load(model: Path) -> Predictor:
     if optimized.chosen(inference.load_info(model)):
-        extras.ensure(extras.RUNNING)  # without it load says what it takes instead
+        extras.ensure(extras.RUNNING)  # without it PyTorch serves, and load says so
     return inference.load(model)
 
 
@@ -109,7 +109,7 @@ def check_classes(predictor: Predictor, prepared: Path) -> None:
 def compare_with_champion(
     candidate: Predictions, model: Path, champion_model: Path, prepared: Path, scratch: Path
 ) -> dict[str, Any]:
-    """pawline.champion of evaluation.json. A champion that cannot be compared with stops nobody, and is said to."""
+    """pawline.champion of evaluation.json. A champion that cannot be used blocks nothing; `summary` says why."""
     if not champion_model.exists():
         return champion.absent("no champion was given to compare with")
     try:

@@ -2,8 +2,8 @@
 
     python code/serve.py [--model-dir DIR] [--host 127.0.0.1] [--port 8080]
 
-Binds 127.0.0.1 unless told otherwise (--host, or PAWLINE_BIND in the container's environment). What a request gets is
-breeds.serving's; here is the queue in front of it: PAWLINE_MAX_QUEUE, PAWLINE_DEADLINE_SECONDS.
+Binds 127.0.0.1 unless told otherwise (--host, or PAWLINE_BIND in the container's environment). breeds.serving answers
+the requests; this is the queue in front of it, with the limits PAWLINE_MAX_QUEUE and PAWLINE_DEADLINE_SECONDS.
 """
 
 import argparse
@@ -87,7 +87,7 @@ class Front:
         except TimeoutError:
             status, answer = 504, {"error": f"no answer within {self.limits.deadline_seconds:g} s"}
         except ClientDisconnect:
-            return Response(status_code=400)  # for nobody
+            return Response(status_code=400)  # nobody reads it
         finally:
             self._room += 1
         return JSONResponse(answer, status_code=status)
@@ -106,7 +106,7 @@ async def read(request: Request, content_type: str) -> bytes:
 
 
 def create_app(service: Service, workers: int, limits: Limits) -> FastAPI:
-    """The application, around a service that is warm: whoever gets through to /ping may send images."""
+    """The web application of a service that is loaded and warm: once /ping answers, images may be sent."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     front = Front(service, workers, limits)
 

@@ -133,7 +133,7 @@ def main() -> None:
     settings = hyperparameters.parse(Settings, rest, ignored=SAGEMAKER_ARGUMENTS)
     info = features.load_info(directories.features)
     world = distributed.join()
-    with distributed.losses_named(world):
+    with distributed.lost_workers_named(world):
         train(Job(settings=settings, directories=directories, info=info, world=world))
 
 

@@ -20,7 +20,7 @@ ANNOUNCE_SECONDS = 2.0
 class InputError(ValueError):
     """The job cannot go on because of what it was given; says what is wrong and what to do about it.
 
-    A consequence of what another process of the job reports does not replace that reason.
+    `is_consequence`: another process of the job reports the reason, which this error must not replace.
     """
 
     is_consequence = False
@@ -110,7 +110,7 @@ def run(main: Callable[[], object]) -> NoReturn:
 
 
 def is_disk_full(error: Exception) -> bool:
-    """SQLite (breeds.listing) has an error of its own for it."""
+    """Whether an error comes from a full disk; SQLite (breeds.data.listing) has an error of its own for it."""
     is_of_system = isinstance(error, OSError) and error.errno == errno.ENOSPC
     return is_of_system or getattr(error, "sqlite_errorname", "") == "SQLITE_FULL"
 

@@ -28,7 +28,7 @@ MEMBER = struct.Struct("<QQQIH")  # size, offset, packed size, CRC-32, method
 
 @dataclass(frozen=True)
 class Reader:
-    """Reads a data set's files, given what its listing says of each; small enough to send along with every task."""
+    """Reads a data set's files, each by its `member` in the listing; small enough to travel with every task."""
 
     kind: str
     location: Path
@@ -52,7 +52,7 @@ class Reader:
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """A data set; the `member` that `listing` has of each file is a MEMBER."""
+    """A data set; each file's `member` in the listing is a packed MEMBER."""
 
     reader: Reader
     listing: Listing
@@ -200,7 +200,7 @@ def _open_folder(root: Path, scratch: Path) -> Source:
 
 
 def _check_names(path: Path, names: Iterable[str]) -> None:
-    """Nothing is unpacked, so such a name could do no harm here; but who made it meant harm elsewhere."""
+    """Raises InputError for a name that leads outside: harmless here, as nothing is unpacked, but meant to do harm."""
     for name in names:
         if name.startswith(("/", "\\")) or ".." in name.replace("\\", "/").split("/") or name[1:2] == ":":
             raise InputError(

@@ -13,7 +13,7 @@ FORMAT = 1
 
 
 def folder_name(short_side: int, max_pixels: int) -> str:
-    """The folder of the cache for these settings: with others, other images come out."""
+    """The cache's folder for these settings; other settings give other images."""
     return f"{FORMAT}-{short_side}px-{max_pixels}"
 
 

@@ -21,7 +21,7 @@ CREATE TABLE left_out (path TEXT, reason TEXT);
 
 
 def _encoded(text: str) -> bytes:
-    """Names in archives may be no UTF-8, which SQLite's own texts must be; sorts as Python sorts the text."""
+    """Bytes that sort as the text does. SQLite's own texts must be valid UTF-8, which names in archives may not be."""
     return text.encode("utf-8", "surrogatepass")
 
 
@@ -59,7 +59,7 @@ class Listing:
     """The files that may become images, one row each, by their `/`-separated path; and those that were left out.
 
     Its columns are filled in step by step: `folder` is that of the class, `split`, `label`, `key` and `sha256` as in
-    the manifest. A row may be updated and removed while they are gone through (https://sqlite.org/isolation.html).
+    the manifest. A row may be updated or removed during an iteration (https://sqlite.org/isolation.html).
     """
 
     def __init__(self, file: Path) -> None:
@@ -71,6 +71,7 @@ class Listing:
         return self._table.execute("SELECT count(*) FROM files").fetchone()[0]
 
     def add(self, path: str, member: bytes) -> None:
+        """Add a file; a path that is there already goes to the files left out."""
         added = self._table.execute(
             "INSERT OR IGNORE INTO files (path, member) VALUES (?, ?)", (_encoded(path), member)
         )
@@ -85,12 +86,13 @@ class Listing:
         self._table.execute("DELETE FROM files WHERE path = ?", _values(path))
 
     def keep(self, is_chosen: Callable[[str], bool]) -> None:
-        """Forget the other files, those left out too."""
+        """Delete the files that are not chosen, also from those left out."""
         self._table.create_function("is_chosen", 1, lambda path: is_chosen(_decoded(path)))
         for table in ("files", "left_out"):
             self._table.execute(f"DELETE FROM {table} WHERE NOT is_chosen(path)")
 
     def leave_out(self, path: str, reason: str) -> None:
+        """Add to the files left out; `remove` takes it from the others."""
         self._table.execute("INSERT INTO left_out VALUES (?, ?)", _values(path, reason))
 
     def files(self, kind: type[Row], order: str = "path", **where: str) -> Rows[Row]:

@@ -110,7 +110,7 @@ def write_part(directory: Path, part: Manifest, left_out: Iterable[Quarantined])
 
 
 def _json(part: Manifest) -> Iterator[str]:
-    """The manifest's text, piece by piece: as one it would be in memory whole."""
+    """The manifest's text in pieces, so that it never is in memory as a whole."""
     head = {"format": FORMAT, "hosts": part.hosts, "host": part.host, "classes": part.classes, "folders": part.folders}
     tail = {
         "files_seen": part.files_seen,
@@ -242,7 +242,7 @@ def _named(folders: Sequence[str], what: str) -> str:
 
 def _check_duplicates(whole: Manifest) -> None:
     """An image that is in two splits is tested on what it was trained on."""
-    hashes = {  # eight bytes of each image are enough to find the few that are looked at
+    hashes = {  # eight bytes of each image find the few candidates
         split: np.unique(np.fromiter((hash(record.sha256) for record in records), np.int64, len(records)))
         for split, records in whole.images.items()
     }

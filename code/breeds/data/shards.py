@@ -23,7 +23,7 @@ PICTURE_SIDE = 256  # pixels that readers work on; a stored photo may be larger
 class ShardWriter:
     """Writes one host's images of one split to `shards/<split>/<host>-<nnnnn>.tar`; a context manager.
 
-    The first shard is there even without an image: a job's input, and if possible each of its hosts, needs an object.
+    The first shard is written even without an image: a job's input, and each host's share of it, needs an object.
     """
 
     def __init__(self, directory: Path, split: str, host: str) -> None:
@@ -59,7 +59,7 @@ class ShardWriter:
 
 
 def shard_paths(directory: Path, split: str) -> list[Path]:
-    """The split's shards that lie here, sorted by name; none where SageMaker brought this host none."""
+    """The split's shards on this host, sorted by name; there may be none."""
     return sorted(_folder(directory, split).glob("*.tar"))
 
 

@@ -38,7 +38,7 @@ class Placed(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """A data set's class folders, sorted; where each file belongs is in its listing, the split if `has_splits`."""
+    """A data set's sorted class folders. The listing has each file's folder and, if `has_splits`, its split."""
 
     folders: tuple[str, ...]
     has_splits: bool
@@ -115,7 +115,7 @@ def _rank(digests: set[str]) -> Iterable[tuple[str, str]]:
 
 
 def _parts(path: str) -> list[str]:
-    """As PurePosixPath has them; but that would keep every file's name in Python's table of names."""
+    """The parts of a PurePosixPath, which would intern every file's name for good."""
     return [part for part in path.split("/") if part not in ("", ".")]
 
 

@@ -79,7 +79,7 @@ def marks(verdict: dict[str, Any]) -> list[Mark]:
 
 
 def gradients(trial: LocalTrial) -> Figure:
-    """Mean |gradient| over time; of many tensors the ones with the smallest and the largest have names."""
+    """Mean |gradient| over time; of many tensors only those with the largest and the smallest are named."""
     series = {name: sizes(trial, name) for name in saved.names(trial, regex="gradient/")}
     known = {name.removeprefix("gradient/"): points for name, points in series.items() if points}
     ordered = sorted(known, key=lambda name: _middle(known[name]), reverse=True)
@@ -107,7 +107,7 @@ def _middle(points: Sequence[tuple[int, float]]) -> float:
 
 
 def activations(trial: LocalTrial) -> Figure:
-    """Histograms at initialisation: inputs of ReLUs, of many some from first to last, and gradients where there is
+    """Histograms at the first step: inputs of ReLUs, evenly chosen where there are many, then gradients while there is
     room."""
     inputs, own = saved.names(trial, regex=r".*(relu|ReLU)\d*_input"), saved.names(trial, regex="gradient/")
     every = len(inputs) / min(len(inputs) or 1, MAX_HISTOGRAMS)

@@ -101,7 +101,7 @@ class TrainableHook(BoundedHook):
         """Nothing yet: see `_watch`."""
 
     def _watch(self) -> None:
-        """Register what saves this step's tensors; the next step takes it away."""
+        """Register the callbacks that save this step's tensors; the next step removes them."""
         self.handles = [module.register_forward_hook(self.forward_hook) for module in self.watched]
         self.handles += [value.register_hook(self.backward_hook(name)) for name, value in self.parameters]
 
@@ -111,7 +111,7 @@ class TrainableHook(BoundedHook):
         self.handles = []
 
     def _prepare_relu(self, relu: nn.ReLU | nn.ReLU6) -> None:
-        """In place, the saved input would be the output. A ReLU inside nn.Sequential is called by a number only."""
+        """An in-place ReLU would overwrite the input that is saved; in nn.Sequential its name is only a number."""
         if relu.inplace:
             relu.inplace = False
             self.out_of_place.append(relu)
@@ -223,8 +223,11 @@ class TrainableHook(BoundedHook):
             self.flush(wait=not is_finite)  # if it is not, the training may end here, and this step says why
 
     def _note_loss(self, loss: nn.Module, value: float, dtype: type[np.floating]) -> None:
-        """Between two steps of a network all Python is slow, as little of it is in the processor's caches: so this
-        only remembers what `_write_losses` writes, for many steps at once."""
+        """Remember a loss for `_write_losses`, which writes those of many steps at once.
+
+        Between two steps Python code runs slowly, because the network's data has displaced it from the processor's
+        caches.
+        """
         prefix = loss._module_name + self.OUTPUT_TENSOR_SUFFIX
         name = f"{prefix}{self.written_tensor_name_for_step[prefix]}"
         self.written_tensor_name_for_step[prefix] += 1
@@ -284,8 +287,8 @@ class TrainableHook(BoundedHook):
     # A training that goes on from a checkpoint
 
     def _initialize_to_last_saved_state(self) -> None:
-        """Nothing: smdebug looks at the checkpoints' directory for this, lists it at each step, and takes a checkpoint
-        of the same size for the one before."""
+        """Nothing: for this, smdebug lists the checkpoint directory at each step, and takes a checkpoint of the same
+        size for the one before. See `restore`."""
 
     def as_state(self) -> dict[str, Any]:
         """For a checkpoint: the steps so far, whose tensors are written from now on, and what a phase has gathered."""
@@ -299,10 +302,10 @@ class TrainableHook(BoundedHook):
     def restore(self, saved: dict[str, Any]) -> None:
         """Go on counting where the checkpoint `saved` was made, if the tensors of the steps before are there.
 
-        They are for the job that SageMaker starts again after a spot interruption: it uploaded them to the same place,
-        where the steps after the checkpoint replace those of the same number. They are in a directory that still holds
-        them. A job of another name has tensors of its own: steps count from 0, and the rules judge what it does alone.
-        PoorWeightInitialization then has nothing to say where the losses are already below those of guessing.
+        They are there for a job that SageMaker starts again after a spot interruption: it uploaded them to the same
+        place, where later steps replace those of the same number. They are also there in a directory that still has
+        them. A job of another name has tensors of its own: its steps count from 0, and the rules judge them alone.
+        PoorWeightInitialization then finds nothing where the losses are already below those of guessing.
         """
         self.outcomes.restore(saved["outcomes"])
         job = trial_directory.training_job()

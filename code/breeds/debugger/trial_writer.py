@@ -144,7 +144,7 @@ def _record(tensor: SavedTensor, step: int) -> tuple[bytes, ...]:
     return _header(len(start) + len(content) + len(end)) + start, content, end + FOOTER
 
 
-# Of the parts of an event many are those of the one before.
+# Cached, because many parts of an event are those of the event before.
 
 
 @lru_cache(maxsize=4096)
@@ -198,7 +198,7 @@ def _write_all(files: list[tuple[str, list[bytes]]]) -> None:
 
 
 def _replace(path: str, parts: list[bytes]) -> None:
-    """At one stroke: a reader of a running training never finds half a file."""
+    """Atomically: a reader of a running training never finds half a file."""
     unfinished = f"{path}.tmp"
     try:
         _write(unfinished, parts)

@@ -63,7 +63,7 @@ BACKBONES: Mapping[str, Backbone] = {
 
 
 def architecture(name: str) -> tuple[nn.Module, int]:
-    """The network without weights worth keeping, for whoever loads a state dict next, and its feature dimension.
+    """The network with arbitrary weights, ready for a state dict, and its feature dimension.
 
     It maps float32 [n, 3, h, w] to [n, feature_dim]. Activations are not in place, so that a hook on a ReLU
     sees its real input. Raises InputError for an unknown name.

@@ -17,7 +17,7 @@ class Batches(Protocol):
     of processes and after a resumption.
 
     `order(epoch)` is a permutation of its images; `take(indices, epoch)` gives their inputs: augmented as in that
-    epoch, or plain where it is None. `evaluation_batch`: images a batch then.
+    epoch, or plain where it is None. `evaluation_batch`: images per batch in evaluation.
     """
 
     labels: Tensor

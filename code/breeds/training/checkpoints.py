@@ -41,7 +41,7 @@ class Checkpoints:
         Raises InputError for a damaged file: starting again might not be wanted, and it is kept.
         """
         if self.directory is not None:
-            self.state = self.world.said_by_main(self._read(self.directory) if self.world.is_main else None)
+            self.state = self.world.broadcast_from_main(self._read(self.directory) if self.world.is_main else None)
 
     @property
     def phase(self) -> str | None:
@@ -53,10 +53,10 @@ class Checkpoints:
         self._asked += 1
         if self.directory is None or self._asked % ASK_EVERY:
             return False
-        return self.world.said_by_main(time.monotonic() - self._saved_at >= self.seconds)
+        return self.world.broadcast_from_main(time.monotonic() - self._saved_at >= self.seconds)
 
     def save(self, state: dict[str, Any]) -> None:
-        """Replace the last checkpoint at one stroke; rank 0 writes. `state`: tensors and plain values only."""
+        """Replace the last checkpoint atomically; rank 0 writes. `state`: tensors and plain values only."""
         self._saved_at = time.monotonic()
         if self.directory is None or not self.world.is_main:
             return
@@ -66,7 +66,7 @@ class Checkpoints:
         os.replace(unfinished, self.path)
 
     def finish(self) -> None:
-        """Replace the checkpoint by a note that it is no longer needed: in S3, nothing is ever deleted for us."""
+        """Replace the checkpoint by a note that it is no longer needed: SageMaker never deletes one in S3."""
         self.save({})
 
     def _read(self, directory: Path) -> dict[str, Any] | None:
@@ -94,7 +94,7 @@ def describe(state: dict[str, Any]) -> str:
 
 
 def _unfinished(path: Path) -> dict[str, Any] | None:
-    """The identity of another training's checkpoint; None where there is nothing to miss."""
+    """The identity of another training's checkpoint; None for one that is finished or damaged."""
     try:
         content = _load(path)
     except InputError:

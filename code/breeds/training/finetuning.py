@@ -92,9 +92,9 @@ class Frozen:
 class StageInputs:
     """Image batches as the trainable stages see them: what the frozen stages make of each view is computed once.
 
-    `max_bytes` bounds what is kept, in host memory. All views that training takes in `epochs` are, if each comes more
-    than once, else the current one; evaluation (`epochs` None) has one view only. Where that does not fit, each batch
-    passes the frozen stages when it is needed. The ranks share the work of a view. What float32 stages make is kept as
+    `max_bytes` bounds what is kept in host memory: all views, if training takes each more than once in its `epochs`,
+    else the current one. Evaluation (`epochs` None) has one view only. Where that does not fit, each batch passes the
+    frozen stages when it is needed. The ranks share the work of a view. Activations of float32 stages are kept as
     float16, as the head's features are.
     """
 

@@ -177,7 +177,7 @@ class Fit:
             self.sums.add(sums.mean_loss, sums.correct, sums.count)
 
     def _gradients(self, inputs: Tensor, labels: Tensor, targets: Tensor, share: float) -> Sums | None:
-        """Gradients of the batch, summed over micro-batches; None when they were too large: try again."""
+        """Gradients of the batch, summed over micro-batches; None when these were too large and are smaller now."""
         self.optimizer.zero_grad()
         sums, count = Sums(), len(labels)
         try:

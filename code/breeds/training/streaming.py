@@ -1,4 +1,4 @@
-"""Prepared images for fine-tuning: their shards in memory as far as a bound allows, read again where it does not."""
+"""Prepared images for fine-tuning: shards stay in memory up to a bound; the others are read again."""
 
 import os
 import random
@@ -21,7 +21,7 @@ GROUP = 8
 
 
 class JpegShards:
-    """A split's JPEGs (about 40 KB each) by number; `max_bytes` of them stay in memory, the last used.
+    """A split's JPEGs (about 40 KB each) by number; the last used `max_bytes` of them stay in memory.
 
     At least two groups are kept: a batch may lie on the border between them.
     """

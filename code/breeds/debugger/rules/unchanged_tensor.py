@@ -14,8 +14,8 @@ ADVICE = "Check that the optimizer was given these parameters and that the learn
 class UnchangedTensor(TensorRule):
     """A tensor stays the same (numpy.allclose) over the last `num_steps` saved training steps.
 
-    AWS has no default for which: here the `weights`, as losses and gradients of different batches always differ. Of
-    reductions all have to be equal to the last bit: a close norm does not mean close values.
+    AWS has no default for which: here the `weights`, as losses and gradients of different batches always differ.
+    Reductions must all be equal to the last bit: a close norm does not mean close values.
     """
 
     defaults = {
