@@ -81,6 +81,7 @@ def evaluate(model: Path, prepared: Path, output: Path, champion_model: Path, sc
 
 
 def load(model: Path) -> Predictor:
+    """The predictor of a model directory, with the packages that its form needs. Raises InputError."""
     if optimized.chosen(inference.load_info(model)):
         extras.ensure(extras.RUNNING)  # without it PyTorch serves, and load says so
     return inference.load(model)
@@ -98,6 +99,7 @@ def model_directory(given: Path, scratch: Path) -> Path:
 
 
 def check_classes(predictor: Predictor, prepared: Path) -> None:
+    """Raises InputError where the model was trained on other classes."""
     classes = list(manifest.load(prepared).classes)
     if classes != predictor.classes:
         raise InputError(

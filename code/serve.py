@@ -71,6 +71,7 @@ class Front:
         self._room = workers + limits.max_queue
 
     async def answer(self, request: Request) -> Response:
+        """200, 400, 413, 415, 503 (queue full, with Retry-After) or 504 (deadline), each with JSON."""
         if self._room == 0:
             refused = "more requests wait than this instance takes: try again"
             return JSONResponse({"error": refused}, status_code=503, headers={"Retry-After": RETRY_AFTER_SECONDS})

@@ -31,6 +31,7 @@ SAGEMAKER_ARGUMENTS = ("model_dir", "_tuning_objective_metric")
 
 
 def setting(default: Any, text: str, low: float | None = None, high: float | None = None) -> Any:
+    """A field of Settings: its default, its help text and its bounds."""
     return field(default=default, metadata={"help": text, "low": low, "high": high})
 
 
@@ -207,6 +208,7 @@ def optimise(job: Job, packaged: Classifier | Head) -> dict[str, Any] | None:
 
 
 def feature_batches(job: Job, split: str) -> batches.Batches:
+    """A split of the features channel. Raises InputError where it is not whole."""
     return batches.FeatureBatches(
         features.load(job.directories.features, split),
         num_classes=len(job.info["classes"]),

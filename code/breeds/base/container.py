@@ -142,6 +142,7 @@ class Progress:
         self.started = self.printed = time.monotonic()
 
     def step(self, count: int = 1) -> None:
+        """Count `count` more; print if two seconds have passed."""
         self.done += count
         now = time.monotonic()
         if now - self.printed >= ANNOUNCE_SECONDS:
@@ -151,6 +152,7 @@ class Progress:
             self._print(f"{self.done}/{self.total} {self.unit}, {rate:.0f}/s, {left:.0f} s left")
 
     def finish(self) -> None:
+        """Print the total, the time and the rate."""
         seconds = max(time.monotonic() - self.started, 1e-9)
         self._print(f"{self.done} {self.unit} in {seconds:.1f} s, {self.done / seconds:.0f}/s")
 

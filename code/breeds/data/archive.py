@@ -59,6 +59,7 @@ class Source:
     directories: set[str] = field(default_factory=set)
 
     def add_file(self, path: str, size: int, offset: int = 0, packed: int = 0, crc: int = 0, method: int = 0) -> None:
+        """Add a file to the listing; `packed`, `crc` and `method` are a zip member's."""
         if not is_ignored(path):
             self.listing.add(path, MEMBER.pack(size, offset, packed, crc, method))
 
@@ -67,6 +68,7 @@ class Source:
             self.directories.add(path.rstrip("/"))
 
     def leave_out(self, path: str, reason: str) -> None:
+        """Put a file into quarantine."""
         if not is_ignored(path):
             self.listing.leave_out(path, reason)
 

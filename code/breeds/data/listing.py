@@ -79,10 +79,12 @@ class Listing:
             self.leave_out(path, "in the archive twice: the first one is used")
 
     def update(self, path: str, **columns: Any) -> None:
+        """Set columns of a file."""
         names = ", ".join(f"{name} = ?" for name in columns)
         self._table.execute(f"UPDATE files SET {names} WHERE path = ?", _values(*columns.values(), path))
 
     def remove(self, path: str) -> None:
+        """Delete a file's row."""
         self._table.execute("DELETE FROM files WHERE path = ?", _values(path))
 
     def keep(self, is_chosen: Callable[[str], bool]) -> None:

@@ -83,6 +83,7 @@ class Manifest:
 
     @property
     def label_map(self) -> dict[str, int]:
+        """Class folder -> label."""
         return {folder: label for label, folder in enumerate(self.folders)}
 
     def labels(self, split: str) -> dict[str, int]:

@@ -55,6 +55,7 @@ class Outcomes:
         self._rows = []
 
     def pop_training(self) -> dict[str, np.ndarray]:
+        """The labels [n] of a first training phase, else nothing; its inputs are remembered as seen."""
         self._make_fingerprints()
         if self._inputs:
             seen = self._inputs if self._trained_on is None else [self._trained_on, *self._inputs]

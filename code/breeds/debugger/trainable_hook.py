@@ -267,6 +267,7 @@ class TrainableHook(BoundedHook):
         self.flush(wait=wait)
 
     def flush(self, *, wait: bool) -> None:
+        """Write what waits; with `wait` it is readable on return."""
         self._write_losses()
         self._close_writers()
         self.trial.flush(wait=wait)

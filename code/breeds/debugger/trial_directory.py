@@ -30,6 +30,7 @@ def reopen(directory: Path) -> None:
 
 
 def has_steps(directory: Path) -> bool:
+    """Whether any complete step is there."""
     return any(directory.glob("index/*/*.json"))
 
 

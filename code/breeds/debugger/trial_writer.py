@@ -50,6 +50,7 @@ class TrialWriter:
         return self._last
 
     def add(self, step: "StepWriter") -> None:
+        """Let a finished step wait to be written; many waiting bytes are flushed."""
         if step.tensors and (not self._steps or self._steps[-1] is not step):
             self._steps.append(step)
             self._waiting += sum(len(tensor.content) for tensor in step.tensors)

@@ -25,6 +25,8 @@ WARM_UP_ROUNDS = 5
 
 @dataclass(frozen=True)
 class Prediction:
+    """A breed and its probability (0 to 1)."""
+
     breed: str
     probability: float
 

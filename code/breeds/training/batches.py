@@ -41,6 +41,7 @@ class FeatureBatches:
         self._views: tuple[int | None, np.ndarray] = None, self._draw_views(None)
 
     def order(self, epoch: int) -> Tensor:
+        """int64 [n], a permutation decided by seed and epoch."""
         return torch.randperm(len(self.labels), generator=generator(self.seed, epoch, 0))
 
     def take(self, indices: Tensor, epoch: int | None) -> Tensor:

@@ -90,6 +90,7 @@ class Checkpoints:
 
 
 def describe(state: dict[str, Any]) -> str:
+    """Phase, epoch and step of a state, for the log."""
     return f"{state['phase']}, epoch {state['epoch']}, step {state['step']}"
 
 

@@ -62,6 +62,7 @@ class FineTuned(nn.Module):
         self.stages, self.head, self.bf16 = stages.to(memory_format=torch.channels_last), head, bf16
 
     def train(self, mode: bool = True) -> "FineTuned":
+        """As nn.Module.train, but the stages stay in eval mode."""
         super().train(mode)
         self.stages.eval()
         return self
@@ -115,6 +116,7 @@ class StageInputs:
         return self.images.order(epoch)
 
     def take(self, indices: Tensor, epoch: int | None) -> Tensor:
+        """float [b, c, h, w] on the images' device."""
         if not self._keep:
             return self.frozen(self.images.take(indices, epoch)).to(self._dtype).to(self.frozen.dtype)
         kept = self._view(self.images.view_of(epoch))[indices]

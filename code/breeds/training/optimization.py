@@ -74,6 +74,7 @@ class Average:
 
     @torch.no_grad()
     def update(self) -> None:
+        """Move the average towards the parameters; after each step."""
         if self.decay:
             decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
             torch._foreach_lerp_(self.values, [p.detach() for p in self.parameters], 1 - decay)
@@ -116,6 +117,7 @@ class Best:
     epochs_without_gain: int = 0
 
     def update(self, metrics: EpochMetrics, model: nn.Module) -> None:
+        """Take the epoch's metrics, and the model's weights if its loss is the lowest."""
         if self.metrics is None or metrics.validation_loss < self.metrics.validation_loss:
             self.metrics, self.state = metrics, copy.deepcopy(model.state_dict())
         gained = metrics.validation_accuracy > self.highest_accuracy
@@ -124,6 +126,7 @@ class Best:
 
     @property
     def should_stop(self) -> bool:
+        """Whether patience ran out."""
         return self.epochs_without_gain >= self.patience
 
     def as_state(self) -> dict[str, Any]:

@@ -48,6 +48,7 @@ class JpegShards:
         self.starts = np.concatenate([[0], np.cumsum(sizes)])
 
     def jpegs(self, numbers: list[int]) -> list[bytes]:
+        """The JPEG bytes of these images, in this order."""
         found = []
         for number in numbers:
             shard = int(np.searchsorted(self.starts, number, side="right")) - 1
@@ -86,6 +87,7 @@ class ImageBatches:
         self._pool = ThreadPoolExecutor(max(1, min(8, (os.cpu_count() or 1) // distributed.processes_here())))
 
     def order(self, epoch: int) -> Tensor:
+        """int64 [n], a permutation within groups of shards, decided by seed and epoch."""
         chance = batches.generator(self.seed, epoch, 0)
         starts = self.source.starts
         ranges = [torch.arange(starts[i], starts[i + 1]) for i in torch.randperm(len(starts) - 1, generator=chance)]
@@ -96,9 +98,11 @@ class ImageBatches:
         return self.take_view(indices, self.view_of(epoch))
 
     def view_of(self, epoch: int | None) -> int | None:
+        """The number of the crop that an epoch sees; None for the center view."""
         return None if epoch is None else epoch % self.num_views
 
     def take_view(self, indices: Tensor, view: int | None) -> Tensor:
+        """float32 [b, 3, side, side]: view `view` of images `indices`."""
         numbers = indices.tolist()
         pixels = self._pool.map(self._pixels, numbers, self.source.jpegs(numbers), [view] * len(numbers))
         batch = torch.from_numpy(np.stack(list(pixels))).to(self.device).permute(0, 3, 1, 2)
