@@ -249,7 +249,7 @@ def frozen_optimizer() -> Any:
             copy.grad = torch.zeros_like(copy)
         return torch.optim.AdamW(copies, lr=options["learning_rate"])
 
-    return patch.object(fitting.training, "optimizer", of_copies)
+    return patch.object(optimization, "optimizer", of_copies)
 
 
 @contextmanager
@@ -262,7 +262,7 @@ def gradients_turned_round() -> Iterator[None]:
         optimizer.param_groups[0]["maximize"] = True
         return optimizer
 
-    with patch.object(fitting.training, "optimizer", ascending):
+    with patch.object(optimization, "optimizer", ascending):
         yield
 
 
