@@ -26,7 +26,7 @@ from breeds.base import distributed  # noqa: E402
 from breeds.base.container import InputError  # noqa: E402
 from breeds.model import features  # noqa: E402
 from breeds.model.classifier import Head  # noqa: E402
-from breeds.training import batches, fitting, optimization  # noqa: E402
+from breeds.training import batches, optimization  # noqa: E402
 
 LATENT, DIM, VIEWS = 24, 512, 2
 CLASSES, TRAIN, VALID = 20, 1500, 500
