@@ -152,10 +152,14 @@ def test_a_point_of_a_chart_tells_its_value_where_the_mouse_is():
     assert "<title>loss &lt;a&gt;, step 3: 0.25</title>" in figures.svg(figure, "a chart")
 
 
+NINE = {f"PoorWeightInitialization{n}": share for n, share in enumerate((0, 0, 0.01, 0.2, 0.5, 0.93, 0.97, 1, 1))}
+LAST_TWO = {"Overfit": 0.9, "Overtraining, at length": 0.925}  # the first alone would have room to the right
+
+
 @pytest.mark.parametrize("last", [1, 120, 100_000])
-def test_the_words_of_many_marks_stand_above_the_chart_and_cross_neither_each_other_nor_a_line(last):
-    steps = [round(last * share) for share in (0, 0, 0.01, 0.2, 0.5, 0.93, 0.97, 1, 1)]
-    marks = [charts.Mark(x=step, text=f"PoorWeightInitialization{n}", strong=True) for n, step in enumerate(steps)]
+@pytest.mark.parametrize("shares", [NINE, LAST_TWO])
+def test_the_words_of_many_marks_stand_above_the_chart_and_cross_neither_each_other_nor_a_line(last, shares):
+    marks = [charts.Mark(x=round(last * share), text=text, strong=True) for text, share in shares.items()]
     figure = charts.lines({"loss": [(0, 1.0), (last, 2.0)]}, title="Loss", x_title="step", marks=marks)
     figure.draw_without_rendering()
     (axes,) = figure.axes

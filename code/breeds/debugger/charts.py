@@ -104,17 +104,20 @@ def _draw_marks(figure: Figure, axes: Axes, marks: Sequence[Mark]) -> None:
     axes.autoscale_view()
     first, last = axes.get_xlim()
 
-    def fits(mark: Mark) -> bool:
-        """Whether the word has room to the right of its line."""
-        return MARK_WIDTH * len(mark.text) < (last - mark.x) / (last - first) * 0.9 * WIDTH
-
     by_place = sorted(marks, key=lambda mark: mark.x)
+    # To the left of their line stand words without room to the right: before the edge, or before another such line.
+    at_left, border = [], last
+    for mark in reversed(by_place):
+        length = MARK_WIDTH * len(mark.text) * (last - first) / (0.9 * WIDTH)
+        if mark.x + length > border and mark.x - length > first:
+            at_left.append(mark)
+            border = mark.x
     # In this order each line begins below every word that it would cross.
-    ordered = [mark for mark in by_place if not fits(mark)][::-1] + [mark for mark in by_place if fits(mark)]
+    ordered = at_left + [mark for mark in by_place if mark not in at_left]
     for number, mark in enumerate(ordered):
         rise = 4 + MARK_HEIGHT * (len(ordered) - 1 - number)
         above = axes.get_xaxis_transform() + ScaledTranslation(0, rise / figures.POINTS, figure.dpi_scale_trans)
-        side, colour = 0 if fits(mark) else 1, RED if mark.strong else BROWN
+        side, colour = int(mark in at_left), RED if mark.strong else BROWN
         axes.annotate(
             mark.text,
             (mark.x, 0),
