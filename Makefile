@@ -66,6 +66,7 @@ check: setup .venv/checkov/installed ## format, lint, types, import table, templ
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy --strict sagelocal
 	@$(BIN)/mypy pipeline steps
+	@MYPYPATH=code $(BIN)/mypy code
 	@$(BIN)/mypy lambda/deploy
 	@$(BIN)/mypy lambda/predict
 	@$(BIN)/mypy lambda/retrain

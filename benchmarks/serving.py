@@ -35,7 +35,7 @@ sys.path.append(str(ROOT / "code"))
 from breeds.base.metrics import EpochMetrics  # noqa: E402
 from breeds.data import images  # noqa: E402
 from breeds.model import backbones, optimized, optimizing  # noqa: E402
-from breeds.model.model import Classifier, Head  # noqa: E402
+from breeds.model.classifier import Classifier, Head  # noqa: E402
 from breeds.serving.inference import smooth_noise  # noqa: E402
 from breeds.training import packaging  # noqa: E402
 

@@ -25,8 +25,8 @@ sys.path.insert(0, str(ROOT / "code"))
 from breeds.base import distributed  # noqa: E402
 from breeds.base.container import InputError  # noqa: E402
 from breeds.model import features  # noqa: E402
-from breeds.model.model import Head  # noqa: E402
-from breeds.training import fitting, training  # noqa: E402
+from breeds.model.classifier import Head  # noqa: E402
+from breeds.training import batches, optimization  # noqa: E402
 
 LATENT, DIM, VIEWS = 24, 512, 2
 CLASSES, TRAIN, VALID = 20, 1500, 500
@@ -234,10 +234,10 @@ class DeepSigmoid(Head):
 
 
 def in_order_of_classes() -> Any:
-    def order(self: training.FeatureBatches, epoch: int) -> torch.Tensor:
+    def order(self: batches.FeatureBatches, epoch: int) -> torch.Tensor:
         return self.labels.argsort(stable=True)
 
-    return patch.object(training.FeatureBatches, "order", order)
+    return patch.object(batches.FeatureBatches, "order", order)
 
 
 def frozen_optimizer() -> Any:
@@ -249,20 +249,20 @@ def frozen_optimizer() -> Any:
             copy.grad = torch.zeros_like(copy)
         return torch.optim.AdamW(copies, lr=options["learning_rate"])
 
-    return patch.object(fitting.training, "optimizer", of_copies)
+    return patch.object(optimization, "optimizer", of_copies)
 
 
 @contextmanager
 def gradients_turned_round() -> Iterator[None]:
     """A sign that is wrong: training climbs."""
-    made = training.optimizer
+    made = optimization.optimizer
 
     def ascending(*arguments: Any, **options: Any) -> torch.optim.Optimizer:
         optimizer = made(*arguments, **options)
         optimizer.param_groups[0]["maximize"] = True
         return optimizer
 
-    with patch.object(fitting.training, "optimizer", ascending):
+    with patch.object(optimization, "optimizer", ascending):
         yield
 
 

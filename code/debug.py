@@ -11,6 +11,7 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,7 @@ def parse_arguments() -> Any:
 
 
 def write(output: Path | None, verdict: dict[str, Any]) -> None:
+    """Write debug.json; nothing without `output`."""
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
         (output / "debug.json").write_text(json.dumps(verdict, indent=1))
@@ -86,6 +88,7 @@ def draw(tensors: Path, output: Path, verdict: dict[str, Any], *, with_tensorboa
 
 
 def parse_rule_names(text: str) -> list[str]:
+    """Names with commas between. Raises InputError for one that is not known."""
     names = [name.strip() for name in text.split(",") if name.strip()]
     for name in names:
         if name not in RULE_NAMES:
@@ -115,6 +118,8 @@ def judge(
 def evaluate_here(
     tensors: Path, names: list[str], parameters: dict[str, dict[str, Any]], training_job: str
 ) -> list[dict[str, Any]]:
+    """Entries of `rules` in debug.json, all of them Error where smdebug or tensors are missing. Raises InputError."""
+
     def all_errors(reason: str) -> list[dict[str, Any]]:
         return [status(name, "Error", reason) for name in names]
 
@@ -130,10 +135,11 @@ def evaluate_here(
         unfinished = why_incomplete(trial, training_job)
     except Exception as error:
         return all_errors(describe(error))
-    return [
-        evaluate(name, lambda name=name: rules.RULES[name](trial, **parameters.get(name, {})).findings(), unfinished)
-        for name in names
-    ]
+
+    def findings(name: str) -> list[rules.Finding]:
+        return rules.RULES[name](trial, **parameters.get(name, {})).findings()
+
+    return [evaluate(name, partial(findings, name), unfinished) for name in names]
 
 
 def why_incomplete(trial: Any, training_job: str) -> str:
@@ -167,6 +173,7 @@ def evaluate(name: str, findings_of: Callable[[], list], unfinished: str = "") -
 
 
 def status(name: str, value: str, details: str, findings: list[dict] | None = None) -> dict[str, Any]:
+    """One entry of `rules` in debug.json."""
     return {
         "RuleConfigurationName": name,
         "RuleEvaluationStatus": value,
@@ -240,6 +247,7 @@ def finite(value: Any) -> Any:
 
 
 def table(verdict: dict[str, Any]) -> str:
+    """The verdict as text for the log."""
     lines = [f"{'rule':<26}{'status':<16}{'blocks':<8}details"]
     for rule in verdict["rules"]:
         blocks = "yes" if rule["blocks"] else "no"

@@ -67,9 +67,9 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _share(split: str, whole: Manifest, settings: Settings, hosts: Hosts) -> Share:
-    """All shards that lie here. SageMaker divided them among the hosts (ShardedByS3Key), in an order of its own.
+    """This host's shards of a split: SageMaker distributed them (ShardedByS3Key), in an order of its own.
 
-    Raises InputError where images are missing; with several hosts `breeds.features.load` does, of all of them together.
+    Raises InputError where images are missing; with several hosts only `features.load` can tell.
     """
     paths = shards.shard_paths(settings.prepared, split)
     share, known = Share(paths, sum(map(shards.count, paths))), len(whole.images[split])
@@ -126,7 +126,7 @@ def _check(settings: Settings, split: str, keys: list[str], labels: dict[str, in
 
 
 def _embedder(network: nn.Module, settings: Settings, whole: Manifest) -> Embedder | GraphEmbedder:
-    """The fastest that agrees with float32; all hosts choose the same."""
+    """The fastest embedder that agrees with float32; all hosts choose the same."""
     sample = _sample(settings)
     embedder = choose_embedder(network, sample)
     counts = {split: len(whole.images[split]) for split in SPLITS}

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from breeds.base import container, extras, metrics
+from breeds.base import container, extras, figures, metrics
 from breeds.base.container import InputError
 from breeds.data import manifest, shards
 from breeds.data.outputs import staged
-from breeds.evaluation import champion, confused, evaluation, plots, predictions, robustness
+from breeds.evaluation import champion, confused, document, pictures, predictions, robustness
 from breeds.evaluation.predictions import Predictions
 from breeds.model import optimized
 from breeds.serving import inference
@@ -54,12 +54,12 @@ def evaluate(model: Path, prepared: Path, output: Path, champion_model: Path, sc
     temperature = float(inference.load_classifier(model, info).head.temperature)
     verdict = compare_with_champion(found, model, champion_model, prepared, scratch)
     with staged(output) as staging:
-        plots.confusion(report.confusion, report.classes).save(staging / "confusion.png")
-        plots.reliability(report.bins, report.ece).save(staging / "reliability.png")
+        figures.save(pictures.confusion(report.confusion, report.classes), staging / "confusion.png")
+        figures.save(pictures.reliability(report.bins, report.ece), staging / "reliability.png")
         ours = {
-            **evaluation.accuracy(report),
-            **evaluation.calibration(found, report.ece, temperature),
-            "unknown": evaluation.unknown(found, predictor),
+            **document.accuracy(report),
+            **document.calibration(found, report.ece, temperature),
+            "unknown": document.unknown(found, predictor),
             "latency_ms": latency,
             "form": predictor.network.form,
             "confused": write_confused(found, report, prepared, staging),
@@ -67,7 +67,7 @@ def evaluate(model: Path, prepared: Path, output: Path, champion_model: Path, sc
             "champion": verdict,
         }
         smoke_test = write_smoke_test(found, prepared, staging)
-        content = {"multiclass_classification_metrics": evaluation.standard(report), "pawline": ours, **smoke_test}
+        content = {"multiclass_classification_metrics": document.standard(report), "pawline": ours, **smoke_test}
         (staging / "evaluation.json").write_text(json.dumps(content, indent=1))
     low, high = ours["intervals"]["top1"]
     print(
@@ -81,8 +81,9 @@ def evaluate(model: Path, prepared: Path, output: Path, champion_model: Path, sc
 
 
 def load(model: Path) -> Predictor:
+    """The predictor of a model directory, with the packages that its form needs. Raises InputError."""
     if optimized.chosen(inference.load_info(model)):
-        extras.ensure(extras.RUNNING)  # without it load says what it takes instead
+        extras.ensure(extras.RUNNING)  # without it PyTorch serves, and load says so
     return inference.load(model)
 
 
@@ -98,6 +99,7 @@ def model_directory(given: Path, scratch: Path) -> Path:
 
 
 def check_classes(predictor: Predictor, prepared: Path) -> None:
+    """Raises InputError where the model was trained on other classes."""
     classes = list(manifest.load(prepared).classes)
     if classes != predictor.classes:
         raise InputError(
@@ -109,7 +111,7 @@ def check_classes(predictor: Predictor, prepared: Path) -> None:
 def compare_with_champion(
     candidate: Predictions, model: Path, champion_model: Path, prepared: Path, scratch: Path
 ) -> dict[str, Any]:
-    """pawline.champion of evaluation.json. A champion that cannot be compared with stops nobody, and is said to."""
+    """pawline.champion of evaluation.json. A champion that cannot be used blocks nothing; `summary` says why."""
     if not champion_model.exists():
         return champion.absent("no champion was given to compare with")
     try:
@@ -136,17 +138,17 @@ def write_confused(
     """confused.png, and the pairs that it shows."""
     pairs = confused.find(found, report.confusion)
     jpegs = shards.jpegs_of(prepared, "test", [key for pair in pairs for key in pair.keys])
-    pictures = {key: shards.decode(jpeg) for key, jpeg in jpegs.items()}
+    photos = {key: shards.decode(jpeg) for key, jpeg in jpegs.items()}
     rows = [
         (
             f"{pair.true} ({pair.count} of {pair.of})",
             f"taken for {pair.predicted}",
-            pictures[pair.mistake],
-            pictures[pair.typical] if pair.typical else None,
+            photos[pair.mistake],
+            photos[pair.typical] if pair.typical else None,
         )
         for pair in pairs
     ]
-    plots.confused(rows).save(directory / "confused.png")
+    figures.save(pictures.confused(rows), directory / "confused.png")
     paths = manifest.load(prepared).paths
     return [
         {
@@ -168,7 +170,7 @@ def write_robustness(predictor: Predictor, found: Predictions, prepared: Path, d
         predictor, [jpegs[found.keys[i]] for i in chosen], found.labels[chosen], found.right[chosen]
     )
     panels = {kind: [(p["value"], p["accuracy"]) for p in measured[kind]] for kind in robustness.CHANGES}
-    plots.curves(panels).save(directory / "robustness.png")
+    figures.save(pictures.curves(panels), directory / "robustness.png")
     return measured
 
 

@@ -27,8 +27,8 @@ from breeds.data.shards import ShardWriter, write_sample
 from breeds.data.splits import Placed
 from breeds.data.workers import Workers
 
-USUAL_BYTES = 64 * 2**10  # that a prepared image takes on disk, at most, on the average of a data set
-FEW_IMAGES = 5  # of a class, to learn it from
+USUAL_BYTES = 64 * 2**10  # more than the average prepared image takes on disk
+FEW_IMAGES = 5  # of a class in train; with fewer there is a warning
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +90,7 @@ def prepare(
     """Prepare this host's share of the data set into `staging`; its manifest, and how many images were decoded.
 
     What was found out about them goes to `memory`. Raises InputError for input that cannot be read, and, with one host,
-    for a data set that breaks a limit; with several, `breeds.manifest.load` applies the limits to the whole.
+    for a data set that breaks a limit; with several, `manifest.load` applies the limits to the whole.
     """
     folder = known.folder_name(settings.short_side, settings.limits.max_pixels)
     earlier = known.load(settings.cache / folder) if settings.cache else Known()
@@ -126,7 +126,7 @@ def _plan(settings: Settings, hosts: container.Hosts, workers: Workers, scratch:
 
 
 def _hash_all(workers: Workers, source: archive.Source) -> None:
-    """Enter the sha256 of what could be an image: all of it, since several hosts must agree on the splits."""
+    """Hash every possible image of the whole data set: all hosts must assign the same splits."""
     progress = container.Progress("hashing", len(source.listing), "files")
     for path, digest in workers.map(partial(_digest, source.reader), source.listing.files(Member)):
         progress.step()

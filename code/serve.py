@@ -2,8 +2,8 @@
 
     python code/serve.py [--model-dir DIR] [--host 127.0.0.1] [--port 8080]
 
-Binds 127.0.0.1 unless told otherwise (--host, or PAWLINE_BIND in the container's environment). What a request gets is
-breeds.serving's; here is the queue in front of it: PAWLINE_MAX_QUEUE, PAWLINE_DEADLINE_SECONDS.
+Binds 127.0.0.1 unless told otherwise (--host, or PAWLINE_BIND in the container's environment). breeds.serving answers
+the requests; this is the queue in front of it, with the limits PAWLINE_MAX_QUEUE and PAWLINE_DEADLINE_SECONDS.
 """
 
 import argparse
@@ -23,8 +23,8 @@ from starlette.requests import ClientDisconnect
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from breeds.base import container  # noqa: E402
-from breeds.serving import inference, serving
-from breeds.serving.serving import Refused  # noqa: E402
+from breeds.serving import inference
+from breeds.serving.service import Refused, Service, check, limit  # noqa: E402
 
 RETRY_AFTER_SECONDS = "1"
 KEEP_ALIVE_SECONDS = 75  # longer than clients keep idle connections: a server that closes first breaks a request
@@ -65,12 +65,13 @@ class Limits:
 class Front:
     """The bounded queue before a Service. All of it runs on the event loop but for the work itself."""
 
-    def __init__(self, service: serving.Service, workers: int, limits: Limits):
+    def __init__(self, service: Service, workers: int, limits: Limits):
         self.service, self.limits = service, limits
         self._pool = ThreadPoolExecutor(workers, "worker")
         self._room = workers + limits.max_queue
 
     async def answer(self, request: Request) -> Response:
+        """200, 400, 413, 415, 503 (queue full, with Retry-After) or 504 (deadline), each with JSON."""
         if self._room == 0:
             refused = "more requests wait than this instance takes: try again"
             return JSONResponse({"error": refused}, status_code=503, headers={"Retry-After": RETRY_AFTER_SECONDS})
@@ -87,7 +88,7 @@ class Front:
         except TimeoutError:
             status, answer = 504, {"error": f"no answer within {self.limits.deadline_seconds:g} s"}
         except ClientDisconnect:
-            return Response(status_code=400)  # for nobody
+            return Response(status_code=400)  # nobody reads it
         finally:
             self._room += 1
         return JSONResponse(answer, status_code=status)
@@ -95,18 +96,18 @@ class Front:
 
 async def read(request: Request, content_type: str) -> bytes:
     """The body, never more of it than its content type allows. Raises Refused."""
-    allowed = serving.limit(content_type)
+    allowed = limit(content_type)
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > allowed:
             break
-    serving.check(content_type, len(body))
+    check(content_type, len(body))
     return bytes(body)
 
 
-def create_app(service: serving.Service, workers: int, limits: Limits) -> FastAPI:
-    """The application, around a service that is warm: whoever gets through to /ping may send images."""
+def create_app(service: Service, workers: int, limits: Limits) -> FastAPI:
+    """The web application of a service that is loaded and warm: once /ping answers, images may be sent."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     front = Front(service, workers, limits)
 
@@ -130,7 +131,7 @@ def main() -> None:
     predictor.warm_up()
     # On SIGTERM uvicorn stops accepting and finishes what it has.
     uvicorn.run(
-        create_app(serving.Service(predictor), predictor.network.workers, limits),
+        create_app(Service(predictor), predictor.network.workers, limits),
         host=arguments.host,
         port=arguments.port,
         log_level="warning",

@@ -39,12 +39,12 @@ def endpoint() -> Any:
     for an answer, whatever the path."""
     use_all_cores()
     import serve  # torch comes with it, and only a replica needs that
-    from breeds.serving import inference, serving
+    from breeds.serving import inference, service
 
     limits = serve.Limits.from_environment(os.environ)
     predictor = inference.load(Path(os.environ.get("SM_MODEL_DIR", HERE)))
     predictor.warm_up()
-    web = serve.create_app(serving.Service(predictor), predictor.network.workers, limits)
+    web = serve.create_app(service.Service(predictor), predictor.network.workers, limits)
 
     async def route(scope: dict[str, Any], receive: Any, send: Any) -> None:
         if scope["type"] == "http":

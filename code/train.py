@@ -20,8 +20,8 @@ from breeds.base.distributed import World
 from breeds.base.metrics import EpochMetrics
 from breeds.debugger import hook, live_rules
 from breeds.model import features, unknown
-from breeds.model.model import Classifier, Head, one_thread
-from breeds.training import hyperparameters, packaging, training
+from breeds.model.classifier import Classifier, Head, one_thread
+from breeds.training import batches, hyperparameters, optimization, packaging
 from breeds.training.checkpoints import Checkpoints
 from breeds.training.fitting import Fit, Plan
 from torch import nn
@@ -31,6 +31,7 @@ SAGEMAKER_ARGUMENTS = ("model_dir", "_tuning_objective_metric")
 
 
 def setting(default: Any, text: str, low: float | None = None, high: float | None = None) -> Any:
+    """A field of Settings: its default, its help text and its bounds."""
     return field(default=default, metadata={"help": text, "low": low, "high": high})
 
 
@@ -133,21 +134,22 @@ def main() -> None:
     settings = hyperparameters.parse(Settings, rest, ignored=SAGEMAKER_ARGUMENTS)
     info = features.load_info(directories.features)
     world = distributed.join()
-    with distributed.losses_named(world):
+    with distributed.lost_workers_named(world):
         train(Job(settings=settings, directories=directories, info=info, world=world))
 
 
 def train(job: Job) -> None:
     """Head, then stages where asked; rank 0 writes the model with the best weights."""
     settings, world = job.settings, job.world
-    training.make_deterministic(settings.seed)
+    optimization.make_deterministic(settings.seed)
     announce(job)
     debugger, off = hook.create(), hook.DebuggerHook()
     live_rules.watch(debugger, settings.stop_on_issue, settings.rule_parameters, world)
     train_set, valid_set = (feature_batches(job, split) for split in ("train", "valid"))
     head = Head(job.info["feature_dim"], settings.hidden_width, train_set.num_classes, settings.dropout)
-    model = packaged = head.to(world.device)
-    head.standardise_by(training.plain_inputs(train_set))
+    model: nn.Module = head.to(world.device)
+    packaged: Classifier | Head = head
+    head.standardise_by(batches.plain_inputs(train_set))
     checkpoints = Checkpoints(
         job.directories.checkpoints, identity(job, head, train_set), world, seconds=settings.checkpoint_seconds
     )
@@ -157,14 +159,15 @@ def train(job: Job) -> None:
         best = train_head(job, off if settings.trainable_stages else debugger, head, train_set, valid_set, checkpoints)
         head_metrics = best.metrics
     if job.directories.weights is not None:
-        packaged = Classifier(load_backbone(job), head).to(world.device)
-    if settings.trainable_stages:
+        packaged = Classifier(load_backbone(job, job.directories.weights), head).to(world.device)
+    if settings.trainable_stages and isinstance(packaged, Classifier):
         best, model, valid_set = fine_tune(job, debugger, packaged, head_metrics, checkpoints)
-    logits, labels = training.predict(model, valid_set)
+    logits, labels = optimization.predict(model, valid_set)
     head.calibrate(logits, labels)
     debugger.close()
     world.leave()
     if world.is_main:
+        assert best.metrics is not None
         code, serving = Path(__file__).resolve().parent, optimise(job, packaged)
         known = unknown.of_the_served_form(serving, (logits / head.temperature).cpu().numpy())
         packaging.write_model(job.directories.model, packaged, job.info, settings, best.metrics, code, serving, known)
@@ -182,11 +185,11 @@ def announce(job: Job) -> None:
         )
 
 
-def identity(job: Job, head: Head, train_set: training.Batches) -> dict[str, Any]:
+def identity(job: Job, head: Head, train_set: batches.Batches) -> dict[str, Any]:
     """What a checkpoint has to agree on: all that decides the result. The mean of the features stands for the data."""
     ignored = ("optimize", "stop_on_issue", "rule_parameters", "checkpoint_seconds", "backbone")
     chosen = {name: value for name, value in asdict(job.settings).items() if name not in ignored}
-    data = zlib.crc32(train_set.labels.cpu().numpy(), zlib.crc32(head.mean.cpu().numpy()))
+    data = zlib.crc32(train_set.labels.cpu().numpy().tobytes(), zlib.crc32(head.mean.cpu().numpy().tobytes()))
     return {**job.info, **chosen, "seed_of_features": job.info.get("seed"), "data": data, "processes": job.world.size}
 
 
@@ -204,8 +207,9 @@ def optimise(job: Job, packaged: Classifier | Head) -> dict[str, Any] | None:
     return serving
 
 
-def feature_batches(job: Job, split: str) -> training.FeatureBatches:
-    return training.FeatureBatches(
+def feature_batches(job: Job, split: str) -> batches.Batches:
+    """A split of the features channel. Raises InputError where it is not whole."""
+    return batches.FeatureBatches(
         features.load(job.directories.features, split),
         num_classes=len(job.info["classes"]),
         device=job.world.device,
@@ -217,12 +221,12 @@ def train_head(
     job: Job,
     debugger: hook.DebuggerHook,
     head: Head,
-    train_set: training.Batches,
-    valid_set: training.Batches,
+    train_set: batches.Batches,
+    valid_set: batches.Batches,
     checkpoints: Checkpoints,
-) -> training.Best:
+) -> optimization.Best:
     """The best epoch on cached features; the head gets its weights."""
-    best = training.Best(job.settings.patience)
+    best = optimization.Best(job.settings.patience)
     with one_thread():
         run_phase(job, "head", debugger, head, train_set, valid_set, best, checkpoints)
     return best
@@ -233,9 +237,9 @@ def run_phase(
     phase: str,
     debugger: hook.DebuggerHook,
     model: nn.Module,
-    train_set: training.Batches,
-    valid_set: training.Batches,
-    best: training.Best,
+    train_set: batches.Batches,
+    valid_set: batches.Batches,
+    best: optimization.Best,
     checkpoints: Checkpoints,
 ) -> None:
     """Train `model`, which then has the weights of the best epoch; `best` may know of an earlier one."""
@@ -253,17 +257,17 @@ def run_phase(
     model.load_state_dict(best.state)
 
 
-def load_backbone(job: Job) -> nn.Module:
+def load_backbone(job: Job, weights: Path) -> nn.Module:
     """The pretrained backbone. Raises InputError where its weights are not those the features were made with."""
     from breeds.model import backbones
 
-    fingerprint = backbones.weights_fingerprint(job.directories.weights)
+    fingerprint = backbones.weights_fingerprint(weights)
     if fingerprint != job.info["weights_sha256"]:
         raise InputError(
             f"The features were made with other weights ({job.info['weights_sha256']}) than given ({fingerprint}).",
             "Give Embed and Train the same weights channel.",
         )
-    return backbones.build_backbone(job.info["backbone"], job.directories.weights)[0].requires_grad_(False)
+    return backbones.build_backbone(job.info["backbone"], weights)[0].requires_grad_(False)
 
 
 def fine_tune(
@@ -272,16 +276,17 @@ def fine_tune(
     classifier: Classifier,
     head_metrics: EpochMetrics | None,
     checkpoints: Checkpoints,
-) -> tuple[training.Best, nn.Module, training.Batches]:
+) -> tuple[optimization.Best, nn.Module, batches.Batches]:
     """Train the last stages and the head on images; the weights before count as an epoch, so it can only gain.
 
     `head_metrics` are those of the head, None where a checkpoint holds them.
     """
     from breeds.training import finetuning
 
-    settings, world = job.settings, job.world
+    settings, world, prepared = job.settings, job.world, job.directories.prepared
+    assert prepared is not None  # see Job
     stages, train_set, valid_set = finetuning.prepare(
-        job.directories.prepared,
+        prepared,
         classifier.backbone,
         job.info,
         trainable=settings.trainable_stages,
@@ -292,7 +297,7 @@ def fine_tune(
         world=world,
     )
     model = finetuning.FineTuned(stages, classifier.head, bf16=job.info["precision"] == "bf16")
-    best = training.Best(settings.patience)
+    best = optimization.Best(settings.patience)
     if head_metrics:
         best.update(head_metrics, model)
     run_phase(job, "fine-tuning", debugger, model, train_set, valid_set, best, checkpoints)

@@ -7,10 +7,11 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from pipeline import definition, lint
+from pipeline import definition, rules
 from pipeline.bundle import Bundle
 from pipeline.cloud import Cloud
 from pipeline.errors import UserError
+from sagelocal.definition import errors, lint
 
 DESCRIPTION = "Dog photos to a served, autoscaled, monitored breed classifier (Pawline)."
 
@@ -32,7 +33,7 @@ def upsert(cloud: Cloud, code: Bundle | None = None) -> Upserted:
     sagemaker = cloud.client("sagemaker")
     settings = cloud.settings
     document = definition.definition(settings, code)
-    if problems := lint.errors(lint.lint(document)):
+    if problems := errors(lint(document, extra=rules.RULES)):
         raise UserError("AWS would refuse this definition:\n" + "\n".join(map(str, problems)), "Mend it and try again.")
     wanted = {
         "PipelineName": settings.pipeline_name,

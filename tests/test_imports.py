@@ -18,7 +18,7 @@ TABLE = {
     },
     "code": {
         "torch", "torchvision", "numpy", "PIL", "smdebug", "pyinstrument", "fastapi", "starlette", "anyio", "uvicorn",
-        "openvino", "nncf", "simplejpeg", "ray", "serve", "breeds",
+        "openvino", "nncf", "simplejpeg", "matplotlib", "cycler", "ray", "serve", "breeds",
     },
     "lambda": {"boto3", "botocore", "aws_lambda_powertools"},
     "sagelocal": {"botocore", "boto3", "moto", "werkzeug", "optuna", "psutil", "yaml"} | {

@@ -15,7 +15,7 @@ import pytest
 import torch
 from breeds.debugger import hook
 from breeds.model import features
-from breeds.model.model import Head
+from breeds.model.classifier import Head
 from PIL import Image, ImageDraw
 from torch import nn
 

@@ -71,7 +71,7 @@ def test_smdebugs_own_writer_works_too(tmp_path):
     run(
         "-c",
         "import sys; sys.path.insert(0, 'code')\n"
-        "from breeds import smdebug_shim; smdebug_shim.prepare()\n"
+        "from breeds.debugger import smdebug_shim; smdebug_shim.prepare()\n"
         "import numpy as np\n"
         "from smdebug.core.writer import FileWriter\n"
         "from smdebug.core.modes import ModeKeys\n"

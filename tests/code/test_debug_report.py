@@ -8,8 +8,9 @@ from html.parser import HTMLParser
 
 import pytest
 import torch
-from breeds.debugger import hook
-from breeds.evaluation import charts
+from breeds.base import figures
+from breeds.debugger import charts, hook
+from matplotlib.text import Text
 from PIL import Image
 from torch import nn
 
@@ -75,7 +76,7 @@ def test_the_curves_name_losses_layers_and_the_rule_that_fired(written):
     for words in ("training loss", "mean validation loss", "Head_hidden.weight", "relu_input_0"):
         assert words in text
     losses = text[text.index("id='losses'") : text.index("id='gradients'")]
-    assert ">VanishingGradient</text>" in losses and charts.RED in losses
+    assert ">VanishingGradient</text>" in losses and figures.RED in losses
 
 
 def test_the_pictures_are_pngs_of_the_same_charts(written):
@@ -128,45 +129,47 @@ def test_a_failure_while_drawing_leaves_the_verdict(scripts, monkeypatch, tensor
 
 @pytest.mark.parametrize("values", [[], [float("nan")], [0.0], [float("inf"), -1.0], [1e-30, 1e30], [3.0, 3.0]])
 @pytest.mark.parametrize("logarithmic", [False, True])
-def test_any_numbers_can_be_drawn(values, logarithmic):
+def test_any_numbers_can_be_drawn(tmp_path, values, logarithmic):
     points = list(enumerate(values))
     for series in ({"loss": points}, {"loss": points, "other": [(0, 1.0), (4, 2.0)]}):
-        drawing = charts.lines(series, title="Loss", x_title="step", others=[points], logarithmic=logarithmic)
-        assert not re.search(r'["> ,](nan|-?inf)["<,]', drawing.svg("a chart"))
-        assert drawing.image().size[0] > 100
+        figure = charts.lines(series, title="Loss", x_title="step", others=[points], logarithmic=logarithmic)
+        assert not re.search(r'["> ,](nan|-?inf)["<,]', figures.svg(figure, "a chart"))
+        figures.save(figure, tmp_path / "chart.png")
+        with Image.open(tmp_path / "chart.png") as picture:
+            assert picture.width > 100
 
 
 def test_the_legend_tells_what_its_line_cannot_show():
     nan, gradients = [(0, 1.0), (7, float("nan")), (9, float("inf"))], [(0, 0.0), (1, 0.5)]
-    drawn = charts.lines({"loss": nan, "dead": gradients}, title="t", x_title="step", logarithmic=True).svg("a chart")
+    figure = charts.lines({"loss": nan, "dead": gradients}, title="t", x_title="step", logarithmic=True)
+    drawn = figures.svg(figure, "a chart")
     assert ">loss (not a finite number at step 7 and later)<" in drawn
     assert ">dead (0 at 1 of 2 steps)<" in drawn
 
 
-def words_and_places(drawing, colours) -> dict[str, tuple[str, float, float]]:
-    """Anchor, x and y of each text in one of the colours."""
-    found = re.findall(
-        r'<text x="([\d.]+)" y="([\d.]+)" text-anchor="(\w+)"[^>]* fill="(\S+)">([^<]*)<', drawing.svg("")
-    )
-    return {text: (anchor, float(x), float(y)) for x, y, anchor, colour, text in found if colour in colours}
+def test_a_point_of_a_chart_tells_its_value_where_the_mouse_is():
+    figure = charts.lines({"loss <a>": [(3, 0.25)]}, title="t", x_title="step")
+    assert "<title>loss &lt;a&gt;, step 3: 0.25</title>" in figures.svg(figure, "a chart")
+
+
+NINE = {f"PoorWeightInitialization{n}": share for n, share in enumerate((0, 0, 0.01, 0.2, 0.5, 0.93, 0.97, 1, 1))}
+LAST_TWO = {"Overfit": 0.9, "Overtraining, at length": 0.925}  # the first alone would have room to the right
 
 
 @pytest.mark.parametrize("last", [1, 120, 100_000])
-def test_the_words_of_many_marks_stand_above_the_chart_and_cross_neither_each_other_nor_a_line(last):
-    steps = [round(last * share) for share in (0, 0, 0.01, 0.2, 0.5, 0.93, 0.97, 1, 1)]
-    marks = [charts.Mark(x=step, text=f"PoorWeightInitialization{n}", strong=True) for n, step in enumerate(steps)]
-    drawing = charts.lines({"loss": [(0, 1.0), (last, 2.0)]}, title="Loss", x_title="step", marks=marks)
-    words = words_and_places(drawing, [charts.RED])
+@pytest.mark.parametrize("shares", [NINE, LAST_TWO])
+def test_the_words_of_many_marks_stand_above_the_chart_and_cross_neither_each_other_nor_a_line(last, shares):
+    marks = [charts.Mark(x=round(last * share), text=text, strong=True) for text, share in shares.items()]
+    figure = charts.lines({"loss": [(0, 1.0), (last, 2.0)]}, title="Loss", x_title="step", marks=marks)
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    words = {word.get_text(): (Text.get_window_extent(word), word.arrow_patch.get_extents()) for word in axes.texts}
     assert len(words) == len(marks)
-    lines = re.findall(r'<polyline points="([\d.]+),([\d.]+) [\d.]+,([\d.]+)"[^>]*dasharray', drawing.svg(""))
-    for text, (anchor, x, y) in words.items():
-        left, right = (x, x + 6.5 * len(text)) if anchor == "start" else (x - 6.5 * len(text), x)
-        assert left > 0 and right < drawing.width, text
-        assert not [
-            line for line in lines if left + 1 < float(line[0]) < right - 1 and float(line[1]) < y < float(line[2])
-        ]
-    rows = sorted(y for _, _, y in words.values())
-    assert all(below - above >= 12 for above, below in zip(rows, rows[1:], strict=False))
+    for text, (word, _) in words.items():
+        assert word.x0 > 0 and word.x1 < figure.bbox.width and word.y0 > axes.bbox.y1, text
+        assert not [line for _, line in words.values() if word.x0 + 1 < line.x0 < word.x1 - 1 and line.y1 > word.y0 + 2]
+    rows = sorted((word.y0, word.y1) for word, _ in words.values())
+    assert all(above[0] >= below[1] - 2 for below, above in zip(rows, rows[1:], strict=False))
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ import pytest
 import torch
 from breeds.base.container import InputError
 from breeds.model import features
-from breeds.model.model import Head
-from breeds.training import training
+from breeds.model.classifier import Head
+from breeds.training import batches
 
 X = np.random.default_rng(0).normal(size=(3, 11, 6)).astype(np.float16)
 LABELS = [0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1]
@@ -28,8 +28,8 @@ def write(directory, sizes: list[int], block: int = 3):
     return features.load(directory, "train")
 
 
-def batches(split: features.Features) -> training.FeatureBatches:
-    return training.FeatureBatches(split, num_classes=3, device=torch.device("cpu"), seed=5)
+def batches(split: features.Features) -> batches.FeatureBatches:
+    return batches.FeatureBatches(split, num_classes=3, device=torch.device("cpu"), seed=5)
 
 
 def test_what_is_written_in_blocks_is_the_array_that_numpy_would_write(tmp_path):
@@ -58,7 +58,7 @@ def test_training_sees_the_same_rows_however_many_hosts_wrote_them(tmp_path):
 
 def test_the_standardisation_is_that_of_the_plain_views(tmp_path):
     head = Head(6, 4, 3)
-    head.standardise_by(training.plain_inputs(batches(write(tmp_path / "f", [4, 7]))))
+    head.standardise_by(batches.plain_inputs(batches(write(tmp_path / "f", [4, 7]))))
     assert np.allclose(head.mean, X[0].astype(np.float64).mean(0), atol=1e-6)
     assert np.allclose(head.std, X[0].astype(np.float64).std(0), atol=1e-6)
 

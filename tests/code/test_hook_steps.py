@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from breeds.debugger import hook, rules
 from breeds.debugger.outcomes import Outcomes
 from breeds.debugger.reductions import reductions
 from breeds.debugger.rules.saved import evaluations, full, state, steps
-from breeds.model.model import Head
+from breeds.model.classifier import Head
 from smdebug import modes
 from torch import nn
 
@@ -120,7 +121,7 @@ def test_a_training_killed_with_minus_nine_leaves_all_epochs_before_and_no_half_
     configuration = hook_configuration(tmp_path, tmp_path / "tensors")
     arguments = ["--features", make_features(tmp_path / "f"), "--model-dir", tmp_path / "m", "--epochs", 30]
     arguments += ["--patience", 30, "--hidden-width", 16, "--batch-size", 8]
-    train = next(path for path in sys.path if path.endswith("code")) + "/train.py"
+    train = Path(__file__).resolve().parents[2] / "code" / "train.py"
     command = [sys.executable, train, *map(str, arguments)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "SMDEBUG_CONFIG_FILE_PATH": str(configuration)}
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
@@ -291,7 +292,8 @@ def test_a_reduction_that_only_smdebug_knows_is_saved_all_the_same(tmp_path, hoo
 
 def test_importing_smdebug_takes_neither_boto3_nor_requests(tmp_path):
     (tmp_path / "t.py").write_text(
-        "import sys; from breeds import smdebug_shim; smdebug_shim.prepare(); from breeds import trainable_hook\n"
+        "import sys; from breeds.debugger import smdebug_shim; smdebug_shim.prepare()\n"
+        "from breeds.debugger import trainable_hook\n"
         "print(sorted({'boto3', 'requests', 'pandas'} & set(sys.modules)))\n"
         "import requests; print(requests.get.__name__)"
     )

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from breeds.base import metrics
+from breeds.base import figures, metrics
 from breeds.base.metrics import Sums
-from breeds.evaluation import plots
-from breeds.model.model import Head
+from breeds.evaluation import pictures
+from breeds.model.classifier import Head
+from PIL import Image
 
 
 def test_a_mean_over_unequal_batches_is_the_mean_over_all_samples():
@@ -63,18 +64,27 @@ def test_a_constant_feature_does_not_divide_by_zero():
     assert float(head.std[1]) == 1
 
 
+def drawn(figure, path) -> np.ndarray:
+    """uint8 [height, width, 3] of the figure's PNG."""
+    figures.save(figure, path)
+    with Image.open(path) as picture:
+        return np.asarray(picture.convert("RGB"))
+
+
 @pytest.mark.parametrize("num_classes", [2, 40, 133])
-def test_the_confusion_picture_shows_its_counts_as_ink(num_classes):
+def test_the_confusion_picture_shows_its_counts_as_ink(tmp_path, num_classes):
     matrix = np.eye(num_classes, dtype=int) * 5
     names = [f"breed number {i}" for i in range(num_classes)]
-    clean, wrong = plots.confusion(matrix, names), matrix.copy()
+    clean, wrong = drawn(pictures.confusion(matrix, names), tmp_path / "clean.png"), matrix.copy()
     wrong[0, 1] = 5
-    assert min(clean.size) >= 100
-    assert np.any(np.asarray(clean) != np.asarray(plots.confusion(wrong, names)))
+    assert min(clean.shape[:2]) >= 100
+    assert np.any(clean != drawn(pictures.confusion(wrong, names), tmp_path / "wrong.png"))
 
 
-def test_the_reliability_picture_draws_bars_as_high_as_accuracy():
+def test_the_reliability_picture_draws_bars_as_high_as_accuracy(tmp_path):
     full = [{"low": 0.9, "high": 1.0, "count": 5, "confidence": 0.95, "accuracy": 1.0}]
     empty = [{**full[0], "accuracy": 0.0}]
-    dark = [int((np.asarray(plots.reliability(bins, 0.1)) == plots.BLUE).all(axis=2).sum()) for bins in (full, empty)]
+    painted = [drawn(pictures.reliability(bins, 0.1), tmp_path / "reliability.png") for bins in (full, empty)]
+    blue = tuple(bytes.fromhex(figures.BLUE[1:]))
+    dark = [int((each == blue).all(axis=2).sum()) for each in painted]
     assert dark[0] > 10_000 > dark[1]

@@ -196,7 +196,7 @@ def test_an_installation_that_fails_in_a_job_is_a_reason_with_pips_last_words(mo
 def test_nothing_reports_its_use(trained):
     code = (
         "import sys; sys.path.insert(0, 'code')\n"
-        "from breeds import optimized; optimized.import_openvino(); import nncf\n"
+        "from breeds.model import optimized; optimized.import_openvino(); import nncf\n"
         "assert sys.modules['openvino_telemetry'] is None\n"
         "print(sorted(name for name, module in sys.modules.items() if module and 'openvino_telemetry' in name))"
     )

@@ -293,7 +293,8 @@ def test_ping_says_yes_later_than_rays_own_proxy_which_does_not_wait_for_the_mod
 def test_the_weights_answer_the_same_with_the_torch_of_the_image(archive, plain, small_model, tmp_path):
     model = Path(shutil.copytree(archive, tmp_path / "model", ignore=shutil.ignore_patterns("openvino")))
     script = (
-        "import json, pathlib, sys, torch; sys.path.insert(0, sys.argv[1] + '/code'); from breeds import inference\n"
+        "import json, pathlib, sys, torch; sys.path.insert(0, sys.argv[1] + '/code')\n"
+        "from breeds.serving import inference\n"
         "predictor = inference.load(pathlib.Path(sys.argv[1]))\n"
         "found = predictor.predict(pathlib.Path(sys.argv[2]).read_bytes())\n"
         "print(json.dumps([torch.__version__, predictor.network.form, [vars(p) for p in found]]))"

@@ -8,7 +8,7 @@ import torch
 from breeds.base.container import InputError
 from breeds.base.metrics import METRIC_NAMES
 from breeds.model import features
-from breeds.model.model import Head
+from breeds.model.classifier import Head
 
 from tests.code.training_output import metrics_in
 
@@ -144,7 +144,7 @@ def test_a_model_carries_backbone_head_and_its_serving_code(small_model):
     assert info["classes"] == ["red circle", "blue square", "green triangle"]
     assert info["preprocessing"]["image_size"] == 73
     assert info["metrics"]["validation:accuracy"] > 0.8
-    for name in ("serve.py", "requirements.txt", "breeds/serving/inference.py", "breeds/model/model.py"):
+    for name in ("serve.py", "requirements.txt", "breeds/serving/inference.py", "breeds/model/classifier.py"):
         assert (small_model.model / "code" / name).is_file()
 
 

@@ -13,8 +13,9 @@ import torch
 from breeds.base.container import InputError
 from breeds.base.distributed import World
 from breeds.base.metrics import METRIC_NAMES
+from breeds.training.batches import training_batches
 from breeds.training.fitting import Fit
-from breeds.training.training import check_finite, training_batches
+from breeds.training.optimization import check_finite
 
 from tests.code.training_output import metrics_in, same_weights
 

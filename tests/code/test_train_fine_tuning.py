@@ -8,9 +8,9 @@ import torch
 from breeds.base.container import InputError
 from breeds.base.distributed import World
 from breeds.model import backbones, features, unknown
-from breeds.model.model import Classifier, Head
+from breeds.model.classifier import Classifier, Head
 from breeds.training import finetuning, fitting, streaming
-from breeds.training.training import Average, predict
+from breeds.training.optimization import Average, predict
 
 from tests.code.training_output import metrics_in, same_weights, weights
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from breeds.model import unknown
-from breeds.serving import inference, serving
+from breeds.serving import inference, service
 
 INFO = {
     "classes": ["beagle", "pug", "boxer"],
@@ -86,7 +86,7 @@ class Fixed:
 
 
 def answer(photo: bytes, content_type: str, info: dict, rows: list[list[float]]) -> dict:
-    status, content = serving.Service(inference.Predictor(Fixed(rows), info)).answer(photo, content_type)
+    status, content = service.Service(inference.Predictor(Fixed(rows), info)).answer(photo, content_type)
     assert status == 200, content
     return content
 

@@ -36,7 +36,8 @@ SERVE = """
 import http.server, json, os, sys
 sys.path.insert(0, CODE)
 import numpy as np
-from breeds import images, serving
+from breeds.data import images
+from breeds.serving.service import Service
 
 class Predictor:
     info = {"backbone": "resnet50", "trained_at": "2026-11-23", "metrics": {"validation:accuracy": 0.94}}
@@ -50,7 +51,7 @@ class Predictor:
     def answers(self, views):
         return np.tile(np.array([0.1, 0.2, 0.7], dtype=np.float32), (len(views), 1)), np.full(len(views), -3.0)
 
-service = serving.Service(Predictor())
+service = Service(Predictor())
 
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):

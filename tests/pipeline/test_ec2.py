@@ -238,7 +238,7 @@ def test_the_script_trains_stores_model_and_log_and_shuts_down(cloud, boot):
     with tarfile.open(fileobj=io.BytesIO(stored(cloud, launched["model_uri"]))) as archive:
         names = {name.removeprefix("./") for name in archive.getnames()}
         description = json.load(archive.extractfile("./model.json"))
-    assert {"model.pth", "model.json", "code/serve.py", "code/breeds/model/model.py"} <= names
+    assert {"model.pth", "model.json", "code/serve.py", "code/breeds/model/classifier.py"} <= names
     assert description["hyperparameters"]["hidden_width"] == 16
     assert description["head_only"] is False
 

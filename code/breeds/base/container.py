@@ -20,7 +20,7 @@ ANNOUNCE_SECONDS = 2.0
 class InputError(ValueError):
     """The job cannot go on because of what it was given; says what is wrong and what to do about it.
 
-    A consequence of what another process of the job reports does not replace that reason.
+    `is_consequence`: another process of the job reports the reason, which this error must not replace.
     """
 
     is_consequence = False
@@ -110,7 +110,7 @@ def run(main: Callable[[], object]) -> NoReturn:
 
 
 def is_disk_full(error: Exception) -> bool:
-    """SQLite (breeds.listing) has an error of its own for it."""
+    """Whether an error comes from a full disk; SQLite (breeds.data.listing) has an error of its own for it."""
     is_of_system = isinstance(error, OSError) and error.errno == errno.ENOSPC
     return is_of_system or getattr(error, "sqlite_errorname", "") == "SQLITE_FULL"
 
@@ -142,6 +142,7 @@ class Progress:
         self.started = self.printed = time.monotonic()
 
     def step(self, count: int = 1) -> None:
+        """Count `count` more; print if two seconds have passed."""
         self.done += count
         now = time.monotonic()
         if now - self.printed >= ANNOUNCE_SECONDS:
@@ -151,6 +152,7 @@ class Progress:
             self._print(f"{self.done}/{self.total} {self.unit}, {rate:.0f}/s, {left:.0f} s left")
 
     def finish(self) -> None:
+        """Print the total, the time and the rate."""
         seconds = max(time.monotonic() - self.started, 1e-9)
         self._print(f"{self.done} {self.unit} in {seconds:.1f} s, {self.done / seconds:.0f}/s")
 

@@ -75,7 +75,7 @@ class World:
         dist.all_reduce(found, dist.ReduceOp.MIN)
         return int(found)
 
-    def said_by_main(self, value: Any) -> Any:
+    def broadcast_from_main(self, value: Any) -> Any:
         """Rank 0's `value`, on every rank. It travels pickled: between processes of one training only."""
         if self.size == 1:
             return value
@@ -90,12 +90,13 @@ class World:
                 dist.broadcast(part.view(torch.uint8), src=owner)
 
     def leave(self) -> None:
+        """Leave the process group."""
         if self.size > 1 and dist.is_initialized():
             dist.destroy_process_group()
 
 
 def without_sync(module: nn.Module) -> AbstractContextManager:
-    """Backward passes inside leave the gradients on their rank: they are averaged with those of the next outside."""
+    """Inside, backward passes leave gradients on their rank; the next backward pass outside averages them all."""
     return module.no_sync() if isinstance(module, nn.parallel.DistributedDataParallel) else nullcontext()
 
 
@@ -127,8 +128,8 @@ def processes_here() -> int:
 
 
 @contextmanager
-def losses_named(world: World) -> Iterator[None]:
-    """Turns what the communication library says when another process is gone into WorkerLost."""
+def lost_workers_named(world: World) -> Iterator[None]:
+    """Raise WorkerLost where an error of the communication library means that another process is gone."""
     try:
         yield
     except (dist.DistError, RuntimeError) as error:

@@ -18,7 +18,7 @@ SECONDS = 240  # for pip; without a way to a package index it gives up long befo
 DECODING = {"simplejpeg": "simplejpeg==1.9.0"}
 RUNNING = {"openvino": "openvino==2026.4.1"}
 OPTIMISING = {**RUNNING, "nncf": "nncf==3.4.0"}
-# Alone: it asks for a protobuf and a profiler that do not go with the images'; smdebug_shim makes it run with theirs.
+# Without its dependencies, which do not fit the images' protobuf: smdebug_shim makes it run with theirs.
 DEBUGGING = {"smdebug": "smdebug==1.0.34"}
 
 

@@ -18,6 +18,7 @@ class Sums:
     count: int = 0
 
     def add(self, mean_loss: float, correct: int, count: int) -> None:
+        """Count a batch of `count` samples with this mean loss."""
         self.loss += mean_loss * count
         self.correct += correct
         self.count += count
@@ -50,6 +51,7 @@ class EpochMetrics:
         )
 
     def as_json(self) -> dict[str, float]:
+        """`metrics` of model.json."""
         return {
             "epoch": self.epoch,
             "train:loss": self.train_loss,

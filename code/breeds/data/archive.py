@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from breeds.base.container import InputError, is_disk_full
-from breeds.data import zips
+from breeds.data import tars, zips
 from breeds.data.images import Rejected
 from breeds.data.listing import Listing
 
@@ -28,7 +28,7 @@ MEMBER = struct.Struct("<QQQIH")  # size, offset, packed size, CRC-32, method
 
 @dataclass(frozen=True)
 class Reader:
-    """Reads a data set's files, given what its listing says of each; small enough to send along with every task."""
+    """Reads a data set's files, each by its `member` in the listing; small enough to travel with every task."""
 
     kind: str
     location: Path
@@ -52,13 +52,14 @@ class Reader:
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """A data set; the `member` that `listing` has of each file is a MEMBER."""
+    """A data set; each file's `member` in the listing is a packed MEMBER."""
 
     reader: Reader
     listing: Listing
     directories: set[str] = field(default_factory=set)
 
     def add_file(self, path: str, size: int, offset: int = 0, packed: int = 0, crc: int = 0, method: int = 0) -> None:
+        """Add a file to the listing; `packed`, `crc` and `method` are a zip member's."""
         if not is_ignored(path):
             self.listing.add(path, MEMBER.pack(size, offset, packed, crc, method))
 
@@ -67,6 +68,7 @@ class Source:
             self.directories.add(path.rstrip("/"))
 
     def leave_out(self, path: str, reason: str) -> None:
+        """Put a file into quarantine."""
         if not is_ignored(path):
             self.listing.leave_out(path, reason)
 
@@ -160,8 +162,7 @@ def _open_zip_source(path: Path, scratch: Path) -> Source:
 def _open_tar_source(path: Path, scratch: Path) -> Source:
     source = Source(reader=Reader("tar", path), listing=Listing(scratch / LISTING))
     with tarfile.open(path, "r:") as archive:
-        for member in archive:
-            archive.members.clear()  # it would keep a kilobyte of each
+        for member in tars.members(archive):
             _check_names(path, [member.name])
             if member.isdir():
                 source.add_directory(member.name)
@@ -201,7 +202,7 @@ def _open_folder(root: Path, scratch: Path) -> Source:
 
 
 def _check_names(path: Path, names: Iterable[str]) -> None:
-    """Nothing is unpacked, so such a name could do no harm here; but who made it meant harm elsewhere."""
+    """Raises InputError for a name that leads outside: harmless here, as nothing is unpacked, but meant to do harm."""
     for name in names:
         if name.startswith(("/", "\\")) or ".." in name.replace("\\", "/").split("/") or name[1:2] == ":":
             raise InputError(

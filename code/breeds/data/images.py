@@ -57,8 +57,8 @@ def prepare(data: bytes, *, max_pixels: int, short_side: int) -> bytes:
     """The JPEG that goes into a shard. Raises Rejected with the reason.
 
     An ordinary upright JPEG of less than twice `short_side` stays as it is, once it is known to be whole: it takes less
-    space than a good copy, and nothing of it is lost. Any other image becomes one in RGB, with that short side, quality
-    95 and no chroma subsampling.
+    space than a good copy, and nothing of it is lost. Any other image becomes an RGB JPEG with that short side,
+    quality 95 and no chroma subsampling.
     """
     if _can_stay(data, max_pixels, short_side):
         return data
@@ -79,7 +79,7 @@ def _can_stay(data: bytes, max_pixels: int, short_side: int) -> bool:
 
 
 def _ordinary(data: bytes, max_pixels: int, shrink_to: int) -> np.ndarray | None:
-    """uint8 [height, width, 3] of an ordinary JPEG, the very pixels of `decode`; None where Pillow has to look."""
+    """uint8 [height, width, 3] of an ordinary JPEG, the same pixels as `decode`; None where Pillow has to decode."""
     size = jpeg.size_of(data)
     if size is None:
         return None
@@ -91,8 +91,8 @@ def _ordinary(data: bytes, max_pixels: int, shrink_to: int) -> np.ndarray | None
 def picture(data: bytes, short_side: int, *, max_pixels: int) -> np.ndarray:
     """Any image file's bytes, upright and RGB: uint8 [height, width, 3], the shorter of them `short_side`.
 
-    Raises Rejected. Ordinary JPEGs take a way twice as fast as Pillow's, where simplejpeg and torch are installed; its
-    pixels equal Pillow's to within 1 of 255. What is unusual, or wrong, is Pillow's.
+    Raises Rejected. Where simplejpeg and torch are installed, ordinary JPEGs are decoded twice as fast as by Pillow, to
+    the same pixels within 1 of 255. Pillow decodes all others, and says what is wrong with a file.
     """
     pixels = _ordinary(data, max_pixels, short_side)
     if pixels is not None:
@@ -131,7 +131,7 @@ def view_size(image_size: int) -> int:
 def center_view(image: Image.Image, size: int, resize: int | None = None) -> np.ndarray:
     """The view evaluation and serving use, uint8 [size, size, 3]: short side `resize`, center crop.
 
-    Without `resize` the short side is `size`: the whole central square. Models trained before that was so say another.
+    Without `resize` the short side is `size`: the whole central square. Older models give another value.
     """
     return _middle(np.asarray(resize_short_side(image, resize or size)), size)
 
@@ -197,7 +197,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 def _to_eight_bit(image: Image.Image) -> Image.Image:
     """Pillow's own conversion clips 16-bit grey at 255, which makes the picture white."""
-    values = np.asarray(image, dtype=np.float32)
+    values: np.ndarray = np.asarray(image, dtype=np.float32)
     top = float(values.max(initial=0.0))
     if image.mode.startswith("I;16") or top > 255:
         values = values / 257

@@ -1,7 +1,7 @@
 """Ordinary JPEGs, twice as fast as through Pillow: the same decoder without its detours, and torch's resize of uint8.
 
-What is not ordinary or not whole, or comes where simplejpeg is not installed, is answered None: Pillow has to look
-then. So it is Pillow that says what is wrong with a file, in the same words everywhere.
+`size_of` and `decode` return None for a file that is unusual or not whole, and where simplejpeg is not installed. Then
+Pillow decodes it, so that an error has the same words everywhere.
 """
 
 import numpy as np
@@ -27,7 +27,7 @@ def size_of(data: bytes) -> tuple[int, int] | None:
 def decode(data: bytes, factor: int) -> np.ndarray | None:
     """uint8 [height, width, 3] of an ordinary JPEG at 1/factor (1, 2, 4, 8) of its size: Pillow's pixels after `draft`.
 
-    All of the file is read at any factor, so one of 8 shows in half the time whether it is whole.
+    The whole file is read at any factor, so a factor of 8 checks in half the time that it is whole.
     """
     try:
         import simplejpeg
@@ -49,6 +49,6 @@ def resize(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
     except ImportError:
         return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR))
     rows, columns, channels = pixels.shape
-    # A batch of one passes for channels-first, and is shuffled for that and back, unless all four strides are told.
+    # Without explicit strides torch takes a batch of one for channels-first, and copies it there and back.
     batch = from_numpy(pixels).as_strided((1, channels, rows, columns), (pixels.size, 1, columns * channels, channels))
     return interpolate(batch, (height, width), mode="bilinear", antialias=True)[0].permute(1, 2, 0).numpy()

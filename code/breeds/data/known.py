@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from breeds.data.archive import opened_once
-from breeds.data.shards import add_member
+from breeds.data.tars import add_member, members
 
 FORMAT = 1
 
 
 def folder_name(short_side: int, max_pixels: int) -> str:
-    """The folder of the cache for these settings: with others, other images come out."""
+    """The cache's folder for these settings; other settings give other images."""
     return f"{FORMAT}-{short_side}px-{max_pixels}"
 
 
@@ -62,9 +62,8 @@ def _say_damaged(path: Path, error: Exception) -> None:
 def _members(path: Path) -> dict[bytes, tuple[Path, int, int]]:
     found = {}
     with tarfile.open(path, "r:") as tar:
-        for member in tar:
+        for member in members(tar):
             found[bytes.fromhex(member.name.removesuffix(".jpg"))] = (path, member.offset_data, member.size)
-            tar.members.clear()  # it would keep a kilobyte of each
     return found
 
 

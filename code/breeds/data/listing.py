@@ -3,10 +3,11 @@
 import sqlite3
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from breeds.data.manifest import Quarantined
 
+Row = TypeVar("Row", bound=NamedTuple)
 BY_KEY = "split, key"  # the order in the shards
 TABLES = """
 PRAGMA journal_mode = OFF;
@@ -20,7 +21,7 @@ CREATE TABLE left_out (path TEXT, reason TEXT);
 
 
 def _encoded(text: str) -> bytes:
-    """Names in archives may be no UTF-8, which SQLite's own texts must be; sorts as Python sorts the text."""
+    """Bytes that sort as the text does. SQLite's own texts must be valid UTF-8, which names in archives may not be."""
     return text.encode("utf-8", "surrogatepass")
 
 
@@ -31,14 +32,14 @@ def _decoded(data: bytes) -> str:
 sqlite3.register_converter("TEXT", _decoded)
 
 
-class Rows(Collection):
-    """What a query finds, each row made into a `make`; read from the disk whenever they are gone through."""
+class Rows(Collection[Row], Generic[Row]):
+    """The rows of a query, each as a `kind`; they are read from the disk at each iteration."""
 
-    def __init__(self, table: sqlite3.Connection, make: type, query: str, values: list) -> None:
-        self._table, self._make, self._query, self._values = table, make, query, values
+    def __init__(self, table: sqlite3.Connection, kind: type[Row], query: str, values: list) -> None:
+        self._table, self._kind, self._query, self._values = table, kind, query, values
 
-    def __iter__(self) -> Iterator:
-        return (self._make(*row) for row in self._table.execute(self._query, self._values))
+    def __iter__(self) -> Iterator[Row]:
+        return (self._kind._make(row) for row in self._table.execute(self._query, self._values))
 
     def __len__(self) -> int:
         return self._table.execute(f"SELECT count(*) FROM ({self._query})", self._values).fetchone()[0]
@@ -58,7 +59,7 @@ class Listing:
     """The files that may become images, one row each, by their `/`-separated path; and those that were left out.
 
     Its columns are filled in step by step: `folder` is that of the class, `split`, `label`, `key` and `sha256` as in
-    the manifest. A row may be updated and removed while they are gone through (https://sqlite.org/isolation.html).
+    the manifest. A row may be updated or removed during an iteration (https://sqlite.org/isolation.html).
     """
 
     def __init__(self, file: Path) -> None:
@@ -70,6 +71,7 @@ class Listing:
         return self._table.execute("SELECT count(*) FROM files").fetchone()[0]
 
     def add(self, path: str, member: bytes) -> None:
+        """Add a file; a path that is there already goes to the files left out."""
         added = self._table.execute(
             "INSERT OR IGNORE INTO files (path, member) VALUES (?, ?)", (_encoded(path), member)
         )
@@ -77,31 +79,34 @@ class Listing:
             self.leave_out(path, "in the archive twice: the first one is used")
 
     def update(self, path: str, **columns: Any) -> None:
+        """Set columns of a file."""
         names = ", ".join(f"{name} = ?" for name in columns)
         self._table.execute(f"UPDATE files SET {names} WHERE path = ?", _values(*columns.values(), path))
 
     def remove(self, path: str) -> None:
+        """Delete a file's row."""
         self._table.execute("DELETE FROM files WHERE path = ?", _values(path))
 
     def keep(self, is_chosen: Callable[[str], bool]) -> None:
-        """Forget the other files, those left out too."""
+        """Delete the files that are not chosen, also from those left out."""
         self._table.create_function("is_chosen", 1, lambda path: is_chosen(_decoded(path)))
         for table in ("files", "left_out"):
             self._table.execute(f"DELETE FROM {table} WHERE NOT is_chosen(path)")
 
     def leave_out(self, path: str, reason: str) -> None:
+        """Add to the files left out; `remove` takes it from the others."""
         self._table.execute("INSERT INTO left_out VALUES (?, ?)", _values(path, reason))
 
-    def files(self, make: type, order: str = "path", **where: str) -> Rows:
-        """Files as `make`, a NamedTuple whose fields are columns; `where` a column has this value."""
+    def files(self, kind: type[Row], order: str = "path", **where: str) -> Rows[Row]:
+        """Files as `kind`, a NamedTuple whose fields are columns; only those whose columns have the values `where`."""
         if order != "path":
             self._table.execute(f"CREATE INDEX IF NOT EXISTS 'by {order}' ON files ({order})")
         found = "".join(f" WHERE {name} = ?" for name in where)
-        query = f"SELECT {', '.join(make._fields)} FROM files{found} ORDER BY {order}"
-        return Rows(self._table, make, query, _values(*where.values()))
+        query = f"SELECT {', '.join(kind._fields)} FROM files{found} ORDER BY {order}"
+        return Rows(self._table, kind, query, _values(*where.values()))
 
-    def left_out(self) -> Rows:
-        """Quarantined, by path."""
+    def left_out(self) -> Rows[Quarantined]:
+        """The quarantined files, sorted by path."""
         return Rows(self._table, Quarantined, "SELECT path, reason FROM left_out ORDER BY path, reason", [])
 
 

@@ -83,6 +83,7 @@ class Manifest:
 
     @property
     def label_map(self) -> dict[str, int]:
+        """Class folder -> label."""
         return {folder: label for label, folder in enumerate(self.folders)}
 
     def labels(self, split: str) -> dict[str, int]:
@@ -110,7 +111,7 @@ def write_part(directory: Path, part: Manifest, left_out: Iterable[Quarantined])
 
 
 def _json(part: Manifest) -> Iterator[str]:
-    """The manifest's text, piece by piece: as one it would be in memory whole."""
+    """The manifest's text in pieces, so that it never is in memory as a whole."""
     head = {"format": FORMAT, "hosts": part.hosts, "host": part.host, "classes": part.classes, "folders": part.folders}
     tail = {
         "files_seen": part.files_seen,
@@ -242,7 +243,7 @@ def _named(folders: Sequence[str], what: str) -> str:
 
 def _check_duplicates(whole: Manifest) -> None:
     """An image that is in two splits is tested on what it was trained on."""
-    hashes = {  # eight bytes of each image are enough to find the few that are looked at
+    hashes = {  # eight bytes of each image find the few candidates
         split: np.unique(np.fromiter((hash(record.sha256) for record in records), np.int64, len(records)))
         for split, records in whole.images.items()
     }
@@ -277,7 +278,7 @@ def _read_part(path: Path) -> Manifest:
             classes=tuple(document["classes"]),
             folders=tuple(document["folders"]),
             images={
-                split: [Record(*entry, paths.get(entry[0], "")) for entry in document["images"][split]]
+                split: [Record._make((*entry, paths.get(entry[0], ""))) for entry in document["images"][split]]
                 for split in SPLITS
             },
             files_seen=document["files_seen"],

@@ -15,7 +15,7 @@ def staged(output: Path, replaces: Sequence[str] = ()) -> Iterator[Path]:
     """A directory to write into; when the block succeeds its files move to `output`, else nothing does.
 
     It lies inside `output`, since a rename is only atomic within one file system. `replaces`: glob patterns of
-    older files of `output` that the new ones stand in for. JSON files move last: a reader that finds the
+    older files of `output` that the new ones replace. JSON files move last: a reader that finds the
     manifest finds the rest. What a killed run left behind is removed first.
     """
     output.mkdir(parents=True, exist_ok=True)

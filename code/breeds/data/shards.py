@@ -13,6 +13,7 @@ from PIL import Image
 from breeds.base.container import InputError, host_number
 from breeds.data import images
 from breeds.data import manifest as manifests
+from breeds.data.tars import add_member, members
 
 IMAGES_PER_SHARD = 1000
 SAMPLE = 16  # train images of each host that lie beside the manifest, for readers without all shards
@@ -22,7 +23,7 @@ PICTURE_SIDE = 256  # pixels that readers work on; a stored photo may be larger
 class ShardWriter:
     """Writes one host's images of one split to `shards/<split>/<host>-<nnnnn>.tar`; a context manager.
 
-    The first shard is there even without an image: a job's input, and if possible each of its hosts, needs an object.
+    The first shard is written even without an image: a job's input, and each host's share of it, needs an object.
     """
 
     def __init__(self, directory: Path, split: str, host: str) -> None:
@@ -57,16 +58,8 @@ class ShardWriter:
             self._tar = None
 
 
-def add_member(tar: tarfile.TarFile, name: str, content: bytes) -> None:
-    """Append a file; unlike `addfile` alone, keeps nothing of it in memory."""
-    member = tarfile.TarInfo(name)
-    member.size = len(content)
-    tar.addfile(member, io.BytesIO(content))
-    tar.members.clear()
-
-
 def shard_paths(directory: Path, split: str) -> list[Path]:
-    """The split's shards that lie here, sorted by name; none where SageMaker brought this host none."""
+    """The split's shards on this host, sorted by name; there may be none."""
     return sorted(_folder(directory, split).glob("*.tar"))
 
 
@@ -94,7 +87,7 @@ def read_sample(directory: Path) -> list[bytes]:
 def read_shard(path: Path) -> Iterator[tuple[str, bytes]]:
     """(key, JPEG bytes) of each image of one shard, in order. Raises InputError for a damaged shard."""
     with _opened(path) as tar:
-        for member in tar:
+        for member in members(tar):
             file = tar.extractfile(member)
             if file is not None:
                 yield member.name.removesuffix(".jpg"), file.read()
@@ -137,7 +130,7 @@ def jpegs_of(directory: Path, split: str, keys: Iterable[str]) -> dict[str, byte
     found = {}
     for path in shard_paths(directory, split):
         with _opened(path) as tar:
-            for member in tar:
+            for member in members(tar):
                 key = member.name.removesuffix(".jpg")
                 file = tar.extractfile(member) if key in chosen else None
                 if file is not None:

@@ -20,18 +20,25 @@ IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".g
 VALID_SHARE = TEST_SHARE = 0.15
 
 
-class Placed(NamedTuple):
-    """A file and where it belongs; the sha256 only where splits are to be assigned by it, of what may be an image."""
+class Hashed(NamedTuple):
+    """A file of a class folder before its split is assigned; no sha256 where it cannot be an image."""
 
     path: str
     folder: str
-    split: str | None
     sha256: str | None
+
+
+class Placed(NamedTuple):
+    """A file of a class folder and its split."""
+
+    path: str
+    folder: str
+    split: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """A data set's class folders, sorted; where each file belongs is in its listing, the split if `has_splits`."""
+    """A data set's sorted class folders. The listing has each file's folder and, if `has_splits`, its split."""
 
     folders: tuple[str, ...]
     has_splits: bool
@@ -73,11 +80,11 @@ def assign_splits(listing: Listing) -> None:
     A file that has no `sha256` in the listing gets `train`. Files are ranked by hash within their class rather than
     cut at fixed hash values, so that a class of 3 images still has one in each split.
     """
-    for _, found in groupby(listing.files(Placed, order="folder"), attrgetter("folder")):
+    for _, found in groupby(listing.files(Hashed, order="folder"), attrgetter("folder")):
         files = list(found)  # one class at a time
         split_of = dict(_rank({file.sha256 for file in files if file.sha256}))
         for file in files:
-            listing.update(file.path, split=split_of.get(file.sha256, "train"))
+            listing.update(file.path, split=split_of.get(file.sha256 or "", "train"))
 
 
 def display_names(folders: Iterable[str]) -> tuple[str, ...]:
@@ -108,7 +115,7 @@ def _rank(digests: set[str]) -> Iterable[tuple[str, str]]:
 
 
 def _parts(path: str) -> list[str]:
-    """As PurePosixPath has them; but that would keep every file's name in Python's table of names."""
+    """The parts of a PurePosixPath, which would intern every file's name for good."""
     return [part for part in path.split("/") if part not in ("", ".")]
 
 

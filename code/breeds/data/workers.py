@@ -21,13 +21,13 @@ CHUNKS_AHEAD = 4  # per worker: bounds the memory of results that wait for their
 class Workers:
     """A context manager. `start` runs first in each process, with `arguments`.
 
-    They start at once: what their parent comes to hold later would be copied page by page as the two go on.
+    They start at once: memory that their parent fills later would be copied page by page.
     """
 
     def __init__(self, start: Callable[..., None], *arguments: Any) -> None:
         self.count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         method = "fork" if sys.platform == "linux" else "spawn"
-        gc.freeze()  # a worker's collector would copy the pages of what it shares by marking it
+        gc.freeze()  # else a worker's garbage collector marks shared objects, which copies their pages
         self._pool = ProcessPoolExecutor(self.count, multiprocessing.get_context(method), start, arguments)
         self._pool.submit(os.getpid)
 

@@ -24,7 +24,7 @@ ZIP_64 = 1
 
 
 class Member(NamedTuple):
-    """One entry of the directory; `offset` is that of its local header, `mode` of the Unix kind, 0 elsewhere."""
+    """One entry of the directory; `offset` is that of its local header; `mode` is Unix's, 0 where it has none."""
 
     name: str
     is_encrypted: bool

@@ -14,15 +14,16 @@ from torch import Tensor
 from breeds.debugger.reductions import reductions
 
 # Bounds of what is written in full at one step; reductions are always those of the whole tensor. The rules look at
-# the distribution of gradients, and of activations at units, which a part shows as well.
+# the distribution of gradients and at the activity of units, which a part shows as well.
 MAX_GRADIENT_ELEMENTS = 1_250_000  # all gradients together: a head's fit, those of a network's last stage are thinned
 MAX_ACTIVATION_ELEMENTS = 65_536  # of one activation; at least one position of each sample
 
 
 class BoundedHook(Hook):
-    """A Hook that writes of a large tensor a part, and bfloat16 as numpy's float32.
+    """A Hook that writes only a part of a large tensor, and bfloat16 as float32, which numpy knows.
 
-    `stride`: of each gradient one value in so many. `is_plain`: nothing but the trial is written.
+    `stride`: the distance between the values of a gradient that are written. `is_plain`: only the trial is written, no
+    TensorBoard files.
     """
 
     stride = 1
@@ -45,7 +46,7 @@ class BoundedHook(Hook):
         return Hook._make_numpy_array(tensor_value)
 
     def _write_reductions(self, tensor_name: str, tensor_value: Any, save_collections: set, tensor_ref: Any = None):
-        """smdebug's own reads the tensor once or more for each reduction, and writes bfloat16, which numpy has not."""
+        """smdebug's own method reads the tensor at least once per reduction, and fails on bfloat16."""
         configured = [c.reduction_config for c in save_collections if c.name not in SCALAR_COLLECTIONS]
         wanted = {name: (name, False) for each in configured for name in (*each.reductions, *each.norms)}
         wanted |= {f"abs_{n}": (n, True) for each in configured for n in (*each.abs_reductions, *each.abs_norms)}
@@ -79,8 +80,10 @@ def _reduction_name(tensor_name: str, reduction: str, absolute: bool) -> str:
 
 
 def some_positions(value: Tensor) -> Tensor:
-    """Of [n, channels, h, w] a few positions [n, channels, kept], others in each sample: all samples count, which a
-    unit that is active now and then needs to be seen alive."""
+    """A few positions of [n, channels, h, w], others in each sample: [n, channels, kept].
+
+    All samples count, so that a unit which is active now and then is seen to be alive.
+    """
     samples, channels, positions = len(value), value.shape[1], value.shape[2] * value.shape[3]
     kept = min(positions, max(1, MAX_ACTIVATION_ELEMENTS // (samples * channels)))
     sample = torch.arange(samples, device=value.device)[:, None]

@@ -9,13 +9,13 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 from smdebug.trials import LocalTrial
 
-from breeds.debugger import tensorboard
+from breeds.base import figures
+from breeds.debugger import charts, tensorboard
+from breeds.debugger.charts import Mark
 from breeds.debugger.rules import NoUsableData, open_trial, saved
-from breeds.evaluation import charts
-from breeds.evaluation.charts import Mark
-from breeds.evaluation.drawing import Drawing
 
 MAX_LAYERS = 8  # lines in one chart that can be told apart
 MAX_HISTOGRAMS = 9
@@ -32,7 +32,7 @@ def write(tensors: Path, output: Path, verdict: dict[str, Any], with_tensorboard
     except NoUsableData as error:
         (output / "debug.html").write_text(page(verdict, [], missing=str(error)))
         return
-    figures = [
+    shown = [
         ("losses", "Dashed where a rule fired first, red where it blocks.", losses(trial, verdict)),
         (
             "gradients",
@@ -42,14 +42,14 @@ def write(tensors: Path, output: Path, verdict: dict[str, Any], with_tensorboard
         ("activations", "Inputs of ReLUs, then gradients: how their values are spread.", activations(trial)),
     ]
     job = str(saved.state(trial).get("training_job") or "")
-    (output / "debug.html").write_text(page(verdict, figures, job=job))
-    for name, _, drawing in figures:
-        drawing.image().save(output / f"{name}.png", optimize=True)
+    (output / "debug.html").write_text(page(verdict, shown, job=job))
+    for name, _, figure in shown:
+        figures.save(figure, output / f"{name}.png")
     if with_tensorboard:
         tensorboard.write(trial, output / "tensorboard")
 
 
-def losses(trial: LocalTrial, verdict: dict[str, Any]) -> Drawing:
+def losses(trial: LocalTrial, verdict: dict[str, Any]) -> Figure:
     """Each step's training loss, each evaluation's mean, and where rules fired."""
     series: dict[str, list[tuple[float, float]]] = {}
     names = saved.names(trial, collections="losses")
@@ -78,8 +78,8 @@ def marks(verdict: dict[str, Any]) -> list[Mark]:
     return found
 
 
-def gradients(trial: LocalTrial) -> Drawing:
-    """Mean |gradient| over time; of many tensors the ones with the smallest and the largest have names."""
+def gradients(trial: LocalTrial) -> Figure:
+    """Mean |gradient| over time; of many tensors only those with the largest and the smallest are named."""
     series = {name: sizes(trial, name) for name in saved.names(trial, regex="gradient/")}
     known = {name.removeprefix("gradient/"): points for name, points in series.items() if points}
     ordered = sorted(known, key=lambda name: _middle(known[name]), reverse=True)
@@ -106,8 +106,8 @@ def _middle(points: Sequence[tuple[int, float]]) -> float:
     return median(finite) if finite else math.inf
 
 
-def activations(trial: LocalTrial) -> Drawing:
-    """Histograms at initialisation: inputs of ReLUs, of many some from first to last, and gradients where there is
+def activations(trial: LocalTrial) -> Figure:
+    """Histograms at the first step: inputs of ReLUs, evenly chosen where there are many, then gradients while there is
     room."""
     inputs, own = saved.names(trial, regex=r".*(relu|ReLU)\d*_input"), saved.names(trial, regex="gradient/")
     every = len(inputs) / min(len(inputs) or 1, MAX_HISTOGRAMS)
@@ -122,14 +122,13 @@ def _first(trial: LocalTrial, name: str) -> np.ndarray | None:
     return saved.full(trial, name, steps[0]) if steps else None
 
 
-def page(
-    verdict: dict[str, Any], figures: Sequence[tuple[str, str, Drawing]], *, job: str = "", missing: str = ""
-) -> str:
+def page(verdict: dict[str, Any], shown: Sequence[tuple[str, str, Figure]], *, job: str = "", missing: str = "") -> str:
     """The page; every text of a tensor or a job in it is escaped. `missing`: why there are no figures."""
     rows = "\n".join(_row(rule) for rule in verdict["rules"])
     pictures = "\n".join(
-        f"<figure id='{name}'>{drawing.svg(f'{name}: {caption}')}<figcaption>{escape(caption)}</figcaption></figure>"
-        for name, caption, drawing in figures
+        f"<figure id='{name}'>{figures.svg(figure, f'{name}: {caption}')}"
+        f"<figcaption>{escape(caption)}</figcaption></figure>"
+        for name, caption, figure in shown
     )
     note = f"<p class='Error'>No curves: {escape(missing)}</p>" if missing else ""
     passes = "the rules let this model pass" if not verdict["blocking"] else "the gate refuses this model"

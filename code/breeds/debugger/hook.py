@@ -124,7 +124,7 @@ def _created_from(path: Path) -> DebuggerHook:
     smdebug_shim.prepare()
     from breeds.debugger.trainable_hook import TrainableHook
 
-    return DebuggerHook(TrainableHook.of(path))
+    return DebuggerHook(TrainableHook.from_configuration(path))
 
 
 def _saves_here(path: Path) -> bool:

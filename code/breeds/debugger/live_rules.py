@@ -40,7 +40,7 @@ class LiveRules:
     def check(self, epoch: int, last_epoch: int) -> None:
         """Raises InputError, with the finding, if a rule has one after `epoch`."""
         self._epochs += 1
-        issue = self.world.said_by_main(self._issue() if self.world.is_main else None)
+        issue = self.world.broadcast_from_main(self._issue() if self.world.is_main else None)
         if issue:
             name, text, advice = issue
             raise InputError(
@@ -68,7 +68,7 @@ class LiveRules:
             if self._epochs < rule.live_from:
                 continue
             try:
-                # What suits a training that is not over goes before what was asked for at its end.
+                # A rule's own parameters for an unfinished training override those given for its end.
                 parameters = {**self.parameters.get(name, {}), **rule.live_parameters}
                 findings = rule(self._refreshed(open_trial), **parameters).findings()
             except NoUsableData:

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-# Of an input these many values tell it from others. Each feature speaks of the whole image, a pixel does not.
+# How many values identify an input. Each feature depends on the whole image; a pixel does not, so more are needed.
 FEATURE_VALUES, PIXEL_VALUES = 32, 256
-ROWS_AT_ONCE = 4096  # fingerprints are made of many batches at once: a batch of a head's is small
+ROWS_AT_ONCE = 4096  # fingerprints are made for many batches at once: a head's batches are small
 
 
 @dataclass
@@ -32,7 +32,7 @@ class Outcomes:
     num_classes: int = 0
 
     def add(self, logits: Tensor, targets: Tensor, *, training: bool) -> None:
-        """logits [n, num_classes]; targets [n] or, mixed, [n, num_classes]: then the label with the larger part."""
+        """logits [n, num_classes]; targets [n] or, with mixup, [n, num_classes]: then the likeliest label counts."""
         if logits.ndim != 2 or (training and self._counted):
             return
         self.num_classes = logits.shape[1]
@@ -55,6 +55,7 @@ class Outcomes:
         self._rows = []
 
     def pop_training(self) -> dict[str, np.ndarray]:
+        """The labels [n] of a first training phase, else nothing; its inputs are remembered as seen."""
         self._make_fingerprints()
         if self._inputs:
             seen = self._inputs if self._trained_on is None else [self._trained_on, *self._inputs]
@@ -94,7 +95,7 @@ class Outcomes:
         self._counted = saved["counted"]
 
     def count_labels_again(self) -> None:
-        """The next training phase's labels are wanted: what was saved of an earlier one is elsewhere."""
+        """Gather the next training phase's labels too: those of an earlier phase were saved elsewhere."""
         self._counted = False
 
 

@@ -10,8 +10,9 @@ def reductions(values: Tensor, wanted: Iterable[str]) -> dict[str, float]:
     """Those of `wanted` that are known here, by smdebug's names: min, max, mean, variance, l2 and abs_mean of a whole
     floating-point tensor, with one transfer from its device.
 
-    The variance is numpy's (torch's own is NaN for a single value), from the mean and the mean square: a training waits
-    for this, and each other way reads the tensor once more. Only where it would be lost in their difference it is not.
+    The variance is numpy's (torch's own is NaN for a single value). It comes from the mean and the mean square, since
+    training waits and any other way reads the tensor once more; where their difference is too small for that, from the
+    values.
     """
     known = set(wanted) & {"min", "max", "mean", "variance", "l2", "abs_mean"}
     found: dict[str, Tensor] = {}

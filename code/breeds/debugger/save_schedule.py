@@ -25,7 +25,7 @@ class Times(NamedTuple):
 
 
 class SaveSchedule:
-    """Of smdebug's collections that a hook saves."""
+    """When each of a hook's smdebug collections is saved."""
 
     def __init__(self, collections: Collection[Any]) -> None:
         self._collections = collections

@@ -24,32 +24,45 @@ from smdebug.core.modes import ModeKeys
 from smdebug.core.utils import match_inc
 from smdebug.pytorch.hook import error_handling_agent
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from breeds.debugger import trial_directory
 from breeds.debugger.bounded_hook import MAX_GRADIENT_ELEMENTS, BoundedHook
 from breeds.debugger.outcomes import Outcomes
 from breeds.debugger.save_schedule import SaveSchedule
-from breeds.debugger.trial_writer import TrialWriter
+from breeds.debugger.trial_writer import StepWriter, TrialWriter
 
 MAX_WAITING_LOSSES = 1000
 
 
 class TrainableHook(BoundedHook):
-    """A hook for one training; `create_from_json_file` reads SageMaker's DebugHookConfig."""
+    """A hook for one training; make it with `from_configuration`."""
+
+    writer: StepWriter | None
+    exported_collections: bool
+    _collections_to_save_for_step: set[Any] | None
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.trial = TrialWriter(self.out_dir, self.worker)
+        self.outcomes = Outcomes()
+        self.frozen: set[nn.Module] = set()
+        self.parameters: list[tuple[str, nn.Parameter]] = []  # the trained ones
+        self.watched: list[nn.Module] = []
+        self.out_of_place: list[nn.ReLU | nn.ReLU6] = []
+        self.loss_tensors: list[str] = []
+        self.losses: list[tuple] = []  # of steps that are not written yet
+        self.handles: list[RemovableHandle] = []
 
     @classmethod
-    def of(cls, configuration: Path) -> "TrainableHook":
-        """The hook of a DebugHookConfig file. Marks on disk whose tensors these will be.
+    def from_configuration(cls, configuration: Path) -> "TrainableHook":
+        """The hook of a DebugHookConfig file; writes to disk which job's tensors these will be.
 
-        smdebug's error handling is one for the process: a fault of an earlier training would switch this one off too.
+        smdebug has one error handler per process: an earlier training's fault would switch this hook off too.
         """
         error_handling_agent.disable_smdebug = False
         trial_directory.reopen(Path(json.loads(configuration.read_text()).get("LocalPath", DEFAULT_SAGEMAKER_OUTDIR)))
         hook = cls.create_from_json_file(str(configuration))
-        hook.outcomes, hook.out_of_place, hook.frozen = Outcomes(), [], set()
-        hook.parameters, hook.watched, hook.loss_tensors, hook.handles = [], [], [], []
-        hook.losses = []
-        hook.trial = TrialWriter(hook.out_dir, hook.worker)
         hook.write_state(finished=False)
         return hook
 
@@ -88,7 +101,7 @@ class TrainableHook(BoundedHook):
         """Nothing yet: see `_watch`."""
 
     def _watch(self) -> None:
-        """Register what saves this step's tensors; the next step takes it away."""
+        """Register the callbacks that save this step's tensors; the next step removes them."""
         self.handles = [module.register_forward_hook(self.forward_hook) for module in self.watched]
         self.handles += [value.register_hook(self.backward_hook(name)) for name, value in self.parameters]
 
@@ -98,12 +111,13 @@ class TrainableHook(BoundedHook):
         self.handles = []
 
     def _prepare_relu(self, relu: nn.ReLU | nn.ReLU6) -> None:
-        """In place, the saved input would be the output. A ReLU inside nn.Sequential is called by a number only."""
+        """An in-place ReLU would overwrite the input that is saved; in nn.Sequential its name is only a number."""
         if relu.inplace:
             relu.inplace = False
             self.out_of_place.append(relu)
-        if not re.search("relu", relu._module_name, re.IGNORECASE):
-            relu._module_name = f"{relu._module_name}.relu"
+        name: Any = relu._module_name  # smdebug's attribute, a text
+        if not re.search("relu", name, re.IGNORECASE):
+            relu._module_name = name + ".relu"
 
     @error_handling_agent.catch_smdebug_errors()
     def register_loss(self, loss: nn.Module) -> None:
@@ -209,8 +223,11 @@ class TrainableHook(BoundedHook):
             self.flush(wait=not is_finite)  # if it is not, the training may end here, and this step says why
 
     def _note_loss(self, loss: nn.Module, value: float, dtype: type[np.floating]) -> None:
-        """Between two steps of a network all Python is slow, as little of it is in the processor's caches: so this
-        only remembers what `_write_losses` writes, for many steps at once."""
+        """Remember a loss for `_write_losses`, which writes those of many steps at once.
+
+        Between two steps Python code runs slowly, because the network's data has displaced it from the processor's
+        caches.
+        """
         prefix = loss._module_name + self.OUTPUT_TENSOR_SUFFIX
         name = f"{prefix}{self.written_tensor_name_for_step[prefix]}"
         self.written_tensor_name_for_step[prefix] += 1
@@ -250,6 +267,7 @@ class TrainableHook(BoundedHook):
         self.flush(wait=wait)
 
     def flush(self, *, wait: bool) -> None:
+        """Write what waits; with `wait` it is readable on return."""
         self._write_losses()
         self._close_writers()
         self.trial.flush(wait=wait)
@@ -270,8 +288,8 @@ class TrainableHook(BoundedHook):
     # A training that goes on from a checkpoint
 
     def _initialize_to_last_saved_state(self) -> None:
-        """Nothing: smdebug looks at the checkpoints' directory for this, lists it at each step, and takes a checkpoint
-        of the same size for the one before."""
+        """Nothing: for this, smdebug lists the checkpoint directory at each step, and takes a checkpoint of the same
+        size for the one before. See `restore`."""
 
     def as_state(self) -> dict[str, Any]:
         """For a checkpoint: the steps so far, whose tensors are written from now on, and what a phase has gathered."""
@@ -285,10 +303,10 @@ class TrainableHook(BoundedHook):
     def restore(self, saved: dict[str, Any]) -> None:
         """Go on counting where the checkpoint `saved` was made, if the tensors of the steps before are there.
 
-        They are for the job that SageMaker starts again after a spot interruption: it uploaded them to the same place,
-        where the steps after the checkpoint replace those of the same number. They are in a directory that still holds
-        them. A job of another name has tensors of its own: steps count from 0, and the rules judge what it does alone.
-        PoorWeightInitialization then has nothing to say where the losses are already below those of guessing.
+        They are there for a job that SageMaker starts again after a spot interruption: it uploaded them to the same
+        place, where later steps replace those of the same number. They are also there in a directory that still has
+        them. A job of another name has tensors of its own: its steps count from 0, and the rules judge them alone.
+        PoorWeightInitialization then finds nothing where the losses are already below those of guessing.
         """
         self.outcomes.restore(saved["outcomes"])
         job = trial_directory.training_job()

@@ -20,7 +20,7 @@ def write_state(directory: Path, *, finished: bool) -> None:
 
 
 def reopen(directory: Path) -> None:
-    """smdebug takes no directory in which a training has ended; one that failed may be tried again there."""
+    """Allow another attempt where a training failed: smdebug refuses a directory in which a training has ended."""
     try:
         finished = json.loads((directory / STATE_FILE).read_text())["finished"]
     except (OSError, ValueError):  # none, or it was killed while it wrote this
@@ -30,6 +30,7 @@ def reopen(directory: Path) -> None:
 
 
 def has_steps(directory: Path) -> bool:
+    """Whether any complete step is there."""
     return any(directory.glob("index/*/*.json"))
 
 

@@ -50,6 +50,7 @@ class TrialWriter:
         return self._last
 
     def add(self, step: "StepWriter") -> None:
+        """Let a finished step wait to be written; many waiting bytes are flushed."""
         if step.tensors and (not self._steps or self._steps[-1] is not step):
             self._steps.append(step)
             self._waiting += sum(len(tensor.content) for tensor in step.tensors)
@@ -144,7 +145,7 @@ def _record(tensor: SavedTensor, step: int) -> tuple[bytes, ...]:
     return _header(len(start) + len(content) + len(end)) + start, content, end + FOOTER
 
 
-# Of the parts of an event many are those of the one before.
+# Cached, because many parts of an event are those of the event before.
 
 
 @lru_cache(maxsize=4096)
@@ -198,7 +199,7 @@ def _write_all(files: list[tuple[str, list[bytes]]]) -> None:
 
 
 def _replace(path: str, parts: list[bytes]) -> None:
-    """At one stroke: a reader of a running training never finds half a file."""
+    """Atomically: a reader of a running training never finds half a file."""
     unfinished = f"{path}.tmp"
     try:
         _write(unfinished, parts)

@@ -22,7 +22,7 @@ def is_same_model(candidate: Path, champion: Path) -> bool:
 
 
 def absent(reason: str) -> dict[str, Any]:
-    """pawline.champion of evaluation.json where no comparison was possible: it holds nobody back."""
+    """pawline.champion of evaluation.json where no comparison was possible: it blocks no model."""
     return {"compared": False, "worse": 0, "summary": reason}
 
 

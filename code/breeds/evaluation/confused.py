@@ -12,8 +12,11 @@ MOST = 6
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """`count` photos of breed `true` were taken for `predicted`. `mistake` is the key of the one of them that the model
-    was surest of; `typical` of the photo of `predicted` that it knows best, None where it knows none."""
+    """`count` of the `of` photos of breed `true` were taken for `predicted`.
+
+    `mistake`: key of the most confident of these mistakes. `typical`: key of the photo of `predicted` that is
+    recognised most confidently; None where none is.
+    """
 
     true: str
     predicted: str

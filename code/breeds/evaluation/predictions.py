@@ -67,6 +67,7 @@ def predict(predictor: Predictor, prepared: Path, split: str, classes: list[str]
 
 
 def batches(prepared: Path, split: str) -> Iterator[list[tuple[str, int, bytes]]]:
+    """Batches of (key, label, JPEG bytes) of a split."""
     items = shards.read_jpegs(prepared, split)
     while batch := list(islice(items, BATCH)):
         yield batch

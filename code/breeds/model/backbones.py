@@ -63,7 +63,7 @@ BACKBONES: Mapping[str, Backbone] = {
 
 
 def architecture(name: str) -> tuple[nn.Module, int]:
-    """The network without weights worth keeping, for whoever loads a state dict next, and its feature dimension.
+    """The network with arbitrary weights, ready for a state dict, and its feature dimension.
 
     It maps float32 [n, 3, h, w] to [n, feature_dim]. Activations are not in place, so that a hook on a ReLU
     sees its real input. Raises InputError for an unknown name.
@@ -108,7 +108,7 @@ def stages(name: str) -> list[str]:
     return [stage for stage, _ in _lookup(name).stages]
 
 
-def split_stages(network: nn.Module, name: str, trainable: int) -> tuple[nn.Module, nn.Module]:
+def split_stages(network: nn.Module, name: str, trainable: int) -> tuple[nn.Sequential, nn.Sequential]:
     """(frozen, trainable) halves that share the network's modules; trainable(frozen(x)) equals network(x).
 
     `trainable` counts stages from the end, 0 to 5 (all), else InputError is raised; pooling belongs to the second half.
@@ -251,10 +251,9 @@ def _random_backbone(name: str, seed: int) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network, _ = architecture(name)
-        images = sum(
-            nn.functional.interpolate(torch.randn(16, 3, size, size), size=96, mode="bilinear")
-            for size in (3, 6, 12, 24, 48)
-        )
+        sizes = (3, 6, 12, 24, 48)
+        layers = (nn.functional.interpolate(torch.randn(16, 3, s, s), size=96, mode="bilinear") for s in sizes)
+        images = sum(layers, start=torch.zeros(()))
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     for norm in norms:
         norm.momentum = 1.0
@@ -262,5 +261,5 @@ def _random_backbone(name: str, seed: int) -> nn.Module:
         network.train()(images / images.std())
     for norm in norms:
         norm.momentum = 0.1
-        norm.num_batches_tracked.zero_()
+        norm.num_batches_tracked = torch.tensor(0)
     return network.eval()

@@ -86,8 +86,8 @@ def map_in_threads(function: Callable[[T], R], items: Iterable[T]) -> Iterator[t
 
 def mean_cosine(exact: np.ndarray, fast: np.ndarray) -> float:
     """How well features [n, feature_dim] agree: the mean over images of the cosine between the two."""
-    pair = (torch.from_numpy(array).float() for array in (exact, fast))
-    return float(functional.cosine_similarity(*pair, dim=1).nan_to_num(0).mean())
+    first, second = (torch.from_numpy(array).float() for array in (exact, fast))
+    return float(functional.cosine_similarity(first, second, dim=1).nan_to_num(0).mean())
 
 
 def _has_bf16(device: torch.device) -> bool:

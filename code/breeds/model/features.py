@@ -17,7 +17,7 @@ FORMAT = 2  # format 1: the center view was a crop of the size of the random one
 
 @dataclass(frozen=True)
 class Features:
-    """One split: float16 parts [views, n_i, d], one of each host, mapped from their files; labels int64 [n]; n keys."""
+    """One split: a memory-mapped float16 part [views, n_i, d] per host; labels int64 [n]; n keys."""
 
     parts: list[np.ndarray]
     labels: np.ndarray
@@ -41,7 +41,7 @@ class Features:
 
 
 class Writer:
-    """Writes one host's share of a split block by block, so that it never is in memory; a context manager."""
+    """Writes one host's share of a split block by block; it never is in memory as a whole. A context manager."""
 
     def __init__(self, directory: Path, split: str, host: str, shape: tuple[int, int, int]) -> None:
         """`shape`: (views, images, feature_dim) of all blocks together."""
@@ -64,7 +64,7 @@ class Writer:
             raise ValueError(f"{len(keys)} keys, {len(labels)} labels and features {block.shape} do not agree")
         for view, rows in enumerate(block.astype(np.float16, copy=False)):
             self._file.seek(self._start + (view * images + len(self._keys)) * rows.itemsize * feature_dim)
-            self._file.write(np.ascontiguousarray(rows))
+            self._file.write(np.ascontiguousarray(rows).data)
         self._keys += keys
         self._labels += labels
 
@@ -99,7 +99,7 @@ def load_info(directory: Path) -> dict:
 
 
 def load(directory: Path, split: str) -> Features:
-    """All hosts' parts of a split in host order, mapped: what is not read costs no memory.
+    """All hosts' parts of a split in host order, memory-mapped: what is not read costs no memory.
 
     Raises InputError when there are none, or fewer or more images than features.json counts.
     """

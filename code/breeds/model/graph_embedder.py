@@ -18,9 +18,9 @@ MIN_VIEWS = 1000  # with fewer, making the graph takes longer than it saves: 1 s
 
 
 class GraphEmbedder:
-    """What an Embedder is, on the CPU: uint8 [n, size, size, 3] to float16 [n, feature_dim], from any thread.
+    """An Embedder in OpenVINO on the CPU: uint8 [n, size, size, 3] to float16 [n, feature_dim], from any thread.
 
-    A stream per core, each with one thread: `embedding.map_in_threads` brings as many batches at a time.
+    It has one stream of one thread per core, as many as `embedding.map_in_threads` computes batches at a time.
     """
 
     batch_size = 8

@@ -1,6 +1,6 @@
 """The classifier in OpenVINO's form: one graph from pixels to calibrated logits, several times as fast on a CPU.
 
-Running it needs openvino alone; making it is optimizing.py's.
+Running it needs openvino alone; optimizing.py makes it.
 """
 
 import os

@@ -19,7 +19,7 @@ from breeds.base import extras
 from breeds.data import images, shards
 from breeds.model import optimized, unknown
 from breeds.model.backbones import for_inference
-from breeds.model.model import Classifier
+from breeds.model.classifier import Classifier
 
 MIN_AGREEMENT = 0.99  # of top-1 with float32, on validation images
 CALIBRATION_IMAGES = 128  # more changed no agreement measured, and each costs a float32 pass
@@ -32,6 +32,9 @@ ROUNDS = 15
 
 class FromPixels(nn.Module):
     """A backbone with its normalisation: uint8 [n, size, size, 3] -> features [n, feature_dim]."""
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, backbone: nn.Module):
         super().__init__()

@@ -24,9 +24,9 @@ def energy(logits: np.ndarray) -> np.ndarray:
 def choose_threshold(logits: np.ndarray) -> dict[str, Any]:
     """`unknown` of model.json, from the calibrated logits of the validation photos [n, num_classes].
 
-    The threshold is the k-th lowest energy, k = ceil((n + 1)(1 - share)), which a new photo like them exceeds with at
-    most that probability (Vovk et al. 2005, conformal prediction); the plain quantile allows 0.2 points more at 400
-    photos. Of fewer than 19 photos it is the highest, for want of a higher one.
+    The threshold is the k-th lowest energy, k = ceil((n + 1)(1 - share)): a new photo like them exceeds it with a
+    probability of at most `share` (Vovk et al. 2005, conformal prediction); the plain quantile allows 0.2 points more
+    at 400 photos. With fewer than 19 photos it is the highest energy.
     """
     energies, count = np.sort(energy(logits)), len(logits)
     threshold = float(energies[min(math.ceil((count + 1) * (1 - SHARE)), count) - 1])
@@ -34,14 +34,19 @@ def choose_threshold(logits: np.ndarray) -> dict[str, Any]:
 
 
 def of_the_served_form(serving: dict[str, Any] | None, logits: np.ndarray) -> dict[str, Any]:
-    """`unknown` of model.json: what `optimizing.optimise` chose on the outputs of the form that will be served (int8
-    moves energies), taken out of its answer `serving`; else that of PyTorch, whose validation `logits` are given."""
+    """`unknown` of model.json, for the form that will be served: int8 moves energies.
+
+    It is taken out of `serving`, the answer of `optimizing.optimise`; where that has none, PyTorch will serve, and the
+    threshold is chosen from its validation `logits`.
+    """
     return (serving or {}).pop("unknown", None) or choose_threshold(logits)
 
 
 def scores(logits: np.ndarray, info: dict[str, Any]) -> np.ndarray | None:
-    """float32 [n]: how far each photo's energy is above the threshold, so that above 0 it is unknown. None for a model
-    (`info`: model.json) that was trained without a threshold."""
+    """float32 [n]: each photo's energy minus the threshold, so that photos above 0 are unknown.
+
+    None for a model (`info`: model.json) that was trained without a threshold.
+    """
     described = info.get("unknown")
     return energy(logits) - np.float32(described["threshold"]) if described else None
 

@@ -16,8 +16,8 @@ from torch import nn
 from breeds.base.container import InputError
 from breeds.data import images
 from breeds.model import backbones, optimized, unknown
+from breeds.model.classifier import Classifier, Head
 from breeds.model.embedding import choose_embedder
-from breeds.model.model import Classifier, Head
 
 MAX_PIXELS = 50_000_000
 WARM_UP_ROUNDS = 5
@@ -25,6 +25,8 @@ WARM_UP_ROUNDS = 5
 
 @dataclass(frozen=True)
 class Prediction:
+    """A breed and its probability (0 to 1)."""
+
     breed: str
     probability: float
 
@@ -103,7 +105,8 @@ def smooth_noise(size: int, count: int = 4) -> np.ndarray:
     random = np.random.default_rng(0)
     layers = [random.normal(size=(count, cells, cells, 3)).astype(np.float32) for cells in (3, 6, 12, 24, 48)]
     scaled = [nn.functional.interpolate(torch.from_numpy(x).permute(0, 3, 1, 2), size, mode="bilinear") for x in layers]
-    return (128 + 40 * sum(scaled)).clamp(0, 255).byte().permute(0, 2, 3, 1).contiguous().numpy()
+    total = sum(scaled, start=torch.zeros(()))
+    return (128 + 40 * total).clamp(0, 255).byte().permute(0, 2, 3, 1).contiguous().numpy()
 
 
 def load(directory: Path) -> Predictor:
@@ -117,7 +120,7 @@ def load(directory: Path) -> Predictor:
             f"{directory} holds a head without its backbone: a tuning trial.", "Serve what the Train step made."
         )
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    network = optimized.load(directory, info) if device.type == "cpu" else None
+    network: Network | None = optimized.load(directory, info) if device.type == "cpu" else None
     if network is None:
         network = PyTorch(load_classifier(directory, info), info["preprocessing"]["image_size"], device)
     return Predictor(network, info)

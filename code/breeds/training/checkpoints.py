@@ -41,7 +41,7 @@ class Checkpoints:
         Raises InputError for a damaged file: starting again might not be wanted, and it is kept.
         """
         if self.directory is not None:
-            self.state = self.world.said_by_main(self._read() if self.world.is_main else None)
+            self.state = self.world.broadcast_from_main(self._read(self.directory) if self.world.is_main else None)
 
     @property
     def phase(self) -> str | None:
@@ -53,10 +53,10 @@ class Checkpoints:
         self._asked += 1
         if self.directory is None or self._asked % ASK_EVERY:
             return False
-        return self.world.said_by_main(time.monotonic() - self._saved_at >= self.seconds)
+        return self.world.broadcast_from_main(time.monotonic() - self._saved_at >= self.seconds)
 
     def save(self, state: dict[str, Any]) -> None:
-        """Replace the last checkpoint at one stroke; rank 0 writes. `state`: tensors and plain values only."""
+        """Replace the last checkpoint atomically; rank 0 writes. `state`: tensors and plain values only."""
         self._saved_at = time.monotonic()
         if self.directory is None or not self.world.is_main:
             return
@@ -66,11 +66,11 @@ class Checkpoints:
         os.replace(unfinished, self.path)
 
     def finish(self) -> None:
-        """Replace the checkpoint by a note that it is no longer needed: in S3, nothing is ever deleted for us."""
+        """Replace the checkpoint by a note that it is no longer needed: SageMaker never deletes one in S3."""
         self.save({})
 
-    def _read(self) -> dict[str, Any] | None:
-        others = [path for path in sorted(self.directory.glob("*.pt")) if path != self.path]
+    def _read(self, directory: Path) -> dict[str, Any] | None:
+        others = [path for path in sorted(directory.glob("*.pt")) if path != self.path]
         unfinished = [(path, identity) for path in others if (identity := _unfinished(path))]
         if unfinished and not self.path.exists():
             path, identity = unfinished[0]
@@ -90,11 +90,12 @@ class Checkpoints:
 
 
 def describe(state: dict[str, Any]) -> str:
+    """Phase, epoch and step of a state, for the log."""
     return f"{state['phase']}, epoch {state['epoch']}, step {state['step']}"
 
 
 def _unfinished(path: Path) -> dict[str, Any] | None:
-    """The identity of another training's checkpoint; None where there is nothing to miss."""
+    """The identity of another training's checkpoint; None for one that is finished or damaged."""
     try:
         content = _load(path)
     except InputError:

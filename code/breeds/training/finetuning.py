@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from breeds.base.distributed import World
 from breeds.model import backbones
-from breeds.model.model import Head
+from breeds.model.classifier import Head
+from breeds.training.batches import Batches
 from breeds.training.streaming import ImageBatches, JpegShards, memory_bound
-from breeds.training.training import Batches
 
 CHUNK = 32  # images that the frozen stages see at once
 ROUND = 8 * CHUNK  # images of one rank between two exchanges
@@ -62,6 +62,7 @@ class FineTuned(nn.Module):
         self.stages, self.head, self.bf16 = stages.to(memory_format=torch.channels_last), head, bf16
 
     def train(self, mode: bool = True) -> "FineTuned":
+        """As nn.Module.train, but the stages stay in eval mode."""
         super().train(mode)
         self.stages.eval()
         return self
@@ -92,9 +93,9 @@ class Frozen:
 class StageInputs:
     """Image batches as the trainable stages see them: what the frozen stages make of each view is computed once.
 
-    `max_bytes` bounds what is kept, in host memory. All views that training takes in `epochs` are, if each comes more
-    than once, else the current one; evaluation (`epochs` None) has one view only. Where that does not fit, each batch
-    passes the frozen stages when it is needed. The ranks share the work of a view. What float32 stages make is kept as
+    `max_bytes` bounds what is kept in host memory: all views, if training takes each more than once in its `epochs`,
+    else the current one. Evaluation (`epochs` None) has one view only. Where that does not fit, each batch passes the
+    frozen stages when it is needed. The ranks share the work of a view. Activations of float32 stages are kept as
     float16, as the head's features are.
     """
 
@@ -115,6 +116,7 @@ class StageInputs:
         return self.images.order(epoch)
 
     def take(self, indices: Tensor, epoch: int | None) -> Tensor:
+        """float [b, c, h, w] on the images' device."""
         if not self._keep:
             return self.frozen(self.images.take(indices, epoch)).to(self._dtype).to(self.frozen.dtype)
         kept = self._view(self.images.view_of(epoch))[indices]

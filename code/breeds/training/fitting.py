@@ -18,7 +18,7 @@ from breeds.base.container import InputError
 from breeds.base.distributed import World
 from breeds.base.metrics import EpochMetrics, Sums, count_correct
 from breeds.debugger.hook import DebuggerHook
-from breeds.training import training
+from breeds.training import batches, optimization
 from breeds.training.checkpoints import Checkpoints
 
 PHASES = ("head", "fine-tuning")
@@ -57,10 +57,10 @@ class Fit:
         self,
         plan: Plan,
         model: nn.Module,
-        train_set: training.Batches,
-        valid_set: training.Batches,
+        train_set: batches.Batches,
+        valid_set: batches.Batches,
         *,
-        best: training.Best,
+        best: optimization.Best,
         world: World,
         debugger: DebuggerHook,
         checkpoints: Checkpoints,
@@ -70,10 +70,10 @@ class Fit:
         # The same loss for training and validation: the Debugger's Overfit rule compares the two.
         self.criterion = nn.CrossEntropyLoss(label_smoothing=plan.label_smoothing)
         self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        self.optimizer = training.optimizer(
+        self.optimizer = optimization.optimizer(
             plan.optimizer, self.parameters, learning_rate=plan.learning_rate, weight_decay=plan.weight_decay
         )
-        self.average = training.Average(self.parameters, plan.ema_decay)
+        self.average = optimization.Average(self.parameters, plan.ema_decay)
         self.micro_batch_size = plan.micro_batch_size or plan.batch_size
         self.steps_per_epoch = math.ceil(len(train_set.labels) / plan.batch_size)
         self.first_epoch = self.epoch = 1 + (best.metrics.epoch if best.metrics else 0)
@@ -104,7 +104,7 @@ class Fit:
         Debugger must not see this, nor may gradients be averaged; so it comes before either is set up.
         """
         _, inputs, labels, share = next(
-            training.training_batches(
+            batches.training_batches(
                 self.train_set, batch_size=self.plan.batch_size, epoch=self.epoch, first_step=0, world=self.world
             )
         )
@@ -124,7 +124,7 @@ class Fit:
         started = time.perf_counter()
         self.debugger.train()
         self.model.train()
-        for step, inputs, labels, share in training.training_batches(
+        for step, inputs, labels, share in batches.training_batches(
             self.train_set,
             batch_size=self.plan.batch_size,
             epoch=self.epoch,
@@ -156,19 +156,19 @@ class Fit:
     def _train_step(self, inputs: Tensor, labels: Tensor, share: float) -> None:
         plan, done = self.plan, (self.epoch - self.first_epoch) * self.steps_per_epoch + self.step
         for group in self.optimizer.param_groups:
-            group["lr"] = plan.learning_rate * training.cosine(done, plan.epochs * self.steps_per_epoch)
+            group["lr"] = plan.learning_rate * optimization.cosine(done, plan.epochs * self.steps_per_epoch)
         streams = (plan.seed, PHASES.index(plan.phase), self.epoch, self.step, self.world.rank)
         if plan.mixup_alpha:
             chance = np.random.default_rng(streams)
-            inputs, targets = training.mixup(inputs, labels, self.train_set.num_classes, plan.mixup_alpha, chance)
+            inputs, targets = batches.mixup(inputs, labels, self.train_set.num_classes, plan.mixup_alpha, chance)
         else:
             targets = labels
         sums, asked = None, self.micro_batch_size
         while sums is None:
-            training.seed_dropout(labels.device, training.mixed(*streams))
+            optimization.seed_dropout(labels.device, batches.mixed(*streams))
             sums = self._gradients(inputs, labels, targets, share)
         self._say_if_smaller(asked, len(labels))
-        training.check_finite(
+        optimization.check_finite(
             sums.loss, self.parameters, self.world, epoch=self.epoch, learning_rate=plan.learning_rate
         )
         self.optimizer.step()
@@ -177,7 +177,7 @@ class Fit:
             self.sums.add(sums.mean_loss, sums.correct, sums.count)
 
     def _gradients(self, inputs: Tensor, labels: Tensor, targets: Tensor, share: float) -> Sums | None:
-        """Gradients of the batch, summed over micro-batches; None when they were too large: try again."""
+        """Gradients of the batch, summed over micro-batches; None when these were too large and are smaller now."""
         self.optimizer.zero_grad()
         sums, count = Sums(), len(labels)
         try:
@@ -228,7 +228,7 @@ class Fit:
         self.debugger.eval()
         self.model.eval()
         sums = Sums()
-        for inputs, labels in training.evaluation_batches(self.valid_set, world=self.world):
+        for inputs, labels in batches.evaluation_batches(self.valid_set, world=self.world):
             logits = self.model(inputs)
             sums.add(self.criterion(logits, labels).item(), count_correct(logits, labels), len(labels))
         return self.world.total(sums)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from breeds.base.container import InputError
 from breeds.base.metrics import EpochMetrics
-from breeds.model.model import Classifier, Head
+from breeds.model.classifier import Classifier, Head
 
 # Name in the archive -> name beside train.py. There requirements.txt would be installed for every training job.
 SERVING_CODE = {"serve.py": "serve.py", "requirements.txt": "endpoint/requirements.txt"}

@@ -1,4 +1,4 @@
-"""Prepared images for fine-tuning: their shards in memory as far as a bound allows, read again where it does not."""
+"""Prepared images for fine-tuning: shards stay in memory up to a bound; the others are read again."""
 
 import os
 import random
@@ -13,7 +13,7 @@ from torch import Tensor
 from breeds.base import distributed
 from breeds.base.container import InputError
 from breeds.data import images, manifest, shards, views
-from breeds.training import training
+from breeds.training import batches
 
 # Shards whose images are shuffled with each other. An epoch takes one such group after the other, so that it reads each
 # shard once, from its beginning to its end, however many do not fit in memory. Up to this many: a full shuffle.
@@ -21,7 +21,7 @@ GROUP = 8
 
 
 class JpegShards:
-    """A split's JPEGs (about 40 KB each) by number; `max_bytes` of them stay in memory, the last used.
+    """A split's JPEGs (about 40 KB each) by number; the last used `max_bytes` of them stay in memory.
 
     At least two groups are kept: a batch may lie on the border between them.
     """
@@ -48,6 +48,7 @@ class JpegShards:
         self.starts = np.concatenate([[0], np.cumsum(sizes)])
 
     def jpegs(self, numbers: list[int]) -> list[bytes]:
+        """The JPEG bytes of these images, in this order."""
         found = []
         for number in numbers:
             shard = int(np.searchsorted(self.starts, number, side="right")) - 1
@@ -86,7 +87,8 @@ class ImageBatches:
         self._pool = ThreadPoolExecutor(max(1, min(8, (os.cpu_count() or 1) // distributed.processes_here())))
 
     def order(self, epoch: int) -> Tensor:
-        chance = training.generator(self.seed, epoch, 0)
+        """int64 [n], a permutation within groups of shards, decided by seed and epoch."""
+        chance = batches.generator(self.seed, epoch, 0)
         starts = self.source.starts
         ranges = [torch.arange(starts[i], starts[i + 1]) for i in torch.randperm(len(starts) - 1, generator=chance)]
         groups = [torch.cat(ranges[i : i + GROUP]) for i in range(0, len(ranges), GROUP)]
@@ -96,9 +98,11 @@ class ImageBatches:
         return self.take_view(indices, self.view_of(epoch))
 
     def view_of(self, epoch: int | None) -> int | None:
+        """The number of the crop that an epoch sees; None for the center view."""
         return None if epoch is None else epoch % self.num_views
 
     def take_view(self, indices: Tensor, view: int | None) -> Tensor:
+        """float32 [b, 3, side, side]: view `view` of images `indices`."""
         numbers = indices.tolist()
         pixels = self._pool.map(self._pixels, numbers, self.source.jpegs(numbers), [view] * len(numbers))
         batch = torch.from_numpy(np.stack(list(pixels))).to(self.device).permute(0, 3, 1, 2)

@@ -13,8 +13,8 @@ ADVICE = "Look at the layer in front: dead units, an input that is missing, or a
 class AllZero(TensorRule):
     """At least `threshold` % of a tensor's values are 0 at a training step.
 
-    AWS has no default for which tensors: here gradients, weights and ReLU inputs (biases may well begin at 0). Of
-    reductions max |value| = 0, that is min = max = 0, tells that all are.
+    AWS has no default for which tensors: here gradients, weights and ReLU inputs (biases may well begin at 0).
+    Reductions show it where min = max = 0.
     """
 
     defaults = {"collection_names": "gradients,weights,relu_input", "tensor_regex": "", "threshold": 100.0}

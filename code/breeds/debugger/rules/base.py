@@ -52,6 +52,7 @@ class TensorRule(Rule):
         """Yield what is wrong, in order of steps. Raises NoUsableData."""
 
     def findings(self) -> list[Finding]:
+        """All findings, evaluated once. Raises NoUsableData."""
         if self._findings is None:
             self._findings = list(self.find())
         return self._findings

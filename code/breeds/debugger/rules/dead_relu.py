@@ -16,8 +16,7 @@ class DeadRelu(TensorRule):
     samples.
 
     AWS reads ReLU outputs; the inputs, which are saved here for PoorWeightInitialization anyway, say the same: a ReLU
-    is active where its input is positive. In full, or as reductions, of which max <= 0 proves all dead and nothing
-    else can be said.
+    is active where its input is positive. Reductions only show that all are dead, where max <= 0.
     """
 
     defaults = {

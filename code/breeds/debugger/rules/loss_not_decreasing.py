@@ -65,7 +65,8 @@ class LossNotDecreasing(TensorRule):
         training = self.parameters["mode"].upper() != "EVAL"
         found: dict[str, list[Window]] = {}
         for name, phases in loss_phases(self.base_trial).items():
-            windows, waiting = [], []
+            windows: list[Window] = []
+            waiting: list[float] = []
             for phase in (phase for phase in phases if phase.training == training):
                 waiting += phase.losses
                 if len(waiting) >= self.parameters["num_steps"] or not training:

@@ -59,7 +59,8 @@ class PoorWeightInitialization(TensorRule):
         for name in loss_phases(self.base_trial):
             own = self._first(name)
             if own:
-                found.append((name, own, [float(np.mean(full(self.base_trial, name, step))) for step in own]))
+                tensor = self.base_trial.tensor(name)
+                found.append((name, own, [float(np.mean(tensor.value(step))) for step in own]))
         return found
 
     def _uneven_activations(self) -> Iterator[Finding]:

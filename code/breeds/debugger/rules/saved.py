@@ -64,7 +64,7 @@ def open_trial(directory: Path) -> LocalTrial:
 
 
 def _check_workers(collections: list[Path]) -> None:
-    """smdebug would wait for the missing ones for ever."""
+    """Raises NoUsableData where a process's tensors are missing: smdebug would wait for them for ever."""
     wanted = json.loads(collections[0].read_text()).get("_meta", {}).get("num_workers", 1)
     if int(wanted) > len(collections):
         raise NoUsableData(f"tensors of {wanted} processes were announced, those of {len(collections)} are here.")

@@ -14,8 +14,8 @@ ADVICE = "Check that the optimizer was given these parameters and that the learn
 class UnchangedTensor(TensorRule):
     """A tensor stays the same (numpy.allclose) over the last `num_steps` saved training steps.
 
-    AWS has no default for which: here the `weights`, as losses and gradients of different batches always differ. Of
-    reductions all have to be equal to the last bit: a close norm does not mean close values.
+    AWS has no default for which: here the `weights`, as losses and gradients of different batches always differ.
+    Reductions must all be equal to the last bit: a close norm does not mean close values.
     """
 
     defaults = {
@@ -45,12 +45,12 @@ class UnchangedTensor(TensorRule):
         yield from sorted(found, key=lambda finding: finding.step)
 
     def _same(self, name: str, before: int, after: int) -> bool:
-        values = full(self.base_trial, name, before), full(self.base_trial, name, after)
-        if values[0] is None or values[1] is None:
+        old, new = full(self.base_trial, name, before), full(self.base_trial, name, after)
+        if old is None or new is None:
             known = reductions(self.base_trial, name, before), reductions(self.base_trial, name, after)
             return bool(known[0]) and known[0] == known[1]
         tolerances = {key: self.parameters[key] for key in ("rtol", "atol", "equal_nan")}
-        return bool(np.allclose(*values, **tolerances))
+        return bool(np.allclose(old, new, **tolerances))
 
     def _finding(self, name: str, step: int, since: int) -> Finding:
         return Finding(

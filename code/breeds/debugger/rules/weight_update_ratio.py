@@ -13,7 +13,7 @@ ADVICE = "Lower the learning rate if updates are too large, raise it if they are
 
 class WeightUpdateRatio(TensorRule):
     """mean |w - w'| / (mean |w'| + epsilon) between two saved steps is over `large_threshold` or under
-    `small_threshold`. With `num_steps` the steps compared lie at most so far apart.
+    `small_threshold`. `num_steps`: how far apart the two may be at most.
 
     The formula is chosen here, as AWS does not say. Not applied by default: it needs `weights` in full at two or more
     steps, which for a head are megabytes each.
@@ -22,7 +22,8 @@ class WeightUpdateRatio(TensorRule):
     defaults = {"num_steps": None, "large_threshold": 10.0, "small_threshold": 1e-8, "epsilon": 1e-9}
 
     def find(self) -> Iterator[Finding]:
-        judged, found = False, []
+        judged = False
+        found: list[Finding] = []
         for name in names(self.base_trial, collections="weights"):
             for before, after in pairwise(steps(self.base_trial, name)):
                 old, new = full(self.base_trial, name, before), full(self.base_trial, name, after)

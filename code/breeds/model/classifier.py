@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """A head's operations are small: they gain a quarter from a second thread, and lose thirtyfold where its core is
-    busy."""
+    """One intra-op thread inside. A head's operations are small: a second thread makes them a quarter faster, or thirty
+    times slower where its core is busy."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -25,6 +25,10 @@ class Head(nn.Module):
     The standardisation belongs to the head because a backbone with random weights gives features of a tiny, lopsided
     scale that no learning rate suits. Its mean and std are buffers: they travel in the state dict.
     """
+
+    mean: Tensor
+    std: Tensor
+    temperature: Tensor
 
     def __init__(self, feature_dim: int, hidden_width: int, num_classes: int, dropout: float = 0.0):
         super().__init__()
@@ -43,14 +47,14 @@ class Head(nn.Module):
         return self.output(self.dropout(self.relu(hidden)))
 
     def calibrated(self, features: Tensor) -> Tensor:
-        """Logits [n, num_classes] whose softmax means what it says."""
+        """Logits [n, num_classes] whose softmax gives calibrated probabilities."""
         return self(features) / self.temperature
 
     @one_thread()
     def calibrate(self, logits: Tensor, labels: Tensor) -> None:
         """Set the temperature that makes held-out logits [n, num_classes] most likely (Guo et al. 2017).
 
-        Label smoothing and dropout leave a classifier less sure than it is right; no prediction changes by this.
+        Label smoothing and dropout make a classifier underconfident. No prediction changes by this.
         """
         temperatures = torch.logspace(-1, 1, 101, device=logits.device)
         losses = torch.stack([nn.functional.cross_entropy(logits / t, labels) for t in temperatures])
@@ -59,7 +63,7 @@ class Head(nn.Module):
     @one_thread()
     def standardise_by(self, batches: Iterable[Tensor]) -> None:
         """Take mean and std per dimension from batches [n, feature_dim]; a constant dimension keeps std 1."""
-        count, total, squares = 0, 0.0, 0.0
+        count, total, squares = 0, torch.zeros(()), torch.zeros(())
         for batch in batches:
             count += len(batch)
             total = total + batch.sum(dim=0, dtype=torch.float64)

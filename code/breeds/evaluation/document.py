@@ -62,7 +62,7 @@ def accuracy(report: Report) -> dict[str, Any]:
 
 
 def calibration(predictions: Predictions, ece: float, temperature: float) -> dict[str, Any]:
-    """How far probabilities are from meaning what they say: as the network gives them, and as they are served."""
+    """The calibration errors of the probabilities that are served, and of those before the temperature."""
     plain = metrics.uncalibrated(predictions.probabilities, temperature)
     bins = metrics.reliability_bins(plain.max(axis=1), plain.argmax(axis=1) == predictions.labels)
     before = metrics.calibration_error(bins)
@@ -70,9 +70,9 @@ def calibration(predictions: Predictions, ece: float, temperature: float) -> dic
 
 
 def unknown(predictions: Predictions, predictor: Predictor) -> dict[str, Any] | None:
-    """Which share of the test photos, of the misnamed among them, and of pictures of nothing the model calls unknown.
+    """The shares of the test photos, right and wrong ones, and of smooth noise that the model calls unknown.
 
-    Pictures of nothing (smooth noise) are the easiest case: photos of other things and of other breeds are harder.
+    Noise is the easiest case: photos of other things and of other breeds are harder.
     """
     scores, right = predictions.unknown, predictions.right
     if scores is None:
@@ -91,5 +91,5 @@ def unknown(predictions: Predictions, predictor: Predictor) -> dict[str, Any] | 
 
 
 def _share(scores: np.ndarray) -> float | None:
-    """Of unknown photos; None of no photos."""
+    """The share of unknown photos; None where there are no photos."""
     return float((scores > 0).mean()) if len(scores) else None
