@@ -3,7 +3,6 @@
 import json
 
 import pytest
-from sagelocal.services.sagemaker.execution.references import BadReference
 
 from sagelocal.definition import conditions, document, references
 from sagelocal.definition.references import BadReference
