@@ -27,6 +27,8 @@ import yaml
 from packaging.requirements import Requirement
 from PIL import Image
 
+from tests.waiting import HANG
+
 ROOT = Path(__file__).resolve().parents[2]
 RAY = Path(__file__).parent / "ray"
 RAY_PYTHON = ROOT / ".venv" / "ray" / "bin" / "python"
@@ -69,7 +71,7 @@ class Server:
 
 def ask(port: int, method: str, path: str, body: bytes | None = None, headers: dict | None = None) -> Answer:
     began = time.perf_counter()
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=HANG)
     try:
         connection.request(method, path, body, headers or {})
         answer = connection.getresponse()
@@ -104,7 +106,7 @@ def end(process: subprocess.Popen) -> None:
         return
     family = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGINT)
-    _, left = psutil.wait_procs([psutil.Process(process.pid), *family], timeout=30)
+    _, left = psutil.wait_procs([psutil.Process(process.pid), *family], timeout=HANG)
     for child in left:
         child.kill()
 
@@ -163,7 +165,7 @@ def plain(archive, tmp_path_factory):
         yield Server(port, "/ping", "/invocations", warm, warm, process.pid)
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(HANG)
 
 
 def encoded(image: Image.Image, kind: str) -> bytes:
@@ -299,7 +301,7 @@ def test_the_weights_answer_the_same_with_the_torch_of_the_image(archive, plain,
         "print(json.dumps([torch.__version__, predictor.network.form, [vars(p) for p in found]]))"
     )
     command = [RAY_PYTHON, "-c", script, model, small_model.picture]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=HANG)
     assert done.returncode == 0, done.stderr
     version, form, predictions = json.loads(done.stdout.splitlines()[-1])
     assert version.startswith("2.10.") and form.startswith("pytorch")

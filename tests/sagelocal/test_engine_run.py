@@ -13,6 +13,7 @@ from sagelocal.core.errors import AwsError
 from sagelocal.services.logs import streams
 from sagelocal.services.s3 import objects
 from sagelocal.services.sagemaker.execution import events, records
+from tests.waiting import HANG, until
 
 ROLE = "arn:aws:iam::123456789012:role/pipeline"
 IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/pytorch:1"
@@ -87,17 +88,15 @@ class FakeJobs:
 
     def wait_for(self, *steps):
         """Block until a job of each step is in progress."""
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline:
-            running = {
+
+        def running() -> set[str]:
+            return {
                 body["Environment"]["STEP"]
                 for body in self.context.store.list("processing-job")
                 if body["ProcessingJobStatus"] == "InProgress"
             }
-            if running >= set(steps):
-                return
-            self.context.store.wait_for_change(0.2)
-        raise AssertionError(f"no job in progress for {steps}")
+
+        until(running, lambda found: found >= set(steps))
 
 
 @pytest.fixture
@@ -173,7 +172,7 @@ def start(context, name="p", **members):
 
 
 def wait(context, arn):
-    context.store.wait(records.EXECUTION, arn, lambda e: e["PipelineExecutionStatus"] not in records.RUNNING, 20)
+    context.store.wait(records.EXECUTION, arn, lambda e: e["PipelineExecutionStatus"] not in records.RUNNING, HANG)
     return context.call("sagemaker", "DescribePipelineExecution", PipelineExecutionArn=arn)
 
 
