@@ -27,7 +27,7 @@ import yaml
 from packaging.requirements import Requirement
 from PIL import Image
 
-from tests.waiting import HANG
+from tests.waiting import HANG, until
 
 ROOT = Path(__file__).resolve().parents[2]
 RAY = Path(__file__).parent / "ray"
@@ -89,15 +89,16 @@ def free_port() -> int:
 
 def first_yes(process: subprocess.Popen, port: int, path: str, log: Path, began: float) -> float:
     """Seconds since `began` until GET answers 200."""
-    while time.monotonic() - began < 180:
+
+    def answers() -> bool:
         assert process.poll() is None, log.read_text()
         try:
-            if ask(port, "GET", path).status == 200:
-                return time.monotonic() - began
+            return ask(port, "GET", path).status == 200
         except OSError:
-            pass
-        time.sleep(0.05)
-    raise AssertionError(f"{path} did not answer 200: {log.read_text()}")
+            return False
+
+    until(answers)
+    return time.monotonic() - began
 
 
 def end(process: subprocess.Popen) -> None:
@@ -255,7 +256,7 @@ def test_past_the_queue_requests_get_503_with_retry_after_and_ping_still_answers
     batch = as_json(*[small_model.picture.read_bytes()] * 64)
     with ThreadPoolExecutor(4 * MAX_QUEUE) as clients:
         asked = [clients.submit(with_ray.invoke, batch, "application/json") for _ in range(4 * MAX_QUEUE)]
-        time.sleep(0.2)
+        until(lambda: any(each.done() for each in asked))  # the queue is full
         assert with_ray.ping().status == 200
         answers = [future.result() for future in asked]
     refused = [answer for answer in answers if answer.status != 200]

@@ -11,6 +11,7 @@ from sagelocal import services
 from sagelocal.core import registry
 from sagelocal.core.context import Context
 from sagelocal.core.store import Store
+from sagelocal.runtime import warm
 
 
 @pytest.fixture
@@ -23,6 +24,13 @@ def context(tmp_path: Path) -> Iterator[Context]:
     for hook in registry.STOP_HOOKS:
         hook(made)
     made.store.close()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _warm_worker_of_this_process() -> Iterator[None]:
+    """It is one for all the contexts of a module; a server's ends with the server."""
+    yield
+    warm.stop()
 
 
 @pytest.fixture

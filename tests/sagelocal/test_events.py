@@ -153,11 +153,9 @@ def test_a_disabled_rule_delivers_nothing(client, rule, queue):
     rule("off", {"source": ["tests"]}, Arn=arn)
     client("events").disable_rule(Name="off")
     put(client, n=1)
-    with pytest.raises(AssertionError):
-        receive(1, 0.7)
     client("events").enable_rule(Name="off")
     put(client, n=2)
-    assert json.loads(receive()[0]["Body"])["detail"] == {"n": 2}
+    assert [json.loads(message["Body"])["detail"] for message in receive()] == [{"n": 2}]
 
 
 def test_an_event_reaches_the_subscribers_of_a_topic(client, rule, queue):
