@@ -166,7 +166,7 @@ signal.signal(signal.SIGTERM, signal.SIG_IGN)
 open(os.environ["SM_MODEL_DIR"] + "/so-far", "w").write("s")
 time.sleep(3600)
 """
-    job = run("slow", script, seconds=1)
+    job = run("slow", script, seconds=5)
     assert (job["TrainingJobStatus"], job["SecondaryStatus"]) == ("Stopped", "MaxRuntimeExceeded")
     assert members(context, job["ModelArtifacts"]["S3ModelArtifacts"]) == {"so-far": b"s"}
 
