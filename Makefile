@@ -26,8 +26,9 @@ setup: .venv/installed ## create .venv with everything in it (make run and make 
 run: setup ## the main job, on the embedded SageMaker: make run [DATA= WEIGHTS= BACKBONE= PARAMS="Epochs=3" ARGS=--json]
 	@$(PAWLINE) run $${DATA:+--data "$$DATA"} $${WEIGHTS:+--weights "$$WEIGHTS"} $${BACKBONE:+--backbone "$$BACKBONE"} $(ON) $$ARGS $$PARAMS
 
-test: setup ## the tests
-	@$(BIN)/python -m pytest -q -m "not slow and not ray and not awsimage" $$ARGS
+# Two workers: a test has processes of its own. What part of the lines ran is asked only where all tests run.
+test: setup ## the tests, and the part of the lines that they run
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile $(if $(ARGS),,--cov) -m "not slow and not ray and not awsimage" $$ARGS
 
 test-all: setup ## the tests, the long ones too
 	@$(BIN)/python -m pytest -q -m "not ray and not awsimage" $$ARGS

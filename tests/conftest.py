@@ -10,6 +10,7 @@ import pytest
 import pytest_socket
 
 from sagelocal.core import lifecycle
+from tests import leftovers
 
 for name in [n for n in os.environ if n.startswith("AWS_")]:
     del os.environ[name]
@@ -21,6 +22,16 @@ os.environ.update(
     AWS_CONFIG_FILE=os.devnull,
     AWS_SHARED_CREDENTIALS_FILE=os.devnull,
 )
+leftovers.adopt_orphans()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _nothing_is_left_running():
+    """What a module's tests started has ended when they have: the server of a test, its jobs, all that those began."""
+    known = set(leftovers.running())
+    yield
+    left = leftovers.end(known)
+    assert not left, "These processes were left running:\n" + "\n".join(left)
 
 
 @pytest.fixture(autouse=True)

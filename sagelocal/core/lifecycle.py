@@ -19,7 +19,10 @@ from urllib.parse import urlsplit
 
 from sagelocal import VERSION
 
-START_SECONDS = 30.0
+# What a busy machine may need for what takes a second: only a server that hangs is given up.
+START_SECONDS = 120.0
+STOP_SECONDS = 60.0
+ANSWER_SECONDS = 30.0
 
 
 class CannotStart(Exception):
@@ -59,6 +62,8 @@ def ensure(state_dir: Path, *, port: int = 0) -> Running:
     while time.monotonic() < deadline:
         running = find(state_dir)
         if running:
+            if running.pid != process.pid:
+                _end(process)  # it may not have come to the lock yet, and would serve as soon as the other stops
             return running
         code = process.poll()
         if code not in (None, 0):  # 0: another server holds the lock and is about to listen
@@ -66,6 +71,7 @@ def ensure(state_dir: Path, *, port: int = 0) -> Running:
             last = said.splitlines()[-1] if said else f"it exited with code {code}"
             raise (PortBusy if "is busy" in last else CannotStart)(last)
         time.sleep(0.02)
+    _end(process)
     raise CannotStart(f"The embedded SageMaker did not answer within {START_SECONDS:.0f} s. Its log: {log_path}")
 
 
@@ -78,7 +84,7 @@ def find(state_dir: Path) -> Running | None:
     return Running(noted["url"], noted["pid"]) if _answers(noted["url"]) and _locked(state_dir) else None
 
 
-def stop(state_dir: Path, *, timeout: float = 20.0) -> bool:
+def stop(state_dir: Path, *, timeout: float = STOP_SECONDS) -> bool:
     """Stop the server of a state directory and wait until it is gone. False when none was running."""
     running = find(state_dir)
     if not running:
@@ -112,6 +118,11 @@ def announce(state_dir: Path, url: str) -> None:
     temporary.replace(state_dir / "server.json")
 
 
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
+
+
 def _locked(state_dir: Path) -> bool:
     descriptor = hold_lock(state_dir)
     if descriptor is not None:
@@ -128,7 +139,7 @@ def _answers(url: str) -> bool:
 
 def _request(url: str, method: str, path: str) -> bytes:
     address = urlsplit(url)
-    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=5)
+    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=ANSWER_SECONDS)
     try:
         connection.request(method, path)
         return connection.getresponse().read()

@@ -19,6 +19,8 @@ from breeds.model.classifier import Head
 from PIL import Image, ImageDraw
 from torch import nn
 
+from tests.waiting import HANG
+
 CODE = Path(__file__).resolve().parents[2] / "code"
 # As steps/train.py has them; a test compares the two.
 NEVER_IN_EVALUATION = {"eval.start_step": "1000000000"}
@@ -73,7 +75,7 @@ def run_script(name: str, *arguments: object, env: dict[str, str] | None = None,
     command = [sys.executable, *launcher, str(CODE / f"{name}.py"), *map(str, arguments)]
     # One thread each: the machines that run tests have few cores and several processes.
     environment = {**os.environ, "OMP_NUM_THREADS": "1", **(env or {})}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=HANG)
 
 
 @pytest.fixture(scope="session")

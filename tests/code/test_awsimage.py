@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import HANG
+
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = ROOT / ".venv" / "awsimage" / "bin" / "python"
 
@@ -22,7 +24,7 @@ def run(*command: object, **env: str) -> str:
     kept.pop("PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION", None)
     environment = {**kept, "OMP_NUM_THREADS": "1", **env}
     whole = [str(PYTHON), *map(str, command)]
-    done = subprocess.run(whole, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240)
+    done = subprocess.run(whole, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=HANG)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

@@ -17,6 +17,8 @@ from breeds.model.classifier import Head
 from smdebug import modes
 from torch import nn
 
+from tests.waiting import HANG
+
 LOSS = "CrossEntropyLoss_output_0"
 
 
@@ -303,6 +305,6 @@ def test_importing_smdebug_takes_neither_boto3_nor_requests(tmp_path):
         env={**os.environ, "PYTHONPATH": code},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=HANG,
     )
     assert done.stdout.splitlines()[-2:] == ["[]", "get"], done.stderr

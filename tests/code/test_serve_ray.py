@@ -27,6 +27,8 @@ import yaml
 from packaging.requirements import Requirement
 from PIL import Image
 
+from tests.waiting import HANG, until
+
 ROOT = Path(__file__).resolve().parents[2]
 RAY = Path(__file__).parent / "ray"
 RAY_PYTHON = ROOT / ".venv" / "ray" / "bin" / "python"
@@ -69,7 +71,7 @@ class Server:
 
 def ask(port: int, method: str, path: str, body: bytes | None = None, headers: dict | None = None) -> Answer:
     began = time.perf_counter()
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=HANG)
     try:
         connection.request(method, path, body, headers or {})
         answer = connection.getresponse()
@@ -87,15 +89,16 @@ def free_port() -> int:
 
 def first_yes(process: subprocess.Popen, port: int, path: str, log: Path, began: float) -> float:
     """Seconds since `began` until GET answers 200."""
-    while time.monotonic() - began < 180:
+
+    def answers() -> bool:
         assert process.poll() is None, log.read_text()
         try:
-            if ask(port, "GET", path).status == 200:
-                return time.monotonic() - began
+            return ask(port, "GET", path).status == 200
         except OSError:
-            pass
-        time.sleep(0.05)
-    raise AssertionError(f"{path} did not answer 200: {log.read_text()}")
+            return False
+
+    until(answers)
+    return time.monotonic() - began
 
 
 def end(process: subprocess.Popen) -> None:
@@ -104,7 +107,7 @@ def end(process: subprocess.Popen) -> None:
         return
     family = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGINT)
-    _, left = psutil.wait_procs([psutil.Process(process.pid), *family], timeout=30)
+    _, left = psutil.wait_procs([psutil.Process(process.pid), *family], timeout=HANG)
     for child in left:
         child.kill()
 
@@ -163,7 +166,7 @@ def plain(archive, tmp_path_factory):
         yield Server(port, "/ping", "/invocations", warm, warm, process.pid)
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(HANG)
 
 
 def encoded(image: Image.Image, kind: str) -> bytes:
@@ -253,7 +256,7 @@ def test_past_the_queue_requests_get_503_with_retry_after_and_ping_still_answers
     batch = as_json(*[small_model.picture.read_bytes()] * 64)
     with ThreadPoolExecutor(4 * MAX_QUEUE) as clients:
         asked = [clients.submit(with_ray.invoke, batch, "application/json") for _ in range(4 * MAX_QUEUE)]
-        time.sleep(0.2)
+        until(lambda: any(each.done() for each in asked))  # the queue is full
         assert with_ray.ping().status == 200
         answers = [future.result() for future in asked]
     refused = [answer for answer in answers if answer.status != 200]
@@ -300,7 +303,7 @@ def test_the_weights_answer_the_same_with_the_torch_of_the_image(archive, plain,
         "print(json.dumps([torch.__version__, predictor.network.form, [vars(p) for p in found]]))"
     )
     command = [RAY_PYTHON, "-c", script, model, small_model.picture]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=HANG)
     assert done.returncode == 0, done.stderr
     version, form, predictions = json.loads(done.stdout.splitlines()[-1])
     assert version.startswith("2.10.") and form.startswith("pytorch")

@@ -5,7 +5,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -18,10 +17,10 @@ from breeds.training.fitting import Fit
 from breeds.training.optimization import check_finite
 
 from tests.code.training_output import metrics_in, same_weights
+from tests.waiting import HANG
 
 TRAIN = Path(__file__).resolve().parents[2] / "code" / "train.py"
 TWO = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-SECONDS_TO_END = 15  # what a busy machine takes; on an idle one it is two
 
 
 def test_several_hosts_without_torchrun_are_refused(train, make_features, tmp_path, monkeypatch):
@@ -160,7 +159,7 @@ def test_a_gradient_that_is_not_a_number_on_another_rank_ends_this_one_with_the_
         check_finite(0.5, [parameter], world, epoch=3, learning_rate=0.1)
 
 
-def test_a_host_whose_process_is_killed_ends_the_other_host_in_seconds_with_the_reason(make_features, tmp_path):
+def test_a_host_whose_process_is_killed_ends_the_other_host_with_the_reason(make_features, tmp_path):
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
@@ -182,16 +181,13 @@ def test_a_host_whose_process_is_killed_ends_the_other_host_in_seconds_with_the_
             if line.startswith("epoch=3 "):
                 break
         os.kill(worker_of(hosts[1].pid), signal.SIGKILL)
-        killed = time.monotonic()
-        codes = [host.wait(timeout=60) for host in hosts]
-        took = time.monotonic() - killed
+        codes = [host.wait(timeout=HANG) for host in hosts]  # gloo itself would wait for half an hour
     finally:
         for host in hosts:
             host.kill()
             host.stdout.close()
             host.wait()
     assert all(codes), codes
-    assert took < SECONDS_TO_END
     assert "Another of the 2 processes of this training was lost" in (tmp_path / "algo-1/output/failure").read_text()
     assert list((tmp_path / "c").glob("*.pt"))
 

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 from pathlib import Path
 
 import boto3
@@ -11,6 +10,7 @@ import pytest
 
 from sagelocal.core import lifecycle
 from tests.e2e.commands import last_json, pawline, pawline_in_background
+from tests.waiting import HANG, until
 
 FAST = ["MaxTuningJobs=2", "MaxParallelTuningJobs=2", "AccuracyThreshold=0", "FasterServing=off"]
 
@@ -37,16 +37,18 @@ def sagemaker_of(running: lifecycle.Running):
 
 def wait_until_training(sagemaker) -> tuple[str, dict[str, dict]]:
     """(the newest execution's ARN, its steps) as soon as its training job runs."""
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
+
+    def newest() -> tuple[str, dict[str, dict]]:
         found = []
         if sagemaker.list_pipelines()["PipelineSummaries"]:
             found = sagemaker.list_pipeline_executions(PipelineName="pawline")["PipelineExecutionSummaries"]
-        steps = steps_of(sagemaker, found[0]["PipelineExecutionArn"]) if found else {}
-        if "Train" in steps and steps["Train"]["StepStatus"] == "Executing":
-            return found[0]["PipelineExecutionArn"], steps
-        time.sleep(0.02)
-    raise AssertionError(f"training never began: {steps}")
+        return (
+            (found[0]["PipelineExecutionArn"], steps_of(sagemaker, found[0]["PipelineExecutionArn"]))
+            if found
+            else ("", {})
+        )
+
+    return until(newest, lambda found: found[1].get("Train", {}).get("StepStatus") == "Executing")
 
 
 def test_a_killed_server_loses_nothing_that_was_finished(state_dir):
@@ -54,7 +56,7 @@ def test_a_killed_server_loses_nothing_that_was_finished(state_dir):
     with_many_epochs = pawline_in_background(state_dir, "run", "--json", *FAST, "Epochs=400")
     arn, before = wait_until_training(sagemaker_of(running))
     os.kill(running.pid, signal.SIGKILL)
-    with_many_epochs.wait(60)
+    with_many_epochs.wait(HANG)
 
     running = lifecycle.ensure(state_dir)
     sagemaker = sagemaker_of(running)
@@ -77,5 +79,5 @@ def test_a_killed_server_loses_nothing_that_was_finished(state_dir):
 @pytest.mark.slow
 def test_two_runs_that_start_at_the_same_time_share_a_server_and_both_succeed(state_dir):
     first, second = (pawline_in_background(state_dir, "run", *FAST) for _ in range(2))
-    assert (first.wait(200), second.wait(200)) == (0, 0)
+    assert (first.wait(HANG), second.wait(HANG)) == (0, 0)
     assert (state_dir / "server.log").read_text().count("Embedded SageMaker at") == 1

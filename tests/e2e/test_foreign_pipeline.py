@@ -2,9 +2,10 @@
 
 import io
 import json
-import time
 
 import pytest
+
+from tests.waiting import ended
 
 BUCKET = "somebody"
 ROLE = "arn:aws:iam::123456789012:role/somebody"
@@ -146,13 +147,7 @@ def run(sagemaker, **parameters: str) -> tuple[str, dict[str, dict]]:
     arn = sagemaker.start_pipeline_execution(
         PipelineName="theirs", PipelineParameters=[{"Name": n, "Value": v} for n, v in parameters.items()]
     )["PipelineExecutionArn"]
-    deadline = time.monotonic() + 60
-    while (status := sagemaker.describe_pipeline_execution(PipelineExecutionArn=arn))["PipelineExecutionStatus"] in (
-        "Executing",
-        "Stopping",
-    ):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    status = ended(lambda: sagemaker.describe_pipeline_execution(PipelineExecutionArn=arn), "PipelineExecutionStatus")
     listed = sagemaker.list_pipeline_execution_steps(PipelineExecutionArn=arn)["PipelineExecutionSteps"]
     return status["PipelineExecutionStatus"], {entry["StepName"]: entry for entry in listed}
 

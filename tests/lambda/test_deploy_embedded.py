@@ -16,6 +16,7 @@ from failures import SmokeTestFailed, UpdateRolledBack
 from reconcile import Report, reconcile
 
 from tests.sagelocal.endpoint_account import IMAGE, SERVE, archive
+from tests.waiting import ended
 
 SPEED = 30
 # The model says the breed that its archive holds; an archive that holds a number answers with that status.
@@ -116,9 +117,7 @@ def test_an_alarm_during_the_canary_brings_the_old_model_back(account: Account, 
     account.sagemaker.update_endpoint_weights_and_capacities(
         EndpointName="dogs", DesiredWeightsAndCapacities=[{"VariantName": "AllTraffic", "DesiredInstanceCount": 2}]
     )
-    account.sagemaker.get_waiter("endpoint_in_service").wait(
-        EndpointName="dogs", WaiterConfig={"Delay": 1, "MaxAttempts": 60}
-    )
+    ended(lambda: account.sagemaker.describe_endpoint(EndpointName="dogs"), "EndpointStatus")
     over = threading.Event()
 
     def ask() -> None:

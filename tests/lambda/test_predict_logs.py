@@ -12,6 +12,8 @@ import pytest
 from hostile_servers import HOST
 from lambda_support import picture_bytes
 
+from tests.waiting import HANG
+
 DRIVER = Path(__file__).parent / "every_failure.py"
 EVERYTHING_ON = {
     "AWS_LAMBDA_LOG_LEVEL": "DEBUG",
@@ -57,7 +59,7 @@ def ran(tmp_path_factory) -> tuple[list[str], str, str]:
         env=EVERYTHING_ON | {"AWS_XRAY_DAEMON_ADDRESS": daemon.address},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=HANG,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     *printed, last = done.stdout.splitlines()

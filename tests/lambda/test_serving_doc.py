@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import time
 import zipfile
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from settings import Settings
 
 from pipeline.functions import package
 from pipeline.parameters import PARAMETERS
+from tests.waiting import HANG, ended
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "serving.md").read_text()
@@ -135,10 +135,8 @@ def _make_endpoint(sagemaker, s3) -> None:
     variant = {"VariantName": "AllTraffic", "ModelName": "m", "InitialInstanceCount": 1, "InstanceType": "ml.m5.large"}
     sagemaker.create_endpoint_config(EndpointConfigName="c", ProductionVariants=[variant])
     sagemaker.create_endpoint(EndpointName="pawline", EndpointConfigName="c")
-    deadline = time.monotonic() + 60
-    while (state := sagemaker.describe_endpoint(EndpointName="pawline"))["EndpointStatus"] != "InService":
-        assert state["EndpointStatus"] == "Creating" and time.monotonic() < deadline, state
-        time.sleep(0.1)
+    state = ended(lambda: sagemaker.describe_endpoint(EndpointName="pawline"), "EndpointStatus")
+    assert state["EndpointStatus"] == "InService", state
 
 
 def _zipped(name: str, text: str) -> bytes:
@@ -152,7 +150,7 @@ def ran(account: dict[str, str], example: str, **more: str) -> str:
     """What an example of the page prints."""
     shell = ["bash", "-euo", "pipefail", "-c", example]
     words = [sys.executable, "-c", example] if example.startswith("import") else shell
-    done = subprocess.run(words, cwd=account["HOME"], env=account | more, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(words, cwd=account["HOME"], env=account | more, capture_output=True, text=True, timeout=HANG)
     assert done.returncode == 0, f"{example}\n{done.stdout}{done.stderr}"
     return done.stdout
 

@@ -10,6 +10,7 @@ import pytest
 
 from pipeline import infra
 from pipeline.cloud import connect
+from tests.waiting import HANG
 
 NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "start_execution.ipynb"
 
@@ -45,7 +46,7 @@ def test_it_runs_from_upsert_to_prediction(account):
     from nbclient import NotebookClient
 
     notebook = nbformat.read(NOTEBOOK, as_version=4)
-    client = NotebookClient(notebook, timeout=240, resources={"metadata": {"path": NOTEBOOK.parent}})
+    client = NotebookClient(notebook, timeout=HANG, resources={"metadata": {"path": NOTEBOOK.parent}})
     with tempfile.TemporaryDirectory() as sockets:
         kernel = client.create_kernel_manager()
         kernel.transport, kernel.ip = "ipc", f"{sockets}/kernel"  # on TCP anybody on this machine could listen in

@@ -1,9 +1,8 @@
 """A small endpoint that somebody deployed: a script in place of a trained classifier."""
 
-import time
-
 from pipeline.cloud import Cloud
 from tests.sagelocal.endpoint_account import IMAGE, archive
+from tests.waiting import ended
 
 
 def deploy(
@@ -23,6 +22,6 @@ def deploy(
         EndpointConfigName=name, ProductionVariants=[{**variant, "InstanceType": instance_type}]
     )
     sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name)
-    while wait and sagemaker.describe_endpoint(EndpointName=name)["EndpointStatus"] == "Creating":
-        time.sleep(0.05)
+    if wait:
+        ended(lambda: sagemaker.describe_endpoint(EndpointName=name), "EndpointStatus")
     return name

@@ -27,6 +27,7 @@ from pipeline.cloud import Cloud
 from pipeline.errors import UserError
 from pipeline.settings import from_environment
 from tests.code.conftest import write_features
+from tests.waiting import HANG, until
 
 SETTINGS = from_environment({})
 ROOT = SETTINGS.root
@@ -133,7 +134,7 @@ class Machine:
 
 
 def run_user_data(
-    script: str, folder: Path, credentials: dict[str, str], *, cli: str = "", terminate_after: float | None = None
+    script: str, folder: Path, credentials: dict[str, str], *, cli: str = "", terminate_in_training: bool = False
 ) -> Machine:
     programs = folder / "bin"
     programs.mkdir()
@@ -159,22 +160,31 @@ def run_user_data(
         start_new_session=True,
     )
     try:
-        said, _ = process.communicate(timeout=terminate_after or 120)
-    except subprocess.TimeoutExpired:
-        assert terminate_after, "the script hangs"
-        send(signal.SIGTERM, process)
-        said, _ = process.communicate(timeout=60)
+        if terminate_in_training:
+            until(lambda: any("code/train.py" in (each.info["cmdline"] or []) for each in session(process)))
+            send(signal.SIGTERM, process)
+        said, _ = process.communicate(timeout=HANG)
     finally:
         send(signal.SIGKILL, process)  # the loop that stores the log sleeps
     return Machine(process.returncode, said, told.read_text().splitlines())
 
 
+def session(process: subprocess.Popen) -> list[psutil.Process]:
+    """All processes of the script; `timeout` leaves the process group."""
+    return [each for each in psutil.process_iter(["cmdline"]) if is_of(each.pid, process.pid)]
+
+
+def is_of(pid: int, leader: int) -> bool:
+    with suppress(ProcessLookupError):
+        return os.getsid(pid) == leader
+    return False
+
+
 def send(number: signal.Signals, process: subprocess.Popen) -> None:
-    """A signal to every process of the script's session, as at a shutdown; `timeout` leaves the process group."""
-    for each in psutil.process_iter():
-        with suppress(psutil.Error, ProcessLookupError):
-            if os.getsid(each.pid) == process.pid:
-                each.send_signal(number)
+    """A signal to every process of the script, as at a shutdown."""
+    for each in session(process):
+        with suppress(psutil.Error):
+            each.send_signal(number)
 
 
 def stored(cloud: Cloud, uri: str) -> bytes:
@@ -274,7 +284,7 @@ def test_at_the_deadline_the_training_ends_and_the_machine_shuts_down(cloud, boo
 
 def test_a_machine_that_is_taken_away_still_stores_its_log(cloud, boot):
     launched = launch(cloud, hyperparameters={"epochs": "1000", "patience": "1000"}, weights_uri=None)
-    machine = boot(user_data(cloud, launched), terminate_after=4)
+    machine = boot(user_data(cloud, launched), terminate_in_training=True)
     assert machine.code == 143
     assert machine.shutdowns[-1] == "-h now"
     assert json.loads(stored(cloud, launched["result_uri"]))["status"] == "Failed"

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import boto3
@@ -20,6 +19,7 @@ from pipeline.load_test import clock, command, ladder, plan
 from pipeline.load_test.measured import percentile
 from sagelocal.core import lifecycle
 from tests.pipeline.stand_in import deploy
+from tests.waiting import HANG
 
 ROOT = Path(__file__).parents[2]
 SERVE = """
@@ -81,7 +81,7 @@ def start(server: lifecycle.Running, *words: str) -> subprocess.Popen:
 
 def run(server: lifecycle.Running, *words: str) -> tuple[int, str, str]:
     with start(server, *words) as process:
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=HANG)
     return process.returncode, out, err
 
 
@@ -92,10 +92,9 @@ def test_a_ladder_measures_each_level_and_recommends_a_target(server, endpoint: 
     report = json.loads(out)
     assert report["status"] == "complete" and [level["users"] for level in report["levels"]] == [1, 2]
     for level in report["levels"]:
-        assert level["errors"] == {} and level["requests"] > 10
+        assert level["errors"] == {} and level["requests"] > 0
         assert level["requests_per_second"] == pytest.approx(level["requests"] / level["seconds"], rel=0.01)
         assert 5 <= level["p50_ms"] <= level["p90_ms"] <= level["p99_ms"]
-    assert report["levels"][1]["requests"] > report["levels"][0]["requests"]
     assert report["target_invocations_per_instance"] == round(report["knee"]["requests_per_second"] * 60 * 0.5)
     written = json.loads((tmp_path / "out" / "load-test.json").read_text())
     assert written == report and report["instances"] == 1
@@ -111,14 +110,18 @@ def test_the_table_names_the_knee_and_the_exact_parameter(server, endpoint: str,
     assert f'make run PARAMS="TargetInvocationsPerInstance={target}"' in err
 
 
-def after_the_first_level(process: subprocess.Popen) -> str:
-    """What the command said until it had measured a level and was in the next."""
+def said_until(words: str, process: subprocess.Popen) -> str:
+    """What the command said until it said `words`."""
     said = ""
-    while "requests/s, p50" not in said:
+    while words not in said:
         line = process.stderr.readline()
         assert line, said
         said += line
     return said
+
+
+def after_the_first_level(process: subprocess.Popen) -> str:
+    return said_until("requests/s, p50", process)
 
 
 def test_ctrl_c_keeps_what_was_measured(server, endpoint: str, photo: Path, tmp_path: Path):
@@ -126,10 +129,10 @@ def test_ctrl_c_keeps_what_was_measured(server, endpoint: str, photo: Path, tmp_
     with start(server, *words) as process:
         after_the_first_level(process)
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=HANG)
     assert process.returncode == 130 and "You stopped the load test" in err and "Traceback" not in err
     levels = json.loads((tmp_path / "load-test.json").read_text())["levels"]
-    assert levels[0]["users"] == 1 and levels[0]["requests"] > 10 and len(levels) < 3
+    assert levels[0]["users"] == 1 and levels[0]["requests"] > 0 and len(levels) < 3
     assert (tmp_path / "load-test.png").exists()
 
 
@@ -142,20 +145,20 @@ def test_a_server_that_is_killed_ends_the_test_with_what_was_measured(photo: Pat
     with start(running, *words) as process:
         after_the_first_level(process)
         os.kill(running.pid, signal.SIGKILL)
-        _, err = process.communicate(timeout=40)
+        _, err = process.communicate(timeout=HANG)
     lifecycle.ensure(tmp_path / "state")
     lifecycle.stop(tmp_path / "state")
     assert process.returncode == 1 and "does not answer any more" in err and "Traceback" not in err
     report = json.loads((tmp_path / "out" / "load-test.json").read_text())
-    assert report["status"] == "gone" and report["levels"][0]["requests"] > 10 and report["levels"][1]["errors"]
+    assert report["status"] == "gone" and report["levels"][0]["requests"] > 0 and report["levels"][1]["errors"]
 
 
 def test_requests_end_at_the_number_allowed(server, endpoint: str, photo: Path, tmp_path: Path):
-    words = ["--levels", "4", "--seconds", "20", "--max-requests", "400", "--photo", str(photo)]
+    words = ["--levels", "4", "--seconds", "100", "--max-requests", "100", "--photo", str(photo)]
     code, out, err = run(server, *words, "--folder", str(tmp_path), "--json")
     assert code == 0, err
     report = json.loads(out)
-    assert report["status"] == "enough" and 0 < report["levels"][0]["requests"] <= 400
+    assert report["status"] == "enough" and 0 < report["levels"][0]["requests"] <= 100
 
 
 @pytest.mark.parametrize(
@@ -293,12 +296,10 @@ def test_ctrl_c_while_scaling_puts_the_clock_back_and_keeps_what_was_seen(
     track(cloud, deploy(cloud, "stopped", SERVE), 300)
     words = ["--scaling", "--speed", "60", "--endpoint", "stopped", "--photo", str(photo), "--folder", str(tmp_path)]
     with start(server, *words) as process:
-        deadline = time.monotonic() + 30
-        while clock.speed_now() != 60.0 and time.monotonic() < deadline:
-            time.sleep(0.1)
-        time.sleep(4)
+        said_until("times the target of one instance", process)
+        assert clock.speed_now() == 60.0
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=HANG)
     assert process.returncode == 130 and "You stopped the load test" in err and "Traceback" not in err
     assert json.loads((tmp_path / "scaling.json").read_text())["instances"]
     assert clock.speed_now() == 1.0

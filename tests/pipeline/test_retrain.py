@@ -2,14 +2,13 @@
 
 import json
 import os
-import time
 import urllib.request
-from collections.abc import Callable
 
 import pytest
 
 from pipeline import belongings, infra
 from pipeline.cloud import Cloud
+from tests.waiting import until
 
 DEFINITION = {
     "Parameters": [{"Name": "InputDataUri", "Type": "String", "DefaultValue": "none"}],
@@ -59,21 +58,14 @@ def logged(cloud: Cloud) -> list[str]:
     return sorted(json.loads(e["message"])["message"] for e in events if e["message"].startswith('{"level"'))
 
 
-def eventually(check: Callable[[], bool], seconds: float = 15) -> None:
-    deadline = time.monotonic() + seconds
-    while not check():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.05)
-
-
 def test_objects_that_arrive_together_start_one_execution_on_their_data_set(cloud):
     deploy(cloud, RetrainOnNewData="true", DebounceMinutes="0.1")
     put(cloud, "raw/0a1b/train/1.jpg", "raw/0a1b/train/2.jpg", "runs/x/3.jpg", "raw/alone.zip")
-    eventually(lambda: len(logged(cloud)) == 3)
+    until(lambda: len(logged(cloud)) == 3)
     assert [words.split()[0] for words in logged(cloud)] == ["ignored:", "postponed", "postponed"]
     assert schedules(cloud) == ["pawline", "pawline-retrain"]
     assert executions(cloud) == []
-    eventually(lambda: schedules(cloud) == ["pawline"])
+    until(lambda: schedules(cloud) == ["pawline"])
     (arn,) = executions(cloud)
     given = cloud.client("sagemaker").list_pipeline_parameters_for_execution(PipelineExecutionArn=arn)
     uri = f"s3://{cloud.settings.bucket}/pawline/raw/0a1b/"
@@ -87,7 +79,7 @@ def test_objects_that_arrive_together_start_one_execution_on_their_data_set(clou
 def test_a_start_that_waits_goes_with_destroy(cloud):
     deploy(cloud, RetrainOnNewData="true")
     put(cloud, "raw/0a1b/dogs.zip")
-    eventually(lambda: "pawline-retrain" in schedules(cloud))
+    until(lambda: "pawline-retrain" in schedules(cloud))
     waiting = [item for item in belongings.find(cloud, keep_data=True) if item.name == "pawline-retrain"]
     assert [item.kind for item in waiting] == ["schedule"]
     waiting[0].delete()

@@ -57,7 +57,12 @@ def create_function(functions) -> Iterator[Callable[..., str]]:
 
     def create(zipped: bytes, **more: Any) -> str:
         name = f"f-{uuid.uuid4().hex[:10]}"
-        request = {"Role": "arn:aws:iam::123456789012:role/lambda", "Runtime": "python3.12", "Handler": "app.handler"}
+        request = {
+            "Role": "arn:aws:iam::123456789012:role/lambda",
+            "Runtime": "python3.12",
+            "Handler": "app.handler",
+            "Timeout": 300,
+        }
         functions.create_function(FunctionName=name, **(request | {"Code": {"ZipFile": zipped}} | more))
         made.append(name)
         return name

@@ -4,11 +4,12 @@ import io
 import json
 import tarfile
 import threading
-import time
 import uuid
 
 import boto3
 from botocore.config import Config
+
+from tests.waiting import ended, until
 
 IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/python:3.11"
 
@@ -113,14 +114,8 @@ class Account:
         self.sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=config)
         return name
 
-    def settled(self, endpoint: str, seconds: float = 30) -> dict:
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            found = self.sagemaker.describe_endpoint(EndpointName=endpoint)
-            if found["EndpointStatus"] in ("InService", "Failed"):
-                return found
-            time.sleep(0.05)
-        raise AssertionError(f"{endpoint} is still {found['EndpointStatus']}")
+    def settled(self, endpoint: str) -> dict:
+        return ended(lambda: self.sagemaker.describe_endpoint(EndpointName=endpoint), "EndpointStatus")
 
     def said(self, endpoint: str, body: bytes = b"x", **more) -> dict:
         return json.loads(self.runtime.invoke_endpoint(EndpointName=endpoint, Body=body, **more)["Body"].read())
@@ -141,6 +136,11 @@ class Load:
                 self.versions.append(account.said(endpoint, body)["version"])
             except Exception as problem:
                 self.failures.append(problem)
+
+    def more(self, count: int) -> None:
+        """Wait for the answers of `count` requests that are sent from now on."""
+        enough = len(self.versions) + len(self._threads) + count
+        until(lambda: len(self.versions) >= enough)
 
     def __enter__(self) -> "Load":
         for thread in self._threads:

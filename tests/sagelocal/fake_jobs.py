@@ -7,6 +7,7 @@ from collections import defaultdict
 from sagelocal.core import registry
 from sagelocal.core.errors import AwsError
 from sagelocal.services.s3 import objects
+from tests.waiting import until
 
 
 class FakeJobs:
@@ -77,14 +78,12 @@ class FakeJobs:
 
     def wait_for(self, *steps):
         """Block until a job of each step is in progress."""
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline:
-            running = {
+
+        def running() -> set[str]:
+            return {
                 body["Environment"]["STEP"]
                 for body in self.context.store.list("processing-job")
                 if body["ProcessingJobStatus"] == "InProgress"
             }
-            if running >= set(steps):
-                return
-            self.context.store.wait_for_change(0.2)
-        raise AssertionError(f"no job in progress for {steps}")
+
+        until(running, lambda found: found >= set(steps))

@@ -1,13 +1,20 @@
-"""What the tests of Lambda share: zips, calls, and waiting for what happens in the background."""
+"""What the tests of Lambda share: zips and calls."""
 
 import io
 import json
-import time
 import zipfile
-from collections.abc import Callable
 from typing import Any
 
 ROLE = "arn:aws:iam::123456789012:role/lambda"
+
+# A part of functions that must run at the same time: returns when `number` workers have come to the folder.
+MEET = """
+import os, pathlib, time
+def meet(folder, number):
+    pathlib.Path(folder, str(os.getpid())).touch()
+    while len(os.listdir(folder)) < number:
+        time.sleep(0.01)
+"""
 
 
 def packed(files: dict[str, str]) -> bytes:
@@ -24,14 +31,3 @@ def call(functions: Any, name: str, event: object = None, **more: Any) -> Any:
     body = answer["Payload"].read()
     assert "FunctionError" not in answer, body
     return json.loads(body)
-
-
-def until(look: Callable[[], Any], seconds: float = 15.0) -> Any:
-    """What `look` gives as soon as that is something true."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        found = look()
-        if found:
-            return found
-        time.sleep(0.05)
-    raise AssertionError(f"not within {seconds} s")

@@ -2,11 +2,12 @@
 
 import io
 import tarfile
-import time
 import uuid
 
 import pytest
 from botocore.exceptions import ClientError
+
+from tests.waiting import ended
 
 IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/python:3.11"
 DIMENSION = "sagemaker:variant:DesiredInstanceCount"
@@ -49,8 +50,7 @@ def endpoint(server):
     variant = {"VariantName": "AllTraffic", "ModelName": name, "InitialInstanceCount": 1, "InstanceType": "ml.m5.large"}
     sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=[variant])
     sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name)
-    while sagemaker.describe_endpoint(EndpointName=name)["EndpointStatus"] == "Creating":
-        time.sleep(0.05)
+    ended(lambda: sagemaker.describe_endpoint(EndpointName=name), "EndpointStatus")
     yield name
     sagemaker.delete_endpoint(EndpointName=name)
 

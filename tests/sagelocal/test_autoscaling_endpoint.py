@@ -3,8 +3,7 @@
 import io
 import tarfile
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import pytest
 from botocore.config import Config
 
 from sagelocal.core import lifecycle
+from tests.waiting import ended, until
 
 IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/python:3.11"
 DIMENSION = "sagemaker:variant:DesiredInstanceCount"
@@ -80,7 +80,7 @@ class Scaled:
             EndpointConfigName=self.name, ProductionVariants=[variant | {"InitialInstanceCount": 1}]
         )
         self.sagemaker.create_endpoint(EndpointName=self.name, EndpointConfigName=self.name)
-        self.until(lambda: self.described()["EndpointStatus"] == "InService")
+        assert ended(self.described, "EndpointStatus")["EndpointStatus"] == "InService"
 
     def described(self) -> dict:
         return self.sagemaker.describe_endpoint(EndpointName=self.name)
@@ -90,12 +90,6 @@ class Scaled:
 
     def activities(self) -> list[dict]:
         return self.scaling.describe_scaling_activities(ServiceNamespace="sagemaker")["ScalingActivities"]
-
-    def until(self, true: Callable[[], bool], seconds: float = 90) -> None:
-        deadline = time.monotonic() + seconds
-        while not true():
-            assert time.monotonic() < deadline, (self.described(), self.activities())
-            time.sleep(0.1)
 
     def requests(self, per_second: float, stop: threading.Event) -> None:
         while not stop.wait(1 / per_second):
@@ -135,13 +129,13 @@ def test_under_load_an_endpoint_goes_from_one_to_three_instances_and_back(scaled
     for client in load:
         client.start()
     try:
-        scaled.until(lambda: scaled.count() == 3)
+        until(scaled.count, lambda count: count == 3)
     finally:
         stop.set()
         for client in load:
             client.join()
-    scaled.until(lambda: scaled.count() == 1)
-    scaled.until(lambda: scaled.activities()[0]["StatusCode"] == "Successful")
+    until(scaled.count, lambda count: count == 1)
+    until(scaled.activities, lambda found: found[0]["StatusCode"] == "Successful")
     found = scaled.activities()
     counts = [activity["Description"] for activity in reversed(found)]
     assert counts[-2:] == ["Setting desired instance count to 2.", "Setting desired instance count to 1."]

@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from botocore.exceptions import ClientError
 
 from sagelocal.core import lifecycle
 from tests.sagelocal.endpoint_account import Account, Load
+from tests.waiting import is_gone, until
 
 
 @pytest.fixture(scope="module")
@@ -74,14 +74,17 @@ def test_an_unknown_endpoint_is_named(account: Account):
 def test_an_update_swaps_versions_under_load_without_a_failed_request(account: Account, serving: str):
     following = account.config("2")
     with Load(account, serving) as load, Load(account, serving, 2, b"slow") as slow:
-        time.sleep(0.3)
+        load.more(4)
         account.sagemaker.update_endpoint(EndpointName=serving, EndpointConfigName=following)
         assert account.sagemaker.describe_endpoint(EndpointName=serving)["EndpointStatus"] == "Updating"
         found = account.settled(serving)
-        time.sleep(0.8)
+        then = len(load.versions)
+        load.more(4)
+        slow.more(4)
     assert (found["EndpointStatus"], found["EndpointConfigName"]) == ("InService", following)
     assert load.failures + slow.failures == []
-    assert set(load.versions) == {"1", "2"} and load.versions[-1] == "2" and len(slow.versions) >= 4
+    assert set(load.versions) == {"1", "2"}
+    assert load.versions[then:].count("1") <= 4, "what each of the four threads had under way"
 
 
 def test_a_failed_update_leaves_the_old_version_serving_with_the_reason(account: Account, serving: str):
@@ -168,10 +171,7 @@ def test_a_deleted_endpoint_leaves_no_process(account: Account, server: lifecycl
     account.sagemaker.delete_endpoint(EndpointName=name)
     with pytest.raises(ClientError, match="not found"):
         account.said(name)
-    deadline = time.monotonic() + 10
-    while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not Path(f"/proc/{pid}").exists()
+    until(lambda: is_gone(pid))
 
 
 def test_endpoints_serve_again_after_the_server_was_killed(tmp_path: Path):

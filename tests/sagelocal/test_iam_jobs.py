@@ -3,12 +3,13 @@
 import io
 import json
 import tarfile
-import time
 import urllib.request
 import uuid
 import zipfile
 
 import pytest
+
+from tests.waiting import ended
 
 ACCOUNT = "123456789012"
 BUCKET = "arn:aws:s3:::iam-jobs"
@@ -90,10 +91,8 @@ def process(client):
     def run(role: str, command: str = COPY, image: str = "python:3.12") -> tuple[dict, list[str]]:
         name = f"job-{uuid.uuid4().hex[:12]}"
         client("sagemaker").create_processing_job(ProcessingJobName=name, **processing(role, command, image))
-        job = client("sagemaker").describe_processing_job(ProcessingJobName=name)
-        while job["ProcessingJobStatus"] == "InProgress":
-            time.sleep(0.05)
-            job = client("sagemaker").describe_processing_job(ProcessingJobName=name)
+        describe = client("sagemaker").describe_processing_job
+        job = ended(lambda: describe(ProcessingJobName=name), "ProcessingJobStatus")
         found = client("logs").filter_log_events(
             logGroupName="/aws/sagemaker/ProcessingJobs", logStreamNamePrefix=f"{name}/"
         )["events"]
@@ -210,10 +209,7 @@ def test_a_training_job_reads_its_code_and_stores_its_model_as_its_role(client, 
         ResourceConfig={"InstanceCount": 1, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 1},
         StoppingCondition={"MaxRuntimeInSeconds": 60},
     )
-    job = {"TrainingJobStatus": "InProgress"}
-    while job["TrainingJobStatus"] == "InProgress":
-        time.sleep(0.05)
-        job = client("sagemaker").describe_training_job(TrainingJobName=name)
+    job = ended(lambda: client("sagemaker").describe_training_job(TrainingJobName=name), "TrainingJobStatus")
     assert job["TrainingJobStatus"] == ("Failed" if action else "Completed"), job.get("FailureReason")
     assert action in job.get("FailureReason", "")
 
@@ -258,10 +254,7 @@ def test_an_endpoint_reads_its_model_as_the_models_role(client, role):
 
     def reason_of(endpoint: str) -> str:
         sagemaker.create_endpoint(EndpointName=endpoint, EndpointConfigName=name)
-        found = {"EndpointStatus": "Creating"}
-        while found["EndpointStatus"] == "Creating":
-            time.sleep(0.05)
-            found = sagemaker.describe_endpoint(EndpointName=endpoint)
+        found = ended(lambda: sagemaker.describe_endpoint(EndpointName=endpoint), "EndpointStatus")
         sagemaker.delete_endpoint(EndpointName=endpoint)
         return found["FailureReason"]
 
@@ -315,12 +308,10 @@ def test_a_pipeline_acts_as_its_role_and_its_jobs_as_theirs(client, role, left_o
     definition = json.dumps({"Version": "2020-12-01", "Steps": steps})
     sagemaker.create_pipeline(PipelineName=name, PipelineDefinition=definition, RoleArn=arn)
     started = sagemaker.start_pipeline_execution(PipelineName=name)["PipelineExecutionArn"]
-    execution = {"PipelineExecutionStatus": "Executing"}
-    while execution["PipelineExecutionStatus"] == "Executing":
-        time.sleep(0.05)
-        execution = sagemaker.describe_pipeline_execution(PipelineExecutionArn=started)
-    ended = sagemaker.list_pipeline_execution_steps(PipelineExecutionArn=started)["PipelineExecutionSteps"]
-    reasons = " ".join(step.get("FailureReason", "") for step in ended)
+    describe = sagemaker.describe_pipeline_execution
+    execution = ended(lambda: describe(PipelineExecutionArn=started), "PipelineExecutionStatus")
+    steps_ended = sagemaker.list_pipeline_execution_steps(PipelineExecutionArn=started)["PipelineExecutionSteps"]
+    reasons = " ".join(step.get("FailureReason", "") for step in steps_ended)
     assert execution["PipelineExecutionStatus"] == ("Failed" if action else "Succeeded"), reasons
     if action:
         refused = name_of(job if left_out == "job" else arn)

@@ -7,23 +7,28 @@ import re
 import signal
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import boto3
 import pytest
 from botocore.exceptions import ClientError
 
 from sagelocal.core import lifecycle
-from tests.sagelocal.lambda_functions import ROLE, call, packed, until
+from tests.sagelocal.lambda_functions import MEET, ROLE, call, packed
+from tests.waiting import is_gone, until
 
-CODE = """
-import os, time
+CODE = (
+    MEET
+    + """
 def handler(event, context):
-    time.sleep((event or {}).get("sleep", 0))
+    while (event or {}).get("until") and not os.path.exists(event["until"]):
+        time.sleep(0.01)
+    if (event or {}).get("folder"):
+        meet(**event)
     if (event or {}).get("leave"):
         os._exit(3)
     return [os.getpid(), os.environ["AWS_LAMBDA_INITIALIZATION_TYPE"], context.function_version, VERSION]
 """
+)
 
 
 def code(version: int) -> bytes:
@@ -35,7 +40,7 @@ def make(functions, create_function):
     """make() -> the name of a new function with version 1 and the alias `live` of it."""
 
     def create(zipped: bytes | None = None) -> str:
-        name = create_function(zipped or code(1), Timeout=20, Publish=True)
+        name = create_function(zipped or code(1), Timeout=300, Publish=True)
         functions.create_alias(FunctionName=name, Name="live", FunctionVersion="1")
         return name
 
@@ -48,11 +53,10 @@ def provision(functions, name: str, number: int, qualifier: str = "live") -> dic
 
 
 def ready(functions, name: str, qualifier: str = "live") -> dict:
-    def look() -> dict | None:
-        config = functions.get_provisioned_concurrency_config(FunctionName=name, Qualifier=qualifier)
-        return config if config["Status"] != "IN_PROGRESS" else None
-
-    return until(look)
+    asked = {"FunctionName": name, "Qualifier": qualifier}
+    return until(
+        lambda: functions.get_provisioned_concurrency_config(**asked), lambda config: config["Status"] != "IN_PROGRESS"
+    )
 
 
 def report(functions, name: str) -> str:
@@ -64,20 +68,25 @@ def refused(error) -> tuple[str, int]:
     return error.value.response["Error"]["Code"], error.value.response["ResponseMetadata"]["HTTPStatusCode"]
 
 
-def test_past_the_reserved_number_calls_are_throttled_and_nothing_runs_at_zero(functions, make):
+def test_past_the_reserved_number_calls_are_throttled_and_nothing_runs_at_zero(functions, make, tmp_path):
     name = make()
     assert "ReservedConcurrentExecutions" not in functions.get_function_concurrency(FunctionName=name)
     functions.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=1)
     assert functions.get_function_concurrency(FunctionName=name)["ReservedConcurrentExecutions"] == 1
+    refusals, go_on = [], tmp_path / "go-on"
+    event = json.dumps({"until": str(go_on)})
     quick = boto3.session.Config(retries={"total_max_attempts": 1})
     once = boto3.client("lambda", endpoint_url=functions.meta.endpoint_url, region_name="us-east-1", config=quick)
 
     def attempt(_: int) -> int:
         try:
-            return once.invoke(FunctionName=name, Payload=b'{"sleep": 1}')["StatusCode"]
+            return once.invoke(FunctionName=name, Payload=event)["StatusCode"]
         except ClientError as problem:
             assert problem.response["Error"]["Code"] == "TooManyRequestsException"
             assert problem.response["Reason"] == "ReservedFunctionConcurrentInvocationLimitExceeded"
+            refusals.append(problem)
+            if len(refusals) == 2:
+                go_on.touch()
             return problem.response["ResponseMetadata"]["HTTPStatusCode"]
 
     with ThreadPoolExecutor(3) as callers:
@@ -99,15 +108,16 @@ def test_a_report_line_has_the_time_the_memory_and_at_a_cold_start_the_init_time
     assert 0 <= int(warm[2]) - float(warm[1]) <= 1 and 5 < int(warm[3]) < 128
 
 
-def test_provisioned_workers_are_started_before_anybody_asks(functions, make):
+def test_provisioned_workers_are_started_before_anybody_asks(functions, make, tmp_path):
     name = make()
     put = provision(functions, name, 2)
     assert (put["RequestedProvisionedConcurrentExecutions"], put["Status"]) == (2, "IN_PROGRESS")
     there = ready(functions, name)
     assert (there["Status"], there["AvailableProvisionedConcurrentExecutions"]) == ("READY", 2)
     assert "Init Duration" not in report(functions, f"{name}:live")
+    meeting = {"folder": str(tmp_path), "number": 2}
     with ThreadPoolExecutor(2) as callers:
-        answers = list(callers.map(lambda _: call(functions, f"{name}:live", {"sleep": 0.5}), range(2)))
+        answers = list(callers.map(lambda _: call(functions, f"{name}:live", meeting), range(2)))
     assert len({pid for pid, *_ in answers}) == 2
     assert {kind for _, kind, *_ in answers} == {"provisioned-concurrency"}
     assert call(functions, name)[1] == "on-demand"
@@ -126,7 +136,7 @@ def test_a_provisioned_worker_that_is_lost_is_replaced(functions, make):
     second, kind, *_ = call(functions, f"{name}:live")
     assert second != first and kind == "provisioned-concurrency"
     os.kill(second, signal.SIGKILL)
-    until(lambda: not Path(f"/proc/{second}").exists())
+    until(lambda: is_gone(second))
 
     def another() -> bool:
         there = functions.get_provisioned_concurrency_config(FunctionName=name, Qualifier="live")
@@ -145,9 +155,9 @@ def test_provisioned_workers_follow_their_alias_to_another_version(functions, ma
     ready(functions, name)
     after = call(functions, f"{name}:live")
     assert (before[1:], after[1:]) == (["provisioned-concurrency", "1", 1], ["provisioned-concurrency", "2", 2])
-    until(lambda: not Path(f"/proc/{before[0]}").exists())
+    until(lambda: is_gone(before[0]))
     functions.delete_provisioned_concurrency_config(FunctionName=name, Qualifier="live")
-    until(lambda: not Path(f"/proc/{after[0]}").exists())
+    until(lambda: is_gone(after[0]))
     with pytest.raises(ClientError) as error:
         functions.get_provisioned_concurrency_config(FunctionName=name, Qualifier="live")
     assert refused(error) == ("ProvisionedConcurrencyConfigNotFoundException", 404)

@@ -1,12 +1,13 @@
 """SageMaker's pipeline operations, through boto3 against a real server."""
 
 import json
-import time
 import uuid
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from botocore.exceptions import ClientError
+
+from tests.waiting import ended
 
 ROLE = "arn:aws:iam::123456789012:role/pipeline"
 TRUE = {"Type": "Equals", "LeftValue": 1, "RightValue": 1}
@@ -40,13 +41,7 @@ def name(sagemaker):
 
 
 def wait(sagemaker, arn):
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        execution = sagemaker.describe_pipeline_execution(PipelineExecutionArn=arn)
-        if execution["PipelineExecutionStatus"] not in ("Executing", "Stopping"):
-            return execution
-        time.sleep(0.02)
-    raise AssertionError("the execution did not end")
+    return ended(lambda: sagemaker.describe_pipeline_execution(PipelineExecutionArn=arn), "PipelineExecutionStatus")
 
 
 def refused(call, code, said, **request):

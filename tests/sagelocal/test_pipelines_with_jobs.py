@@ -12,6 +12,7 @@ import boto3
 import pytest
 
 from sagelocal.core import lifecycle
+from tests.waiting import ended, until
 
 ROLE = "arn:aws:iam::123456789012:role/pipeline"
 IMAGE = "python"
@@ -53,14 +54,8 @@ def archive(script):
     return packed.getvalue()
 
 
-def wait(sagemaker, arn, seconds=60):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        execution = sagemaker.describe_pipeline_execution(PipelineExecutionArn=arn)
-        if execution["PipelineExecutionStatus"] not in ("Executing", "Stopping"):
-            return execution
-        time.sleep(0.05)
-    raise AssertionError(f"still {execution['PipelineExecutionStatus']} after {seconds} s")
+def wait(sagemaker, arn):
+    return ended(lambda: sagemaker.describe_pipeline_execution(PipelineExecutionArn=arn), "PipelineExecutionStatus")
 
 
 def steps_of(sagemaker, arn):
@@ -250,10 +245,7 @@ def paused(client):
     name = f"paused-{time.time_ns()}"
     sagemaker.create_pipeline(PipelineName=name, PipelineDefinition=json.dumps({"Steps": steps}), RoleArn=ROLE)
     arn = sagemaker.start_pipeline_execution(PipelineName=name)["PipelineExecutionArn"]
-    deadline = time.monotonic() + 30
-    while steps_of(sagemaker, arn).get("B", {}).get("StepStatus") != "Executing":
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until(lambda: steps_of(sagemaker, arn).get("B"), lambda step: step and step["StepStatus"] == "Executing")
     return arn, set_pause
 
 
@@ -263,8 +255,7 @@ def test_a_killed_servers_execution_is_failed_with_the_reason_and_retry_runs_onl
     arn, set_pause = paused
     before = steps_of(client("sagemaker"), arn)["A"]
     os.kill(lifecycle.find(state_dir).pid, signal.SIGKILL)
-    while lifecycle.find(state_dir):
-        time.sleep(0.02)
+    until(lambda: lifecycle.find(state_dir) is None)
     url = lifecycle.ensure(state_dir).url
 
     def client_again(service):

@@ -1,13 +1,12 @@
 """Processing jobs keep the container's contract."""
 
-import time
-
 import pytest
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import ResourceInUse, ResourceNotFound, ValidationException
 from sagelocal.services.logs import streams as logs
 from sagelocal.services.s3 import objects
+from tests.waiting import HANG, until
 
 GROUP = "/aws/sagemaker/ProcessingJobs"
 
@@ -49,7 +48,7 @@ def run(context: Context, bucket: str):
             **more,
         )
         return context.store.wait(
-            "processing-job", name, lambda job: job["ProcessingJobStatus"] not in ("InProgress", "Stopping"), 60
+            "processing-job", name, lambda job: job["ProcessingJobStatus"] not in ("InProgress", "Stopping"), HANG
         )
 
     return create
@@ -99,16 +98,6 @@ def test_each_host_gets_its_share_its_configuration_and_uploads_its_output(conte
     until(lambda: not (context.state_dir / "jobs" / "processing" / "contract").exists())
 
 
-def test_a_job_that_does_nothing_takes_less_than_a_tenth_of_a_second(run):
-    run("first", ["/bin/true"])
-    seconds = []
-    for number in range(5):
-        started = time.monotonic()
-        assert run(f"noop-{number}", ["/bin/true"])["ProcessingJobStatus"] == "Completed"
-        seconds.append(time.monotonic() - started)
-    assert min(seconds) < 0.1
-
-
 def test_a_job_that_fails_says_why_and_leaves_no_output(context, bucket, run):
     script = "import sys; open('/opt/ml/processing/out/half', 'w').write('x'); sys.exit('no such breed')"
     job = run(
@@ -136,18 +125,17 @@ def test_a_missing_input_fails_the_job_before_it_runs(context, bucket, run):
 
 
 def test_a_job_over_its_time_limit_is_stopped(run):
-    job = run("slow", ["/bin/sleep", "60"], StoppingCondition={"MaxRuntimeInSeconds": 1})
+    job = run("slow", ["/bin/sleep", "3600"], StoppingCondition={"MaxRuntimeInSeconds": 1})
     assert job["ProcessingJobStatus"] == "Stopped" and "MaxRuntimeInSeconds" in job["FailureReason"]
 
 
 def test_one_host_that_fails_ends_the_others(run):
     script = (
-        "import time; 'host\": \"algo-2' in open('/opt/ml/config/resourceconfig.json').read() and 1/0; time.sleep(60)"
+        "import time; 'host\": \"algo-2' in open('/opt/ml/config/resourceconfig.json').read() and 1/0; time.sleep(3600)"
     )
-    started = time.monotonic()
     job = run("half", ["python3", "-c", script], instances=2)
     assert job["ProcessingJobStatus"] == "Failed" and "ZeroDivisionError" in job["FailureReason"]
-    assert job["FailureReason"].endswith("exit code: 1") and time.monotonic() - started < 30
+    assert job["FailureReason"].endswith("exit code: 1")
 
 
 def test_hosts_find_each_other_by_name(context, run):
@@ -161,7 +149,7 @@ def test_stop_ends_a_running_job(context, bucket, run):
         context.call("sagemaker", "StopProcessingJob", ProcessingJobName="stopped")
 
     context.spawn("stop", stop)
-    job = run("stopped", ["/bin/sh", "-c", "echo started; sleep 60"])
+    job = run("stopped", ["/bin/sh", "-c", "echo started; sleep 3600"])
     assert job["ProcessingJobStatus"] == "Stopped"
     with pytest.raises(ValidationException, match="is Stopped"):
         context.call("sagemaker", "StopProcessingJob", ProcessingJobName="stopped")
@@ -218,10 +206,3 @@ def test_jobs_are_listed_newest_first_filtered_and_in_pages(context, run):
     assert listed(StatusEquals="Failed") == ["two"]
     assert listed(NameContains="o", MaxResults=1) == ["two", "1"]
     assert listed(NameContains="o", MaxResults=1, NextToken="1") == ["one"]
-
-
-def until(true, seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.02)

@@ -10,6 +10,7 @@ from sagelocal.core.context import Context
 from sagelocal.runtime import data, launch, process, sandbox
 from sagelocal.runtime.launch import ProcessSpec
 from sagelocal.services.s3 import objects
+from tests.waiting import HANG
 
 
 @pytest.fixture(params=[sandbox.ROOT, sandbox.USER, sandbox.NONE])
@@ -46,7 +47,7 @@ def shell(context: Context, tmp_path: Path):
             cwd="/opt/ml",
             on_line=lines.append,
         )
-        return process.start(context, spec).wait(30), lines
+        return process.start(context, spec).wait(HANG), lines
 
     return run
 
@@ -85,7 +86,7 @@ def test_two_jobs_see_each_their_own_tree(context, tmp_path):
         argv = ["/bin/sh", "-c", "cat /opt/ml/name; sleep 0.2; cat /opt/ml/name"]
         spec = ProcessSpec(argv=argv, env={"PATH": "/bin:/usr/bin"}, opt_ml=tree, on_line=lines.append)
         running.append(process.start(context, spec))
-    assert [started.wait(20) for started in running] == [0, 0]
+    assert [started.wait(HANG) for started in running] == [0, 0]
     assert seen == {"a": ["aa"], "b": ["bb"]}
 
 
@@ -103,6 +104,6 @@ def test_a_tree_that_lies_below_opt_itself_is_shown_too(mode, context, tmp_path)
         lines: list[str] = []
         argv = ["/bin/cat", "/opt/ml/x"]
         spec = ProcessSpec(argv=argv, env={}, opt_ml=directory / "ml", on_line=lines.append)
-        assert (process.start(context, spec).wait(20), lines) == (0, ["here"])
+        assert (process.start(context, spec).wait(HANG), lines) == (0, ["here"])
     finally:
         shutil.rmtree(directory)

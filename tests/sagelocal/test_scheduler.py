@@ -10,6 +10,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from sagelocal.core import lifecycle
+from tests.waiting import until
 
 ROLE = "arn:aws:iam::123456789012:role/scheduler"
 PIPELINE = "arn:aws:sagemaker:us-east-1:123456789012:pipeline/nightly"
@@ -35,14 +36,12 @@ def queue(client):
     url = sqs.create_queue(QueueName=f"queue-{time.time_ns()}")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
 
-    def receive(seconds: float = 10) -> dict:
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            got = sqs.receive_message(QueueUrl=url, MessageAttributeNames=["All"]).get("Messages")
-            if got:
-                return got[0]
-            time.sleep(0.1)
-        raise TimeoutError("no message")
+    def receive() -> dict:
+        """The next message, which is gone from the queue then."""
+        asked = {"QueueUrl": url, "MessageAttributeNames": ["All"]}
+        (message,) = until(lambda: sqs.receive_message(**asked).get("Messages"))
+        sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+        return message
 
     return arn, receive
 
@@ -58,27 +57,18 @@ def make(client, name: str, expression: str, target: dict, **more) -> None:
 
 
 def in_seconds(seconds: float) -> str:
-    """An at() expression; at() knows whole seconds only."""
-    moment = datetime.now(UTC) + timedelta(seconds=seconds)
-    return f"at({moment:%Y-%m-%dT%H:%M:%S})"
+    """A time as at() knows it, in whole seconds. It must not have passed yet when the server comes to read it."""
+    return f"{datetime.now(UTC) + timedelta(seconds=seconds):%Y-%m-%dT%H:%M:%S}"
 
 
 def executions(client) -> list[dict]:
     return client("sagemaker").list_pipeline_executions(PipelineName="nightly")["PipelineExecutionSummaries"]
 
 
-def eventually(check, seconds: float = 10):
-    deadline = time.monotonic() + seconds
-    while not (found := check()):
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.05)
-    return found
-
-
 def test_a_rate_starts_an_execution_with_its_parameters_without_anyone_asking(client, pipeline):
     parameters = {"PipelineParameterList": [{"Name": "Word", "Value": "yes"}]}
     make(client, "each-minute", "rate(1 minute)", {"Arn": PIPELINE, "SageMakerPipelineParameters": parameters})
-    started = eventually(lambda: executions(client))
+    started = until(lambda: executions(client))
     sagemaker = client("sagemaker")
     arn = started[0]["PipelineExecutionArn"]
     assert sagemaker.list_pipeline_parameters_for_execution(PipelineExecutionArn=arn)["PipelineParameters"] == [
@@ -90,13 +80,13 @@ def test_a_rate_starts_an_execution_with_its_parameters_without_anyone_asking(cl
 
 def test_a_schedule_fires_at_its_time_and_is_deleted_after_completion(client, queue):
     arn, receive = queue
-    began = time.time()
+    moment = in_seconds(4)
     target = {"Arn": arn, "Input": '{"at": "<aws.scheduler.scheduled-time>"}'}
-    make(client, "once", in_seconds(2), target, ActionAfterCompletion="DELETE")
+    make(client, "once", f"at({moment})", target, ActionAfterCompletion="DELETE")
     message = receive()
-    assert 1 <= time.time() - began <= 5
-    assert json.loads(message["Body"])["at"].startswith("20")
-    eventually(lambda: "once" not in [s["Name"] for s in client("scheduler").list_schedules()["Schedules"]])
+    assert datetime.now(UTC) >= datetime.fromisoformat(f"{moment}Z")
+    assert json.loads(message["Body"]) == {"at": f"{moment}Z"}
+    until(lambda: "once" not in [s["Name"] for s in client("scheduler").list_schedules()["Schedules"]])
 
 
 def test_what_fails_goes_to_the_dead_letter_queue_with_the_reason(client, queue):
@@ -114,12 +104,12 @@ def test_what_fails_goes_to_the_dead_letter_queue_with_the_reason(client, queue)
 
 def test_a_disabled_schedule_does_not_fire_until_it_is_enabled(client, queue):
     arn, receive = queue
-    make(client, "asleep", in_seconds(1), {"Arn": arn}, State="DISABLED")
-    with pytest.raises(TimeoutError):
-        receive(2.5)
+    make(client, "asleep", f"at({in_seconds(1)})", {"Arn": arn, "Input": '"asleep"'}, State="DISABLED")
+    make(client, "later", f"at({in_seconds(4)})", {"Arn": arn, "Input": '"later"'})
+    assert receive()["Body"] == '"later"'
     client("scheduler").update_schedule(
         Name="asleep",
-        ScheduleExpression=in_seconds(2),
+        ScheduleExpression=f"at({in_seconds(4)})",
         FlexibleTimeWindow={"Mode": "OFF"},
         Target={"Arn": arn, "RoleArn": ROLE, "Input": '"awake"'},
     )
@@ -188,18 +178,21 @@ def test_schedules_outlive_the_server_and_what_was_missed_is_not_made_up_for(tmp
     def sqs_and_scheduler(url: str):
         return (boto3.client(service, endpoint_url=url, region_name="us-east-1") for service in ("sqs", "scheduler"))
 
+    began = time.monotonic()
     sqs, scheduler = sqs_and_scheduler(lifecycle.ensure(tmp_path).url)
+    a_start = time.monotonic() - began  # on this machine, as busy as it is
+    missed = in_seconds(1 + a_start)
     arn = "arn:aws:sqs:us-east-1:123456789012:after"
     common = {"FlexibleTimeWindow": {"Mode": "OFF"}, "Target": {"Arn": arn, "RoleArn": ROLE, "Input": '"late"'}}
-    scheduler.create_schedule(Name="missed", ScheduleExpression=in_seconds(1.5), **common)
+    scheduler.create_schedule(Name="missed", ScheduleExpression=f"at({missed})", **common)
     common["Target"]["Input"] = '"in time"'
-    scheduler.create_schedule(Name="kept", ScheduleExpression=in_seconds(8), **common)
+    scheduler.create_schedule(Name="kept", ScheduleExpression=f"at({in_seconds(6 + 6 * a_start)})", **common)
     lifecycle.stop(tmp_path)
-    time.sleep(1.5)
+    until(lambda: datetime.now(UTC) > datetime.fromisoformat(f"{missed}Z"))
     sqs, scheduler = sqs_and_scheduler(lifecycle.ensure(tmp_path).url)
     try:
         url = sqs.create_queue(QueueName="after")["QueueUrl"]
-        message = eventually(lambda: sqs.receive_message(QueueUrl=url).get("Messages"), 15)[0]
+        message = until(lambda: sqs.receive_message(QueueUrl=url).get("Messages"))[0]
         assert message["Body"] == '"in time"'
         assert "Messages" not in sqs.receive_message(QueueUrl=url)
     finally:

@@ -3,7 +3,6 @@
 import io
 import json
 import tarfile
-import time
 
 import pytest
 
@@ -13,6 +12,7 @@ from sagelocal.runtime import checkpoints, launch, process, sandbox
 from sagelocal.services.logs import streams as logs
 from sagelocal.services.s3 import objects
 from sagelocal.services.sagemaker.jobs import toolkit, training
+from tests.waiting import HANG, until
 
 GROUP = "/aws/sagemaker/TrainingJobs"
 IMAGE = "763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch:2.13-cpu-amzn2023-sagemaker"
@@ -51,7 +51,7 @@ def run(context: Context, bucket: str):
                 "InstanceType": "ml.m5.large",
                 "VolumeSizeInGB": 1,
             },
-            "StoppingCondition": {"MaxRuntimeInSeconds": more.pop("seconds", 60)},
+            "StoppingCondition": {"MaxRuntimeInSeconds": more.pop("seconds", 3600)},
         }
         context.call("sagemaker", "CreateTrainingJob", **{**request, **more})
         return ended(context, name)
@@ -61,7 +61,7 @@ def run(context: Context, bucket: str):
 
 def ended(context: Context, name: str) -> dict:
     return context.store.wait(
-        "training-job", name, lambda job: job["TrainingJobStatus"] not in ("InProgress", "Stopping"), 60
+        "training-job", name, lambda job: job["TrainingJobStatus"] not in ("InProgress", "Stopping"), HANG
     )
 
 
@@ -164,9 +164,9 @@ def test_a_script_that_ignores_sigterm_is_killed_after_its_time(context, run, mo
 import os, signal, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 open(os.environ["SM_MODEL_DIR"] + "/so-far", "w").write("s")
-time.sleep(60)
+time.sleep(3600)
 """
-    job = run("slow", script, seconds=1)
+    job = run("slow", script, seconds=5)
     assert (job["TrainingJobStatus"], job["SecondaryStatus"]) == ("Stopped", "MaxRuntimeExceeded")
     assert members(context, job["ModelArtifacts"]["S3ModelArtifacts"]) == {"so-far": b"s"}
 
@@ -177,7 +177,7 @@ def test_stop_ends_a_running_job_and_keeps_what_it_saved(context, run):
         context.call("sagemaker", "StopTrainingJob", TrainingJobName="stopped")
 
     context.spawn("stop", stop)
-    script = "import time; open('/opt/ml/model/epoch-1', 'w').close(); print('started', flush=True); time.sleep(60)"
+    script = "import time; open('/opt/ml/model/epoch-1', 'w').close(); print('started', flush=True); time.sleep(3600)"
     job = run("stopped", script)
     assert (job["TrainingJobStatus"], job["SecondaryStatus"]) == ("Stopped", "Stopped")
     assert list(members(context, job["ModelArtifacts"]["S3ModelArtifacts"])) == ["epoch-1"]
@@ -221,8 +221,7 @@ import os, time
 print(os.listdir("/opt/ml/checkpoints"))
 open("/opt/ml/checkpoints/epoch-1", "w").write("changed")
 open("/opt/ml/checkpoints/epoch-2", "w").write("2")
-deadline = time.time() + 20
-while not os.path.exists("/opt/ml/model/seen") and time.time() < deadline: time.sleep(0.02)
+while not os.path.exists("/opt/ml/model/seen"): time.sleep(0.02)
 raise SystemExit("cut off")
 """
     directory = context.state_dir / "jobs" / "training" / "resume" / "algo-1" / "ml"
@@ -300,10 +299,3 @@ def test_names_are_unique_and_unknown_ones_are_not_found(context, run):
         context.call("sagemaker", "DescribeTrainingJob", TrainingJobName="other")
     listed = context.call("sagemaker", "ListTrainingJobs", NameContains="sam")["TrainingJobSummaries"]
     assert [(job["TrainingJobName"], job["TrainingJobStatus"]) for job in listed] == [("same", "Completed")]
-
-
-def until(true, seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.02)

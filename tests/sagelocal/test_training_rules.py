@@ -21,7 +21,7 @@ value = float(pathlib.Path("/opt/ml/processing/input/tensors/value").read_text()
 pathlib.Path("/opt/ml/processing/output/rule/value").write_text(str(value))
 if os.environ.get("slow"):
     import time
-    time.sleep(60)
+    time.sleep(3600)
 if value > float(os.environ["limit"]):
     message = f"RuleEvaluationConditionMet: Evaluation of the rule {os.environ['rule_to_invoke']} at step 3"
     pathlib.Path("/opt/ml/output/message").write_text(message)

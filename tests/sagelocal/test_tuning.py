@@ -3,7 +3,6 @@
 import io
 import re
 import tarfile
-import time
 
 import pytest
 
@@ -13,6 +12,7 @@ from sagelocal.services.logs import streams
 from sagelocal.services.s3 import objects
 from sagelocal.services.sagemaker.jobs import ranges
 from sagelocal.services.sagemaker.jobs.search import Search
+from tests.waiting import until
 
 SCRIPT = """
 import argparse, os, time
@@ -203,7 +203,7 @@ def test_stop_ends_the_trials_and_starts_no_more(tune, context):
         context.call("sagemaker", "StopHyperParameterTuningJob", HyperParameterTuningJobName="halted")
 
     context.spawn("stop", stop)
-    job = tune("halted", "Random", jobs=50, script="import time; time.sleep(60)")
+    job = tune("halted", "Random", jobs=50, script="import time; time.sleep(3600)")
     assert job["HyperParameterTuningJobStatus"] == "Stopped"
     counters = job["TrainingJobStatusCounters"]
     assert counters["InProgress"] == 0 and 1 <= counters["Stopped"] <= 2
@@ -274,10 +274,3 @@ def test_values_are_spread_as_the_scaling_type_says(scaling, low, high, median_b
     values = sorted(float(search.ask().hyperparameters["x"]) for _ in range(200))
     assert float(low) <= values[0] and values[-1] <= float(high)
     assert median_between[0] < values[100] < median_between[1]
-
-
-def until(true, seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.02)
