@@ -137,8 +137,8 @@ bench-full: setup .venv/bench/installed ## the same on all photos and all sizes:
 stop: ## stop the embedded SageMaker of this folder
 	@test ! -x $(BIN)/python || $(PAWLINE) stop --server
 
-clean: stop ## remove the embedded SageMaker's state (.embedded)
-	rm -rf .embedded
+clean: stop ## remove the embedded SageMaker's state (.sagelocal)
+	rm -rf .sagelocal
 
 lock: setup ## write requirements.lock anew from pyproject.toml
 	$(BIN)/uv pip compile --quiet --no-header --no-annotate --extra dev pyproject.toml -o requirements.lock

@@ -35,8 +35,8 @@ class Cloud:
 
 
 def state_dir() -> Path:
-    """Where the embedded server keeps its state: EMBEDDED_STATE_DIR, or .embedded in the current folder."""
-    return Path(os.environ.get("EMBEDDED_STATE_DIR", ".embedded")).resolve()
+    """Where the embedded server keeps its state: SAGELOCAL_STATE_DIR, or .sagelocal in the current folder."""
+    return Path(os.environ.get("SAGELOCAL_STATE_DIR", ".sagelocal")).resolve()
 
 
 def connect(*, aws: bool) -> Cloud:
@@ -59,9 +59,9 @@ def connect(*, aws: bool) -> Cloud:
 
 def _use_embedded() -> None:
     """Start or join this folder's embedded server and point every AWS client of this process to it."""
-    port = os.environ.get("EMBEDDED_PORT", "0")
+    port = os.environ.get("SAGELOCAL_PORT", "0")
     if not port.isdigit() or int(port) > 65535:
-        raise UserError(f"EMBEDDED_PORT is {port!r}, which is no port.", "Give a number up to 65535, or leave it out.")
+        raise UserError(f"SAGELOCAL_PORT is {port!r}, which is no port.", "Give a number up to 65535, or leave it out.")
     try:
         running = lifecycle.ensure(state_dir(), port=int(port))
     except lifecycle.CannotStart as problem:
@@ -69,7 +69,7 @@ def _use_embedded() -> None:
     except OSError as problem:
         raise UserError(
             f"The state directory {state_dir()} cannot be used: {problem.strerror}.",
-            "Choose another with EMBEDDED_STATE_DIR.",
+            "Choose another with SAGELOCAL_STATE_DIR.",
         ) from None
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
         os.environ.pop(name, None)

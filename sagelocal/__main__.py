@@ -20,7 +20,7 @@ from sagelocal.services.cloudwatch import clock
 
 def main() -> None:
     arguments = argparse.ArgumentParser(prog="embedded", description=__doc__)
-    arguments.add_argument("--state-dir", type=Path, default=Path(".embedded"), help="where everything is kept")
+    arguments.add_argument("--state-dir", type=Path, default=Path(".sagelocal"), help="where everything is kept")
     arguments.add_argument("--port", type=int, default=0, help="port on 127.0.0.1 (0: any free one)")
     chosen = arguments.parse_args()
     serve(chosen.state_dir.resolve(), chosen.port)
@@ -46,7 +46,7 @@ def serve(state_dir: Path, port: int) -> None:
     try:
         server = make_server("127.0.0.1", port, application, threaded=True, request_handler=Handler)
     except (OSError, SystemExit):
-        fail(f"Port {port} is busy. Choose another with EMBEDDED_PORT, or leave it out for any free one.")
+        fail(f"Port {port} is busy. Choose another with SAGELOCAL_PORT, or leave it out for any free one.")
     context.url = f"http://127.0.0.1:{server.port}"
 
     def stop(*_: object) -> None:

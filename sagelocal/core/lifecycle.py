@@ -84,7 +84,7 @@ def stop(state_dir: Path, *, timeout: float = 20.0) -> bool:
     if not running:
         return False
     with suppress(OSError, http.client.HTTPException):  # it may be gone before its answer is out
-        _request(running.url, "POST", "/_embedded/stop")
+        _request(running.url, "POST", "/_sagelocal/stop")
     deadline = time.monotonic() + timeout
     while _locked(state_dir):
         if time.monotonic() > deadline:
@@ -121,7 +121,7 @@ def _locked(state_dir: Path) -> bool:
 
 def _answers(url: str) -> bool:
     try:
-        return "version" in json.loads(_request(url, "GET", "/_embedded/health"))
+        return "version" in json.loads(_request(url, "GET", "/_sagelocal/health"))
     except (OSError, ValueError, http.client.HTTPException):
         return False
 

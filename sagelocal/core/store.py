@@ -38,7 +38,7 @@ class Store:
             self._db.close()
             raise NewerState(
                 f"State in {path.parent} belongs to a newer version (schema {version}; known here: {SCHEMA_VERSION}). "
-                "Update Pawline, or choose another directory with EMBEDDED_STATE_DIR."
+                "Update Pawline, or choose another directory with SAGELOCAL_STATE_DIR."
             )
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")

@@ -26,10 +26,10 @@ from sagelocal.services.cloudwatch import clock
 from sagelocal.services.iam import enforcement, permissions, sessions, used
 from sagelocal.services.s3 import xml as s3_xml
 
-HEALTH_PATH = "/_embedded/health"
-STOP_PATH = "/_embedded/stop"
-USED_PATH = "/_embedded/iam/used"
-CLOCK_PATH = "/_embedded/clock"
+HEALTH_PATH = "/_sagelocal/health"
+STOP_PATH = "/_sagelocal/stop"
+USED_PATH = "/_sagelocal/iam/used"
+CLOCK_PATH = "/_sagelocal/clock"
 
 SERVICE_BY_SIGNING_NAME = {"monitoring": "cloudwatch", "servicequotas": "service-quotas"}
 OURS_ALONE = (
@@ -57,7 +57,7 @@ class Application:
         request = Request(environ)
         if request.path.startswith(front.PREFIX):
             return front.answer(self.context, request, access_key_of(request))(environ, start_response)
-        if request.path.startswith("/_embedded/"):
+        if request.path.startswith("/_sagelocal/"):
             return self._own_page(request)(environ, start_response)
         service, access_key = service_of(request), access_key_of(request)
         try:

@@ -65,7 +65,7 @@ def _images(context: Context) -> list[Image]:
 
 def _files(context: Context) -> list[Path]:
     """The files that are there, the user's own first."""
-    named = os.environ.get("EMBEDDED_IMAGES")
+    named = os.environ.get("SAGELOCAL_IMAGES")
     candidates = [Path(named)] if named else []
     return [path for path in [*candidates, context.state_dir / "images.toml"] if path.is_file()] + [OWN_FILE]
 

@@ -27,7 +27,7 @@ MINUTE = 60
 
 
 def hurry(url: str) -> None:
-    urllib.request.urlopen(urllib.request.Request(f"{url}/_embedded/clock?speed={SPEED}", method="POST")).close()
+    urllib.request.urlopen(urllib.request.Request(f"{url}/_sagelocal/clock?speed={SPEED}", method="POST")).close()
 
 
 @pytest.fixture(scope="module")

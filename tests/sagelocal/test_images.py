@@ -39,7 +39,7 @@ def test_an_unknown_image_is_refused_with_the_lines_that_would_map_it(context: C
 def test_a_file_named_by_the_environment_comes_before_all_others(context: Context, tmp_path, monkeypatch):
     own = tmp_path / "mine.toml"
     own.write_text('[[image]]\npattern = "pytorch:*"\nruns = ["training"]\ntrain = ["python3", "/opt/ml/mine.py"]\n')
-    monkeypatch.setenv("EMBEDDED_IMAGES", str(own))
+    monkeypatch.setenv("SAGELOCAL_IMAGES", str(own))
     assert images.find(context, "pytorch:2", "training").train == ("python3", "/opt/ml/mine.py")
 
 
