@@ -105,7 +105,7 @@ def prepare(context: "Context") -> Worker | None:
                 )
                 return process._spawner().submit(start).result()
 
-            _worker = Worker(images.preload(context), spawn)
+            _worker = Worker(images.preload(images.files(context.state_dir)), spawn)
         return _worker
 
 

@@ -1,6 +1,7 @@
 """SageMaker's hyperparameter tuning jobs."""
 
 import time
+from importlib.util import find_spec
 from typing import Any
 
 from sagelocal.core import listing
@@ -57,6 +58,8 @@ def _check(context: Context, request: dict[str, Any]) -> None:
     for member in ("TrainingJobDefinitions", "WarmStartConfig"):
         if request.get(member):
             raise ValidationException(f"{member} is not run by the embedded SageMaker; give one TrainingJobDefinition.")
+    if find_spec("optuna") is None:
+        raise ValidationException("Tuning needs optuna, which is not installed here: pip install 'sagelocal[tuning]'")
     if request.get("Autotune", {}).get("Mode") == "Enabled":
         raise ValidationException("Autotune is not run by the embedded SageMaker; declare the ranges.")
     definition = request.get("TrainingJobDefinition")
