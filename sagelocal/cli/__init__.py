@@ -1,10 +1,10 @@
-"""`sagelocal`: starts, asks and stops the server of a state directory. Each command is a module, imported when called."""
+"""`sagelocal`: starts, asks and stops the server of a state directory. A command's module is imported when it is called."""
 
 import argparse
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from sagelocal import VERSION
@@ -33,7 +33,8 @@ def main(words: Sequence[str] | None = None) -> int:
     command = given[0] if given and given[0] in COMMANDS else None
     arguments = _parser(command).parse_args(given)
     try:
-        return importlib.import_module(COMMANDS[arguments.command][0]).run(arguments)
+        run: Callable[[argparse.Namespace], int] = importlib.import_module(COMMANDS[arguments.command][0]).run
+        return run(arguments)
     except UserError as problem:
         print(f"{problem.headline}\n{problem.way_out}", file=sys.stderr)
     except CannotStart as problem:

@@ -65,8 +65,8 @@ def default_state_dir() -> Path:
 
 def named_images(more: Sequence[Path] = ()) -> list[str]:
     """Full paths of the images files that SAGELOCAL_IMAGES names (separated as in PATH), then of `more`, each once."""
-    named = [word for word in os.environ.get(IMAGES_VARIABLE, "").split(os.pathsep) if word]
-    return list(dict.fromkeys(str(Path(path).resolve()) for path in [*named, *more]))
+    named = [Path(word) for word in os.environ.get(IMAGES_VARIABLE, "").split(os.pathsep) if word]
+    return list(dict.fromkeys(str(path.resolve()) for path in [*named, *more]))
 
 
 def ensure(state_dir: Path, *, port: int = 0, images: Sequence[Path] = ()) -> Running:
