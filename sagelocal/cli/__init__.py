@@ -1,4 +1,4 @@
-"""`sagelocal`: starts, asks and stops the server of a state directory. A command's module is imported when it is called."""
+"""`sagelocal` starts, asks and stops the server of a state directory. Only the called command's module is imported."""
 
 import argparse
 import importlib
