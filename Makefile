@@ -5,7 +5,7 @@ PAWLINE := $(BIN)/python -m pipeline
 ON := $(if $(AWS),--aws)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-all test-ray test-awsimage check lint-pipeline upsert-pipeline start status retry predict stop clean lock bench bench-full \
+.PHONY: help setup run test test-all test-ray test-awsimage test-install check lint-pipeline upsert-pipeline start status retry predict stop clean lock bench bench-full \
 	load-test debug doctor cost schedule unschedule idle ec2-train deploy-infra destroy
 
 help: ## list the targets
@@ -14,13 +14,14 @@ help: ## list the targets
 setup: .venv/installed ## create .venv with everything in it (make run and make test do it by themselves)
 
 # The lock names Linux wheels too; elsewhere the NVIDIA libraries do not exist and torch does not want them.
-.venv/installed: requirements.lock
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Pawline needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Try: make PYTHON=python3.12")'
+.venv/installed: requirements.lock pyproject.toml sagelocal/pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14) and "Pawline needs Python 3.11, 3.12 or 3.13; this is " + sys.version.split()[0] + ". Try: make PYTHON=python3.12")'
 	@echo "Setting up .venv (a few minutes the first time) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv==$$(sed -n 's/^uv==//p' requirements.lock)"
 	@case "$$(uname -s)" in Linux) cat requirements.lock ;; *) grep -vE '^(nvidia-|cuda-|triton)' requirements.lock ;; esac > .venv/requirements.txt
 	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --no-deps -r .venv/requirements.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e ./sagelocal -e .
 	@touch $@
 
 run: setup ## the main job, on the embedded SageMaker: make run [DATA= WEIGHTS= BACKBONE= PARAMS="Epochs=3" ARGS=--json]
@@ -28,10 +29,10 @@ run: setup ## the main job, on the embedded SageMaker: make run [DATA= WEIGHTS= 
 
 # Two workers: a test has processes of its own. What part of the lines ran is asked only where all tests run.
 test: setup ## the tests, and the part of the lines that they run
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile $(if $(ARGS),,--cov) -m "not slow and not ray and not awsimage" $$ARGS
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile $(if $(ARGS),,--cov) -m "not slow and not ray and not awsimage and not install" $$ARGS
 
 test-all: setup ## the tests, the long ones too
-	@$(BIN)/python -m pytest -q -m "not ray and not awsimage" $$ARGS
+	@$(BIN)/python -m pytest -q -m "not ray and not awsimage and not install" $$ARGS
 
 # Ray, and the torch of AWS's serving image: 7 GB that only this test needs.
 .venv/ray/installed: tests/code/ray/requirements.lock | setup
@@ -55,6 +56,9 @@ test-ray: setup .venv/ray/installed ## the model archive through Ray Serve, as A
 
 test-awsimage: setup .venv/awsimage/installed ## the Debugger hook and the rules with the numpy and protobuf of AWS's training images
 	@$(BIN)/python -m pytest -q -s -m awsimage tests/code/test_awsimage.py $$ARGS
+
+test-install: setup ## sagelocal in an empty environment, and a pipeline on it through plain boto3
+	@$(BIN)/python -m pytest -q -s -m install tests/sagelocal/test_install.py $$ARGS
 
 # checkov's own dependencies do not agree with ours, so it has a place of its own.
 .venv/checkov/installed: infra/checkov.lock | setup
@@ -140,11 +144,12 @@ bench-full: setup .venv/bench/installed ## the same on all photos and all sizes:
 stop: ## stop the embedded SageMaker of this folder
 	@test ! -x $(BIN)/python || $(PAWLINE) stop --server
 
-clean: stop ## remove the embedded SageMaker's state (.embedded)
-	rm -rf .embedded
+clean: stop ## remove the embedded SageMaker's state (.sagelocal)
+	rm -rf .sagelocal
 
 lock: setup ## write requirements.lock anew from pyproject.toml
-	$(BIN)/uv pip compile --quiet --no-header --no-annotate --extra dev pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --quiet --no-header --no-annotate --extra dev --no-emit-package sagelocal \
+		pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile --quiet --no-header --no-annotate tests/code/ray/requirements.in -o tests/code/ray/requirements.lock
 	$(BIN)/uv pip compile --quiet --no-header --no-annotate benchmarks/engine.in -o benchmarks/engine.lock
 	$(BIN)/uv pip compile --quiet --no-header --no-annotate --override tests/code/awsimage/overrides.txt \

@@ -72,7 +72,7 @@ def main() -> None:
     parser.add_argument("--picture", type=Path, help="draw the scaling run there")
     picture = parser.parse_args().picture
     with tempfile.TemporaryDirectory() as folder:
-        os.environ["EMBEDDED_STATE_DIR"] = folder
+        os.environ["SAGELOCAL_STATE_DIR"] = folder
         os.environ.pop("AWS_ENDPOINT_URL", None)
         cloud = clouds.connect(aws=False)
         try:

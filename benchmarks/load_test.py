@@ -26,7 +26,7 @@ def load_test(state_dir: str, *words: str) -> dict:
     """The report of `python -m pipeline load-test`."""
     done = subprocess.run(
         [sys.executable, "-m", "pipeline", "load-test", "--json", "--seconds", SECONDS, *words],
-        env={**os.environ, "EMBEDDED_STATE_DIR": state_dir},
+        env={**os.environ, "SAGELOCAL_STATE_DIR": state_dir},
         cwd=ROOT,
         stdout=subprocess.PIPE,
         check=True,

@@ -26,7 +26,7 @@ def run(state_dir: str, *words: str) -> tuple[float, dict]:
     began = time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-m", "pipeline", "run", "--json", *words],
-        env={**os.environ, "EMBEDDED_STATE_DIR": state_dir},
+        env={**os.environ, "SAGELOCAL_STATE_DIR": state_dir},
         cwd=ROOT,
         stdout=subprocess.PIPE,
     )
@@ -36,7 +36,7 @@ def run(state_dir: str, *words: str) -> tuple[float, dict]:
 def stop(state_dir: str) -> None:
     subprocess.run(
         [sys.executable, "-m", "pipeline", "stop", "--server"],
-        env={**os.environ, "EMBEDDED_STATE_DIR": state_dir},
+        env={**os.environ, "SAGELOCAL_STATE_DIR": state_dir},
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
     )
@@ -45,7 +45,7 @@ def stop(state_dir: str) -> None:
 def draw(state_dir: str, words: list[str], report: dict, target: Path) -> None:
     from benchmarks import picture
 
-    with patch.dict(os.environ, {"EMBEDDED_STATE_DIR": state_dir}):
+    with patch.dict(os.environ, {"SAGELOCAL_STATE_DIR": state_dir}):
         picture.of_run(words, report, target)
 
 

@@ -20,7 +20,7 @@ WIDTH = 120
 
 
 def of_run(words: Sequence[str], report: Mapping[str, Any], target: Path) -> None:
-    """`words`: the flags of the run whose `report` it is; its server still answers at EMBEDDED_STATE_DIR."""
+    """`words`: the flags of the run whose `report` it is; its server still answers at SAGELOCAL_STATE_DIR."""
     account = cloud.connect(aws=False)
     steps = execution.steps(account, report["execution_arn"])
     draw(words, steps, console.details(account, report["execution_arn"], steps), report, target)

@@ -41,7 +41,7 @@ class Embedded:
     """The Tune step on the embedded SageMaker of a state directory of its own."""
 
     def __init__(self, state: Path, local_features: Path):
-        os.environ["EMBEDDED_STATE_DIR"] = str(state)
+        os.environ["SAGELOCAL_STATE_DIR"] = str(state)
         from pipeline import cloud, infra, upload
 
         self.cloud = cloud.connect(aws=False)

@@ -17,6 +17,7 @@ from pipeline import settings as settings_module
 from pipeline.errors import UserError
 from pipeline.settings import Settings
 from sagelocal.core import lifecycle
+from sagelocal.core.lifecycle import default_state_dir as state_dir
 
 
 @dataclass
@@ -34,9 +35,8 @@ class Cloud:
         return self._clients[service]
 
 
-def state_dir() -> Path:
-    """Where the embedded server keeps its state: EMBEDDED_STATE_DIR, or .embedded in the current folder."""
-    return Path(os.environ.get("EMBEDDED_STATE_DIR", ".embedded")).resolve()
+# How the images that this project's steps name run on the embedded server.
+IMAGES = Path(__file__).parent.parent / "code" / "images.toml"
 
 
 def connect(*, aws: bool) -> Cloud:
@@ -59,27 +59,18 @@ def connect(*, aws: bool) -> Cloud:
 
 def _use_embedded() -> None:
     """Start or join this folder's embedded server and point every AWS client of this process to it."""
-    port = os.environ.get("EMBEDDED_PORT", "0")
+    port = os.environ.get("SAGELOCAL_PORT", "0")
     if not port.isdigit() or int(port) > 65535:
-        raise UserError(f"EMBEDDED_PORT is {port!r}, which is no port.", "Give a number up to 65535, or leave it out.")
+        raise UserError(f"SAGELOCAL_PORT is {port!r}, which is no port.", "Give a number up to 65535, or leave it out.")
     try:
-        running = lifecycle.ensure(state_dir(), port=int(port))
+        running = lifecycle.ensure(state_dir(), port=int(port), images=[IMAGES])
     except lifecycle.CannotStart as problem:
         raise UserError("The embedded SageMaker did not start.", str(problem)) from None
     except OSError as problem:
         raise UserError(
             f"The state directory {state_dir()} cannot be used: {problem.strerror}.",
-            "Choose another with EMBEDDED_STATE_DIR.",
+            "Choose another with SAGELOCAL_STATE_DIR.",
         ) from None
-    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
+    for name in lifecycle.UNSET:
         os.environ.pop(name, None)
-    os.environ.update(
-        AWS_ENDPOINT_URL=running.url,
-        AWS_ACCESS_KEY_ID="embedded",
-        AWS_SECRET_ACCESS_KEY="embedded",
-        AWS_REGION="us-east-1",
-        AWS_DEFAULT_REGION="us-east-1",
-        AWS_CONFIG_FILE=os.devnull,
-        AWS_SHARED_CREDENTIALS_FILE=os.devnull,
-        AWS_EC2_METADATA_DISABLED="true",
-    )
+    os.environ.update(running.environment())

@@ -21,6 +21,7 @@ os.environ.update(
     AWS_EC2_METADATA_DISABLED="true",
     AWS_CONFIG_FILE=os.devnull,
     AWS_SHARED_CREDENTIALS_FILE=os.devnull,
+    SAGELOCAL_IMAGES=str(Path(__file__).parent.parent / "code" / "images.toml"),
 )
 leftovers.adopt_orphans()
 

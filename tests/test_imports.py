@@ -17,7 +17,7 @@ TABLE = {
         "matplotlib", "sagelocal.core.lifecycle", "sagelocal.services.scheduler.expressions",
     },
     "code": {
-        "torch", "torchvision", "numpy", "PIL", "smdebug", "pyinstrument", "fastapi", "starlette", "anyio", "uvicorn",
+        "torch", "torchvision", "numpy", "PIL", "smdebug", "fastapi", "starlette", "anyio", "uvicorn",
         "openvino", "nncf", "simplejpeg", "matplotlib", "cycler", "ray", "serve", "breeds",
     },
     "lambda": {"boto3", "botocore", "aws_lambda_powertools"},

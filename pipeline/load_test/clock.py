@@ -9,7 +9,7 @@ import requests
 
 from pipeline.errors import UserError
 
-PAGE = "/_embedded/clock"
+PAGE = "/_sagelocal/clock"
 ANSWER_SECONDS = 5.0
 SLOWEST, FASTEST = 1.0, 100.0  # faster, and the alarms have no datapoint in most of their minutes
 ALARM_MINUTES = 4.0  # the high alarm of target tracking looks at three

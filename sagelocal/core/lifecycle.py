@@ -8,21 +8,26 @@ import fcntl
 import http.client
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from sagelocal import VERSION
+from sagelocal.core import takeover
 
 # What a busy machine may need for what takes a second: only a server that hangs is given up.
 START_SECONDS = 120.0
 STOP_SECONDS = 60.0
 ANSWER_SECONDS = 30.0
+STATE_DIR_VARIABLE, IMAGES_VARIABLE = "SAGELOCAL_STATE_DIR", "SAGELOCAL_IMAGES"
+UNSET = ("AWS_PROFILE", "AWS_SESSION_TOKEN")  # either would come before the credentials of Running.environment
 
 
 class CannotStart(Exception):
@@ -39,19 +44,51 @@ class Running:
 
     url: str
     pid: int
+    version: str = VERSION
+    images: tuple[str, ...] = ()  # the images files it was started with, its own not among them
+
+    def environment(self) -> dict[str, str]:
+        """The variables that point every AWS client to it, and none of them to the user's own account."""
+        return {
+            "AWS_ENDPOINT_URL": self.url,
+            "AWS_ACCESS_KEY_ID": "embedded",
+            "AWS_SECRET_ACCESS_KEY": "embedded",
+            "AWS_REGION": "us-east-1",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
 
 
-def ensure(state_dir: Path, *, port: int = 0) -> Running:
-    """The server of a state directory, started if need be (port 0: any free one). Raises CannotStart."""
+def default_state_dir() -> Path:
+    """SAGELOCAL_STATE_DIR, or .sagelocal in the current folder."""
+    return Path(os.environ.get(STATE_DIR_VARIABLE) or takeover.NAME).resolve()
+
+
+def named_images(more: Sequence[Path] = ()) -> list[str]:
+    """Full paths of the images files that SAGELOCAL_IMAGES names (separated as in PATH), then of `more`, each once."""
+    named = [Path(word) for word in os.environ.get(IMAGES_VARIABLE, "").split(os.pathsep) if word]
+    return list(dict.fromkeys(str(path.resolve()) for path in [*named, *more]))
+
+
+def ensure(state_dir: Path, *, port: int = 0, images: Sequence[Path] = ()) -> Running:
+    """The server of a state directory, started if need be (port 0: any free one). Raises CannotStart.
+
+    `images`: files that say how images run (runtime/images.toml has the format), beside those of SAGELOCAL_IMAGES. A
+    server that runs already must have been started with them.
+    """
+    files = named_images(images)
     running = find(state_dir)
     if running:
-        return running
-    state_dir.mkdir(parents=True, exist_ok=True)
+        return _with_images(running, state_dir, files)
+    prepare(state_dir)
     log_path = state_dir / "server.log"
     with log_path.open("ab") as log:
         start_of_log = log.tell()
         process = subprocess.Popen(
-            [sys.executable, "-m", "sagelocal", "--state-dir", str(state_dir), "--port", str(port)],
+            [sys.executable, "-m", "sagelocal", "up", "--foreground", "--state-dir", state_dir, "--port", str(port)],
+            env={**os.environ, IMAGES_VARIABLE: os.pathsep.join(files)},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -64,7 +101,7 @@ def ensure(state_dir: Path, *, port: int = 0) -> Running:
         if running:
             if running.pid != process.pid:
                 _end(process)  # it may not have come to the lock yet, and would serve as soon as the other stops
-            return running
+            return _with_images(running, state_dir, files)
         code = process.poll()
         if code not in (None, 0):  # 0: another server holds the lock and is about to listen
             said = log_path.read_bytes()[start_of_log:].decode(errors="replace").strip()
@@ -72,7 +109,19 @@ def ensure(state_dir: Path, *, port: int = 0) -> Running:
             raise (PortBusy if "is busy" in last else CannotStart)(last)
         time.sleep(0.02)
     _end(process)
-    raise CannotStart(f"The embedded SageMaker did not answer within {START_SECONDS:.0f} s. Its log: {log_path}")
+    raise CannotStart(f"The server did not answer within {START_SECONDS:.0f} s. Its log: {log_path}")
+
+
+def prepare(state_dir: Path) -> None:
+    """Make a state directory if it is not there, out of what an earlier version left if there is that. Raises
+    CannotStart."""
+    try:
+        taken = takeover.take_over(state_dir, hold_lock)
+    except takeover.StillRunning as problem:
+        raise CannotStart(str(problem)) from None
+    if taken:
+        print(taken, file=sys.stderr)
+    state_dir.mkdir(parents=True, exist_ok=True)
 
 
 def find(state_dir: Path) -> Running | None:
@@ -81,7 +130,9 @@ def find(state_dir: Path) -> Running | None:
         noted = json.loads((state_dir / "server.json").read_text())
     except (OSError, ValueError):
         return None
-    return Running(noted["url"], noted["pid"]) if _answers(noted["url"]) and _locked(state_dir) else None
+    if not (_answers(noted["url"]) and _locked(state_dir)):
+        return None
+    return Running(noted["url"], noted["pid"], noted["version"], tuple(noted.get("images", ())))
 
 
 def stop(state_dir: Path, *, timeout: float = STOP_SECONDS) -> bool:
@@ -90,7 +141,7 @@ def stop(state_dir: Path, *, timeout: float = STOP_SECONDS) -> bool:
     if not running:
         return False
     with suppress(OSError, http.client.HTTPException):  # it may be gone before its answer is out
-        _request(running.url, "POST", "/_embedded/stop")
+        _request(running.url, "POST", "/_sagelocal/stop")
     deadline = time.monotonic() + timeout
     while _locked(state_dir):
         if time.monotonic() > deadline:
@@ -114,13 +165,24 @@ def hold_lock(state_dir: Path) -> int | None:
 def announce(state_dir: Path, url: str) -> None:
     """Tell other processes where the server listens."""
     temporary = state_dir / "server.json.new"
-    temporary.write_text(json.dumps({"url": url, "pid": os.getpid(), "version": VERSION}) + "\n")
+    note = {"url": url, "pid": os.getpid(), "version": VERSION, "images": named_images()}
+    temporary.write_text(json.dumps(note) + "\n")
     temporary.replace(state_dir / "server.json")
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     process.kill()
     process.wait()
+
+
+def _with_images(running: Running, state_dir: Path, files: list[str]) -> Running:
+    missing = [path for path in files if path not in running.images]
+    if missing:
+        raise CannotStart(
+            f"The server of {state_dir} (pid {running.pid}) was started without the images file {missing[0]}. "
+            f"Stop it, then try again: sagelocal down --state-dir {shlex.quote(str(state_dir))}"
+        )
+    return running
 
 
 def _locked(state_dir: Path) -> bool:
@@ -132,7 +194,7 @@ def _locked(state_dir: Path) -> bool:
 
 def _answers(url: str) -> bool:
     try:
-        return "version" in json.loads(_request(url, "GET", "/_embedded/health"))
+        return "version" in json.loads(_request(url, "GET", "/_sagelocal/health"))
     except (OSError, ValueError, http.client.HTTPException):
         return False
 

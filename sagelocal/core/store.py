@@ -1,7 +1,7 @@
 """State that survives: every resource is one JSON document in SQLite, under a kind and a name.
 
 A document is what the service's Describe call answers, with timestamps as seconds since 1970; members that start with
-an underscore are the embedded server's own and never reach a client.
+an underscore are the server's own and never reach a client.
 """
 
 import json
@@ -32,7 +32,7 @@ def amend(body: Mapping[str, Any], changes: Mapping[str, Any]) -> None:
 
 
 class NewerState(Exception):
-    """The state directory was written by a newer version of the embedded server."""
+    """The state directory was written by a newer version of the server."""
 
 
 class AlreadyExists(Exception):
@@ -52,7 +52,7 @@ class Store:
             self._db.close()
             raise NewerState(
                 f"State in {path.parent} belongs to a newer version (schema {version}; known here: {SCHEMA_VERSION}). "
-                "Update Pawline, or choose another directory with EMBEDDED_STATE_DIR."
+                "Update sagelocal, or choose another directory with SAGELOCAL_STATE_DIR."
             )
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")

@@ -9,7 +9,7 @@ from sagelocal.gateway.exchange import Exchange
 from sagelocal.services.cloudwatch import clock
 from sagelocal.services.iam import used
 
-PREFIX = "/_embedded/"
+PREFIX = "/_sagelocal/"
 HEALTH = f"{PREFIX}health"
 STOP = f"{PREFIX}stop"
 CLOCK = f"{PREFIX}clock"

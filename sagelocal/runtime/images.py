@@ -1,12 +1,13 @@
 """How an image's URI maps to a way to run it here: images.toml, after the user's own files."""
 
 import fnmatch
-import os
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sagelocal.core import lifecycle
 from sagelocal.core.context import Context
 from sagelocal.core.errors import ValidationException
 
@@ -24,6 +25,7 @@ class Image:
     train: tuple[str, ...] = ()
     serve: tuple[str, ...] = ()
     evaluate: tuple[str, ...] = ()
+    file: Path = OWN_FILE
 
 
 def find(context: Context, uri: str, use: str) -> Image:
@@ -32,11 +34,11 @@ def find(context: Context, uri: str, use: str) -> Image:
     Raises ValidationException that names the image and shows the lines to add when there is none.
     """
     name = _without_registry(uri)
-    for image in _images(context):
+    for image in known(files(context.state_dir)):
         if use in image.runs and fnmatch.fnmatch(name.lower(), image.pattern.lower()):
             return image
     raise ValidationException(
-        f"The embedded SageMaker does not know how to run the image {uri} for {use}. "
+        f"sagelocal does not know how to run the image {uri} for {use}. "
         f"If this machine's Python can stand in for it, add to {context.state_dir / 'images.toml'}:\n"
         f'[[image]]\npattern = "{name}"\nruns = ["{use}"]'
         + {
@@ -53,33 +55,36 @@ def _without_registry(uri: str) -> str:
     return rest if slash and ("." in first or ":" in first or first == "localhost") else uri
 
 
-def preload(context: Context) -> list[str]:
+def preload(files: list[Path]) -> list[str]:
     """The modules that the warm worker imports, in order, each once."""
-    named = [module for path in _files(context) for module in _read(path).get("preload", [])]
+    named = [module for path in files for module in _read(path).get("preload", [])]
     return list(dict.fromkeys(named))
 
 
-def _images(context: Context) -> list[Image]:
-    return [_image(entry, path) for path in _files(context) for entry in _read(path).get("image", [])]
+def known(files: list[Path]) -> list[Image]:
+    """All entries in the order in which they are tried. Raises ValidationException for a file that cannot be used."""
+    return [_image(entry, path) for path in files for entry in _read(path).get("image", [])]
 
 
-def _files(context: Context) -> list[Path]:
-    """The files that are there, the user's own first."""
-    named = os.environ.get("EMBEDDED_IMAGES")
-    candidates = [Path(named)] if named else []
-    return [path for path in [*candidates, context.state_dir / "images.toml"] if path.is_file()] + [OWN_FILE]
+def files(state_dir: Path, named: Sequence[str] | None = None) -> list[Path]:
+    """The images files that count for a state directory: those `named` (those of SAGELOCAL_IMAGES, if nobody says), its
+    own, and the one that comes with this distribution."""
+    own = state_dir / "images.toml"
+    chosen = [Path(path) for path in (lifecycle.named_images() if named is None else named)]
+    return [*chosen, *([own] if own.is_file() else []), OWN_FILE]
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text())
+    except (OSError, UnicodeDecodeError) as problem:
+        raise ValidationException(f"The images file {path} cannot be read: {problem}. Correct its name.") from None
     except tomllib.TOMLDecodeError as problem:
         raise ValidationException(f"{path} is not valid TOML: {problem}. Correct it or remove it.") from None
 
 
 def _image(entry: dict[str, Any], path: Path) -> Image:
-    known = {"pattern", "runs", "toolkit", "train", "serve", "evaluate"}
-    unknown = set(entry) - known
+    unknown = set(entry) - {"pattern", "runs", "toolkit", "train", "serve", "evaluate"}
     runs = tuple(entry.get("runs", ()))
     if unknown or not entry.get("pattern") or not runs or set(runs) - set(USES):
         wrong = (
@@ -95,6 +100,7 @@ def _image(entry: dict[str, Any], path: Path) -> Image:
         tuple(entry.get("train", ())),
         tuple(entry.get("serve", ())),
         tuple(_beside(path, word) for word in entry.get("evaluate", ())),
+        path,
     )
 
 

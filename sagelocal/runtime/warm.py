@@ -98,7 +98,7 @@ class Worker:
     def _spawn(self) -> subprocess.Popen[bytes]:
         root, control = str(Path(__file__).parents[2]), self._theirs.fileno()
         return subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, root, str(control), *images.preload(self._context)],
+            [sys.executable, "-c", PROGRAM, root, str(control), *images.preload(images.files(self._context.state_dir))],
             env={"PATH": launch.SYSTEM_PATH, "LANG": "C.UTF-8"},
             stdin=subprocess.DEVNULL,
             pass_fds=[control],

@@ -27,7 +27,7 @@ def _command(words: tuple[str, ...]) -> list[str]:
 
 
 def _environment(state_dir: Path) -> dict[str, str]:
-    return {"PATH": os.environ["PATH"], "HOME": str(state_dir), "EMBEDDED_STATE_DIR": str(state_dir)}
+    return {"PATH": os.environ["PATH"], "HOME": str(state_dir), "SAGELOCAL_STATE_DIR": str(state_dir)}
 
 
 def last_json(done: subprocess.CompletedProcess) -> dict:

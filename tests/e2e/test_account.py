@@ -44,7 +44,7 @@ def objects(state_dir: Path) -> list[str]:
 
 def statements_page(server, method: str = "GET") -> bytes:
     """Which statement allowed what since the page was last deleted."""
-    return urllib.request.urlopen(urllib.request.Request(f"{server.url}/_embedded/iam/used", method=method)).read()
+    return urllib.request.urlopen(urllib.request.Request(f"{server.url}/_sagelocal/iam/used", method=method)).read()
 
 
 @pytest.fixture(scope="module")

@@ -111,7 +111,7 @@ def test_a_busy_port_is_named(tmp_path):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
-        done = pawline(tmp_path / "state", "status", environment={"EMBEDDED_PORT": port})
+        done = pawline(tmp_path / "state", "status", environment={"SAGELOCAL_PORT": port})
     assert done.returncode == 2
     assert f"Port {port} is busy" in done.stderr
 

@@ -80,4 +80,4 @@ def test_a_killed_server_loses_nothing_that_was_finished(state_dir):
 def test_two_runs_that_start_at_the_same_time_share_a_server_and_both_succeed(state_dir):
     first, second = (pawline_in_background(state_dir, "run", *FAST) for _ in range(2))
     assert (first.wait(HANG), second.wait(HANG)) == (0, 0)
-    assert (state_dir / "server.log").read_text().count("Embedded SageMaker at") == 1
+    assert (state_dir / "server.log").read_text().count("sagelocal at") == 1

@@ -73,7 +73,7 @@ class Account:
 
 @pytest.fixture(scope="module")
 def account(server) -> Account:
-    speed = urllib.request.Request(f"{server.url}/_embedded/clock?speed={SPEED}", method="POST")
+    speed = urllib.request.Request(f"{server.url}/_sagelocal/clock?speed={SPEED}", method="POST")
     urllib.request.urlopen(speed).close()
     return Account(server.url)
 

@@ -70,7 +70,7 @@ def test_objects_that_arrive_together_start_one_execution_on_their_data_set(clou
     given = cloud.client("sagemaker").list_pipeline_parameters_for_execution(PipelineExecutionArn=arn)
     uri = f"s3://{cloud.settings.bucket}/pawline/raw/0a1b/"
     assert given["PipelineParameters"] == [{"Name": "InputDataUri", "Value": uri}]
-    used = json.loads(urllib.request.urlopen(f"{os.environ['AWS_ENDPOINT_URL']}/_embedded/iam/used").read())
+    used = json.loads(urllib.request.urlopen(f"{os.environ['AWS_ENDPOINT_URL']}/_sagelocal/iam/used").read())
     needed = {s["sid"]: bool(s["only_here"]) for s in used["roles"]["pawline-retrain"]}
     assert needed == {"PutOffStart": True, "PassSchedulerRole": True, "WriteLogs": True, "KeepFailedEvents": True}
     assert used["refused"] == []

@@ -100,7 +100,7 @@ class Scaled:
 def scaled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scaled]:
     state_dir: Path = tmp_path_factory.mktemp("state")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PAWLINE_EMBEDDED_SPEED", str(SPEED))
+        patch.setenv("SAGELOCAL_SPEED", str(SPEED))
         running = lifecycle.ensure(state_dir)
     made = Scaled(state_dir)
     made.connect(running.url)

@@ -33,7 +33,7 @@ REQUESTS, LEAST, MOST = 120, 5, 61
 
 
 def hurry(url: str, speed: float = SPEED) -> None:
-    urllib.request.urlopen(urllib.request.Request(f"{url}/_embedded/clock?speed={speed}", method="POST")).close()
+    urllib.request.urlopen(urllib.request.Request(f"{url}/_sagelocal/clock?speed={speed}", method="POST")).close()
 
 
 @pytest.fixture(scope="module")

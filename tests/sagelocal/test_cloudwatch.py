@@ -318,7 +318,7 @@ def test_clients_that_speak_the_older_protocols_are_answered_in_them(server, clo
 
 
 def test_the_clock_of_a_running_server_is_set_over_http(server):
-    url = f"{server.url}/_embedded/clock"
+    url = f"{server.url}/_sagelocal/clock"
     assert requests.post(url, params={"speed": 30}, timeout=HANG).json() == {"speed": 30.0}
     assert requests.get(url, timeout=HANG).json() == {"speed": 30.0}
     refused = requests.post(url, params={"speed": "soon"}, timeout=HANG)
@@ -330,7 +330,7 @@ def test_a_server_does_not_start_with_a_speed_that_is_none(tmp_path, monkeypatch
     from sagelocal.core import lifecycle
 
     monkeypatch.setenv(clock.VARIABLE, "fast")
-    with pytest.raises(lifecycle.CannotStart, match="PAWLINE_EMBEDDED_SPEED: Speed 'fast' is not possible"):
+    with pytest.raises(lifecycle.CannotStart, match="SAGELOCAL_SPEED: Speed 'fast' is not possible"):
         lifecycle.ensure(tmp_path)
 
 

@@ -58,7 +58,7 @@ def put_url(context: Context, identifier: str, **config: object) -> str:
     arn = context.arn("lambda", "function:f")
     body = {"AuthType": "NONE", "_Id": identifier, "_Function": "f", "_Qualifier": None, "FunctionArn": arn}
     context.store.put(URL, identifier, body | config)
-    return f"/_embedded/urls/{identifier}/"
+    return f"/_sagelocal/urls/{identifier}/"
 
 
 @pytest.mark.parametrize(
@@ -98,9 +98,9 @@ def test_a_page_of_this_machine_and_a_typed_address_are_answered(account, header
 
 
 def test_a_page_of_another_site_cannot_stop_the_server(account):
-    assert account.ask("/_embedded/stop", "POST", headers={"Origin": "https://evil.com"}).status_code == 403
+    assert account.ask("/_sagelocal/stop", "POST", headers={"Origin": "https://evil.com"}).status_code == 403
     assert account.stops == 0
-    assert account.ask("/_embedded/stop", "POST").text == "stopping\n"
+    assert account.ask("/_sagelocal/stop", "POST").text == "stopping\n"
     assert account.stops == 1
 
 

@@ -68,7 +68,7 @@ def acting(server, client):
 
 
 def used(server, method: str = "GET") -> dict:
-    request = urllib.request.Request(f"{server.url}/_embedded/iam/used", method=method)
+    request = urllib.request.Request(f"{server.url}/_sagelocal/iam/used", method=method)
     with urllib.request.urlopen(request) as answer:
         return json.loads(answer.read()) if method == "GET" else {}
 

@@ -117,7 +117,7 @@ def processing(role: str, command: str = COPY, image: str = "python:3.12") -> di
 
 
 def refusals(server, role: str) -> list[str]:
-    with urllib.request.urlopen(f"{server.url}/_embedded/iam/used") as answer:
+    with urllib.request.urlopen(f"{server.url}/_sagelocal/iam/used") as answer:
         found = json.loads(answer.read())["refused"]
     return [entry["action"] for entry in found if entry["role"] == name_of(role)]
 
@@ -159,7 +159,7 @@ def test_a_job_that_may_not_write_logs_or_metrics_runs_without_them(server, role
 def test_taking_away_any_statement_makes_the_call_fail_that_was_allowed_only_there(client, server, role, process):
     arn = role(*JOB)
     process(arn, image=PYTORCH)
-    with urllib.request.urlopen(f"{server.url}/_embedded/iam/used") as answer:
+    with urllib.request.urlopen(f"{server.url}/_sagelocal/iam/used") as answer:
         statements = json.loads(answer.read())["roles"][name_of(arn)]
     assert [statement["sid"] for statement in statements if not statement["only_here"]] == []
     for statement in statements:

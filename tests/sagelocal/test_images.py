@@ -39,8 +39,18 @@ def test_an_unknown_image_is_refused_with_the_lines_that_would_map_it(context: C
 def test_a_file_named_by_the_environment_comes_before_all_others(context: Context, tmp_path, monkeypatch):
     own = tmp_path / "mine.toml"
     own.write_text('[[image]]\npattern = "pytorch:*"\nruns = ["training"]\ntrain = ["python3", "/opt/ml/mine.py"]\n')
-    monkeypatch.setenv("EMBEDDED_IMAGES", str(own))
+    monkeypatch.setenv("SAGELOCAL_IMAGES", str(own))
     assert images.find(context, "pytorch:2", "training").train == ("python3", "/opt/ml/mine.py")
+
+
+def test_nothing_is_preloaded_unless_a_file_asks_for_it(context: Context):
+    assert images.preload(images.files(context.state_dir, [])) == []
+
+
+def test_a_named_file_that_is_not_there_is_said(context: Context, tmp_path, monkeypatch):
+    monkeypatch.setenv("SAGELOCAL_IMAGES", str(tmp_path / "gone.toml"))
+    with pytest.raises(ValidationException, match="gone.toml cannot be read"):
+        images.find(context, "pytorch:2", "training")
 
 
 def test_an_evaluator_of_debugger_rules_is_a_program_that_is_there(context: Context):
@@ -63,7 +73,8 @@ def test_a_file_that_cannot_be_used_is_named_with_what_is_wrong(context: Context
     assert "images.toml" in refused.value.message
 
 
-def test_modules_to_preload_are_joined_each_once(context: Context):
+def test_modules_to_preload_are_joined_each_once(context: Context, tmp_path):
     (context.state_dir / "images.toml").write_text('preload = ["scipy", "torch"]\n')
-    assert images.preload(context)[:2] == ["scipy", "torch"]
-    assert images.preload(context).count("torch") == 1
+    other = tmp_path / "other.toml"
+    other.write_text('preload = ["torch", "numpy"]\n')
+    assert images.preload(images.files(context.state_dir, [str(other)])) == ["torch", "numpy", "scipy"]

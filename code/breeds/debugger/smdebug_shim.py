@@ -3,7 +3,6 @@
 `prepare()` comes before the first import of it, and of anything that uses protobuf.
 """
 
-import importlib
 import importlib.metadata
 import importlib.util
 import os
@@ -12,10 +11,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
 
-OPTIONAL = {"pyinstrument": ["Profiler"], "pyinstrument.renderers": ["JSONRenderer"]}
-# With what they import in turn (boto3, distutils) they take longer than the rest of smdebug, and are for its profiler
-# and for tensors in S3 without a file: nothing here has those.
+# They are for smdebug's profiler and for tensors in S3 without a file, neither of which is used here. With what they
+# import in turn (boto3, distutils) smdebug's own take longer than the rest of it; pyinstrument must be compiled, so it
+# is not even installed.
 UNUSED = {
+    "pyinstrument": ["Profiler"],
+    "pyinstrument.renderers": ["JSONRenderer"],
     "smdebug.core.access_layer.s3": ["TSAccessS3"],
     "smdebug.core.access_layer.s3handler": ["DeleteRequest", "ListRequest", "ReadObjectRequest", "S3Handler", "is_s3"],
     "smdebug.profiler.utils": ["start_smdataparallel_profiler", "stop_smdataparallel_profiler"],
@@ -40,21 +41,13 @@ def _choose_protobuf() -> None:
 
 
 def _stand_in_for_the_profiler(smdebug: list[str]) -> None:
-    """smdebug imports pandas and pyinstrument for a profiler that nobody turns on here.
-
-    pandas takes longer than all else it imports; pyinstrument's C part does not load on Python 3.13.
-    """
+    """smdebug imports pandas, which takes longer than all else, for a profiler that nobody turns on here."""
     if "smdebug.profiler" not in sys.modules:
         package = _stand_in("smdebug.profiler")
         package.__path__ = [os.path.join(smdebug[0], "profiler")]
         _stand_in("smdebug.trials.profiler_trial", "ProfilerTrial")
     for name, members in UNUSED.items():
         if name not in sys.modules:
-            _stand_in(name, *members)
-    for name, members in OPTIONAL.items():
-        try:
-            importlib.import_module(name)
-        except ImportError:
             _stand_in(name, *members)
 
 

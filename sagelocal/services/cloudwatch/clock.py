@@ -1,13 +1,13 @@
 """How fast CloudWatch's minutes, alarm periods, cooldowns and deployment waits pass here.
 
 AWS's are made for a data centre: scaling in takes a quarter of an hour. At speed 30 a "CloudWatch minute" lasts two
-seconds. Timestamps are always real ones. Set with the environment variable PAWLINE_EMBEDDED_SPEED when the server
-starts, and on a running server with POST /_embedded/clock?speed=30.
+seconds. Timestamps are always real ones. Set with the environment variable SAGELOCAL_SPEED when the server
+starts, and on a running server with POST /_sagelocal/clock?speed=30.
 """
 
 from collections.abc import Mapping
 
-VARIABLE = "PAWLINE_EMBEDDED_SPEED"
+VARIABLE = "SAGELOCAL_SPEED"
 SLOWEST, FASTEST = 1.0, 1000.0
 
 _speed = 1.0

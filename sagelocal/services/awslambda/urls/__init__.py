@@ -1,4 +1,4 @@
-"""Function URLs: a Lambda function answers HTTP at http://127.0.0.1:<port>/_embedded/urls/<id>/.
+"""Function URLs: a Lambda function answers HTTP at http://127.0.0.1:<port>/_sagelocal/urls/<id>/.
 
 front.py    from request to response
 access.py   who may call: AuthType, roles' policies, the function's own policy

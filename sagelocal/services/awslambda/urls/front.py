@@ -12,7 +12,7 @@ from sagelocal.services.awslambda.documents import URL, UrlConfig
 from sagelocal.services.awslambda.invoke_api import MAX_PAYLOAD_BYTES, run
 from sagelocal.services.awslambda.urls import access, cors, messages
 
-PREFIX = "/_embedded/urls/"
+PREFIX = "/_sagelocal/urls/"
 
 
 def url_of(context: Context, identifier: str) -> str:

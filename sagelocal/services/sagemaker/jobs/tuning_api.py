@@ -1,6 +1,7 @@
 """SageMaker's hyperparameter tuning jobs."""
 
 import time
+from importlib.util import find_spec
 from typing import Any, Final, cast
 
 from sagelocal.core import listing
@@ -57,6 +58,8 @@ def _check(context: Context, request: dict[str, Any]) -> None:
     """Refuse what cannot run here now, by name, not later by trials that fail."""
     config = request["HyperParameterTuningJobConfig"]
     local.refuse("CreateHyperParameterTuningJob", request)
+    if find_spec("optuna") is None:
+        raise ValidationException("Tuning needs optuna, which is not installed here: pip install 'sagelocal[tuning]'")
     definition = request.get("TrainingJobDefinition")
     if not definition:
         raise ValidationException("TrainingJobDefinition is required.")

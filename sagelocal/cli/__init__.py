@@ -1,0 +1,72 @@
+"""`sagelocal` starts, asks and stops the server of a state directory. Only the called command's module is imported."""
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from sagelocal import VERSION
+from sagelocal.cli.errors import UserError
+from sagelocal.core.lifecycle import CannotStart, default_state_dir
+
+# command: (its module, what it does). A module has add_arguments(parser) and run(arguments) -> exit code.
+COMMANDS = {
+    "up": ("sagelocal.cli.up", "start the server of this folder, or join the one that runs"),
+    "down": ("sagelocal.cli.down", "stop it; its state stays"),
+    "status": ("sagelocal.cli.status", "its address, and what runs on it"),
+    "env": ("sagelocal.cli.env", 'the variables that point AWS clients to it: eval "$(sagelocal env)"'),
+    "logs": (
+        "sagelocal.cli.logs",
+        "the server's log, or a CloudWatch log group, a stream or a job's output by its name",
+    ),
+    "reset": ("sagelocal.cli.reset", "stop it and remove all its state"),
+    "images": ("sagelocal.cli.images", "which container images it can stand in for, and how"),
+    "doctor": ("sagelocal.cli.doctor", "whether this machine can run it: pass, warn, fail, and the fix"),
+}
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code: 2 for what the user can put right, as argparse has it."""
+    given = list(sys.argv[1:] if words is None else words)
+    command = given[0] if given and given[0] in COMMANDS else None
+    arguments = _parser(command).parse_args(given)
+    try:
+        run: Callable[[argparse.Namespace], int] = importlib.import_module(COMMANDS[arguments.command][0]).run
+        return run(arguments)
+    except UserError as problem:
+        print(f"{problem.headline}\n{problem.way_out}", file=sys.stderr)
+    except CannotStart as problem:
+        print(f"The server did not start.\n{problem}", file=sys.stderr)
+    except BrokenPipeError:  # whoever read the output has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as problem:
+        print(
+            f"The state directory {arguments.state_dir} cannot be used: {problem.strerror or problem}.\n"
+            "Choose another with --state-dir or SAGELOCAL_STATE_DIR.",
+            file=sys.stderr,
+        )
+    except KeyboardInterrupt:
+        return 130
+    return 2
+
+
+def _parser(command: str | None) -> argparse.ArgumentParser:
+    """Only the module of the command that is called is imported, so that --help answers at once."""
+    parser = argparse.ArgumentParser(prog="sagelocal", description="SageMaker on this machine, without Docker.")
+    parser.add_argument("--version", action="version", version=f"sagelocal {VERSION}")
+    commands = parser.add_subparsers(dest="command", metavar="command", required=True)
+    for name, (module, does) in COMMANDS.items():
+        one = commands.add_parser(name, help=does.replace("%", "%%"), description=f"{does[0].upper()}{does[1:]}.")
+        one.add_argument(
+            "--state-dir",
+            type=lambda text: Path(text).resolve(),
+            default=default_state_dir(),
+            metavar="DIR",
+            help="where everything is kept (default: SAGELOCAL_STATE_DIR, or .sagelocal in this folder)",
+        )
+        if name == command:
+            importlib.import_module(module).add_arguments(one)
+    return parser

@@ -1,0 +1,47 @@
+"""What several commands need: the server that runs, its clients, and an answer as text or as JSON."""
+
+import argparse
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+from sagelocal.cli.errors import UserError
+from sagelocal.core import lifecycle
+
+
+def running(state_dir: Path) -> lifecycle.Running:
+    """The server of a state directory. Raises UserError where none runs."""
+    found = lifecycle.find(state_dir)
+    if found is None:
+        raise UserError(f"No server runs for {state_dir}.", f"Start it: {command('up', state_dir)}")
+    return found
+
+
+def command(name: str, state_dir: Path) -> str:
+    """A command for this state directory as it can be pasted: the directory is named where it is not the default."""
+    default = state_dir == lifecycle.default_state_dir()
+    return f"sagelocal {name}" + ("" if default else f" --state-dir {shlex.quote(str(state_dir))}")
+
+
+def client(server: lifecycle.Running, service: str) -> Any:
+    """An unmodified boto3 client of a server, whatever else the user's environment says."""
+    import boto3  # here, because most commands do without it and it takes longer than all of them
+
+    named = server.environment()
+    return boto3.client(
+        service,
+        endpoint_url=server.url,
+        region_name=named["AWS_REGION"],
+        aws_access_key_id=named["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=named["AWS_SECRET_ACCESS_KEY"],
+    )
+
+
+def json_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print one line of JSON")
+
+
+def tell(arguments: argparse.Namespace, answer: Any, text: str) -> None:
+    """Print an answer, in the form that was asked for."""
+    print(json.dumps(answer) if arguments.json else text)

@@ -1,0 +1,67 @@
+"""`sagelocal status`: the server's address, and what runs on it."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from sagelocal.cli.common import client, command, json_option, tell
+from sagelocal.core import lifecycle
+
+# What is listed: its word, boto3's paginator, the member of its answer, the member with the name.
+JOBS = (
+    ("processing job", "list_processing_jobs", "ProcessingJobSummaries", "ProcessingJobName"),
+    ("training job", "list_training_jobs", "TrainingJobSummaries", "TrainingJobName"),
+    (
+        "tuning job",
+        "list_hyper_parameter_tuning_jobs",
+        "HyperParameterTuningJobSummaries",
+        "HyperParameterTuningJobName",
+    ),
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    json_option(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """The exit code is 1 where no server runs, so that a script can ask."""
+    state_dir: Path = arguments.state_dir
+    server = lifecycle.find(state_dir)
+    if server is None:
+        said = f"No server runs for {state_dir}.\nStart it: {command('up', state_dir)}"
+        tell(arguments, {"running": False, "state_dir": str(state_dir)}, said)
+        return 1
+    active = at_work(client(server, "sagemaker"))
+    address = {"url": server.url, "pid": server.pid, "version": server.version, "state_dir": str(state_dir)}
+    lines = [f"sagelocal {server.version} at {server.url} (pid {server.pid}), state in {state_dir}"]
+    lines += [f"{item['kind']} {item['name']}: {item['status']}" for item in active] or ["Nothing runs on it."]
+    tell(arguments, {"running": True, **address, "active": active}, "\n".join(lines))
+    return 0
+
+
+def at_work(sagemaker: Any) -> list[dict[str, str]]:
+    """{kind, name, status} of executions and jobs that run, and of every endpoint."""
+    found = []
+    for pipeline in _all(sagemaker, "list_pipelines", "PipelineSummaries"):
+        name = pipeline["PipelineName"]
+        for one in _all(sagemaker, "list_pipeline_executions", "PipelineExecutionSummaries", PipelineName=name):
+            if one["PipelineExecutionStatus"] in ("Executing", "Stopping"):
+                identifier = one["PipelineExecutionArn"].rpartition("/")[2]
+                found.append(_item("execution", f"{name}/{identifier}", one["PipelineExecutionStatus"]))
+    for kind, operation, member, named in JOBS:
+        for status in ("InProgress", "Stopping"):
+            found += [
+                _item(kind, one[named], status) for one in _all(sagemaker, operation, member, StatusEquals=status)
+            ]
+    for one in _all(sagemaker, "list_endpoints", "Endpoints"):
+        found.append(_item("endpoint", one["EndpointName"], one["EndpointStatus"]))
+    return found
+
+
+def _all(sagemaker: Any, operation: str, member: str, **asked: Any) -> list[dict[str, Any]]:
+    return [one for page in sagemaker.get_paginator(operation).paginate(**asked) for one in page[member]]
+
+
+def _item(kind: str, name: str, status: str) -> dict[str, str]:
+    return {"kind": kind, "name": name, "status": status}
