@@ -64,7 +64,7 @@ test-awsimage: setup .venv/awsimage/installed ## the Debugger hook and the rules
 check: setup .venv/checkov/installed ## format, lint, types, import table, template
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
-	@$(BIN)/mypy pipeline steps sagelocal
+	@$(BIN)/mypy pipeline steps contract sagelocal
 	@$(BIN)/mypy lambda/deploy
 	@$(BIN)/mypy lambda/predict
 	@$(BIN)/mypy lambda/retrain

@@ -17,8 +17,6 @@ class AllZero(TensorRule):
     reductions max |value| = 0, that is min = max = 0, tells that all are.
     """
 
-    defaults = {"collection_names": "gradients,weights,relu_input", "tensor_regex": "", "threshold": 100.0}
-
     def find(self) -> Iterator[Finding]:
         chosen = names(
             self.base_trial, collections=self.parameters["collection_names"], regex=self.parameters["tensor_regex"]

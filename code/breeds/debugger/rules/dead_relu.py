@@ -20,12 +20,6 @@ class DeadRelu(TensorRule):
     else can be said.
     """
 
-    defaults = {
-        "tensor_regex": ".*(relu|ReLU)\\d*_(input|output)",
-        "threshold_inactivity": 1.0,
-        "threshold_layer": 50.0,
-    }
-
     def find(self) -> Iterator[Finding]:
         judged, found = False, []
         for name in names(self.base_trial, regex=self.parameters["tensor_regex"]):
