@@ -70,7 +70,7 @@ check: setup .venv/checkov/installed ## format, lint, types, import table, templ
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy --strict sagelocal
-	@$(BIN)/mypy pipeline steps
+	@$(BIN)/mypy pipeline steps contract
 	@MYPYPATH=code $(BIN)/mypy code
 	@$(BIN)/mypy lambda/deploy
 	@$(BIN)/mypy lambda/predict

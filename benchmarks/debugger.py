@@ -29,6 +29,7 @@ from benchmarks.jobs import Flow, script
 from benchmarks.machine import Row, describe, print_table, spread
 from benchmarks.scale import filled
 from benchmarks.trainings import ROOT, Training
+from contract.rules import BLOCKING_RULES, DEFAULT_RULES
 
 PAGE = ROOT / "docs" / "debugger.md"
 PHOTOS, SIZE = 1500, 160
@@ -55,7 +56,6 @@ class Judged:
 
 def judge(training: Training, collections: list[dict], features: Path | None = None) -> Judged:
     import debug
-    from breeds.debugger.rule_names import BLOCKING_RULES
 
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()) as printed:
         tensors = trainings.run(training, Path(folder), collections, features)
@@ -72,8 +72,6 @@ def judge(training: Training, collections: list[dict], features: Path | None = N
 
 def table(judged: Sequence[Judged]) -> str:
     """The page's table: trainings by rules. X: the rule that should; +: another that fired, (+) where it only warns."""
-    from breeds.debugger.rule_names import BLOCKING_RULES, DEFAULT_RULES
-
     lines = [f"| training | accuracy | {' | '.join(DEFAULT_RULES)} |", f"|---|---|{'---|' * len(DEFAULT_RULES)}"]
     for one in judged:
         cells = []

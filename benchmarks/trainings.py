@@ -19,6 +19,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from contract.hyperparameters import Hyperparameters
+
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "code"))
 
@@ -132,7 +134,7 @@ def train(data: Path, model: Path, **settings: Any) -> None:
     model.mkdir()
     script.train(
         script.Job(
-            settings=script.Settings(optimize="off", checkpoint_seconds=0, **settings),
+            settings=Hyperparameters(optimize="off", checkpoint_seconds=0, **settings),
             directories=script.Directories(features=data, model=model, prepared=None, weights=None, checkpoints=None),
             info=features.load_info(data),
             world=distributed.World(rank=0, size=1, device=torch.device("cpu")),

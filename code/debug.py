@@ -18,7 +18,8 @@ from typing import Any
 from breeds.base import container, extras
 from breeds.base.container import InputError
 from breeds.debugger import managed_rules, rule_parameters
-from breeds.debugger.rule_names import BLOCKING_RULES, DEFAULT_RULES, RULE_NAMES
+
+from contract import rules
 
 MAX_FINDINGS = 20
 # The gate puts the summary into its Fail step's message, with up to 400 characters more. A step's FailureReason has
@@ -39,7 +40,7 @@ def main() -> None:
         managed = [rule for rule in parse_rule_names(arguments.managed_rules) if rule not in parameters]
         blocking = parse_rule_names(arguments.blocking_rules)
         wanted = {*parse_rule_names(arguments.rules), *managed, *blocking, *parameters}
-        names = [name for name in RULE_NAMES if name in wanted]
+        names = [name for name in rules.RULES if name in wanted]
         verdict = judge(arguments.directory, blocking, parameters, managed, arguments.training_job, names)
     except InputError as error:
         write(arguments.output, refused(str(error)))
@@ -55,11 +56,15 @@ def parse_arguments() -> Any:
     parser.add_argument("directory", type=Path, nargs="?", metavar="TENSORS", help="what a training's hook saved")
     parser.add_argument("--tensors", type=Path, default=TENSORS, help="the same")
     parser.add_argument("--output", type=Path, help="where debug.json and its report go")
-    parser.add_argument("--rules", default=",".join(DEFAULT_RULES), help="rules to apply, besides the blocking ones")
     parser.add_argument(
-        "--blocking-rules", default=",".join(BLOCKING_RULES), help="rules that keep a model from passing"
+        "--rules", default=",".join(rules.DEFAULT_RULES), help="rules to apply, besides the blocking ones"
     )
-    parser.add_argument("--rule-parameters", default="", help="Rule.parameter=value,…, a JSON object, or none")
+    parser.add_argument(
+        "--blocking-rules", default=",".join(rules.BLOCKING_RULES), help="rules that keep a model from passing"
+    )
+    parser.add_argument(
+        "--rule-parameters", default=rules.NOTHING, help="Rule.parameter=value,…, a JSON object, or none"
+    )
     parser.add_argument("--training-job", default="", help="whose tensors these must be")
     parser.add_argument("--managed-rules", default="", help="rules that SageMaker evaluates on the training job")
     parser.add_argument("--tensorboard", choices=("on", "off"), default="off", help="write event files for it too")
@@ -91,20 +96,20 @@ def parse_rule_names(text: str) -> list[str]:
     """Names with commas between. Raises InputError for one that is not known."""
     names = [name.strip() for name in text.split(",") if name.strip()]
     for name in names:
-        if name not in RULE_NAMES:
-            raise InputError(f"Rule {name!r} is not known.", f"Known are {', '.join(RULE_NAMES)}.")
+        if name not in rules.RULES:
+            raise InputError(f"Rule {name!r} is not known.", f"Rules: {', '.join(rules.RULES)}.")
     return names
 
 
 def judge(
     tensors: Path,
     blocking: list[str],
-    parameters: dict[str, dict[str, Any]],
+    parameters: rules.ByRule,
     managed: Sequence[str] = (),
     training_job: str = "",
-    names: Sequence[str] = DEFAULT_RULES,
+    names: Sequence[str] = rules.DEFAULT_RULES,
 ) -> dict[str, Any]:
-    """The content of debug.json. Raises InputError for a bad rule parameter, and nothing else.
+    """The content of debug.json; `parameters` are those that rule_parameters.parse gave.
 
     SageMaker's verdict is waited for on `managed` rules; the others of `names` are evaluated here.
     """
@@ -115,9 +120,7 @@ def judge(
     return verdict_of([by_name[name] for name in names if name in by_name], blocking)
 
 
-def evaluate_here(
-    tensors: Path, names: list[str], parameters: dict[str, dict[str, Any]], training_job: str
-) -> list[dict[str, Any]]:
+def evaluate_here(tensors: Path, names: list[str], parameters: rules.ByRule, training_job: str) -> list[dict[str, Any]]:
     """Entries of `rules` in debug.json, all of them Error where smdebug or tensors are missing. Raises InputError."""
 
     def all_errors(reason: str) -> list[dict[str, Any]]:
@@ -126,18 +129,17 @@ def evaluate_here(
     try:
         if missing := extras.ensure(extras.DEBUGGING, with_dependencies=False):
             raise ImportError(missing)
-        from breeds.debugger import rules
+        from breeds.debugger.rules import RULES, open_trial
     except Exception as error:  # a protobuf that does not go with smdebug raises TypeError
         return all_errors(f"smdebug cannot be imported: {error}")
-    rule_parameters.check(parameters)
     try:
-        trial = rules.open_trial(tensors)
+        trial = open_trial(tensors)
         unfinished = why_incomplete(trial, training_job)
     except Exception as error:
         return all_errors(describe(error))
 
-    def findings(name: str) -> list[rules.Finding]:
-        return rules.RULES[name](trial, **parameters.get(name, {})).findings()
+    def findings(name: str) -> list[Any]:
+        return RULES[name](trial, **parameters.get(name, {})).findings()
 
     return [evaluate(name, partial(findings, name), unfinished) for name in names]
 

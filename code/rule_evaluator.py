@@ -11,7 +11,8 @@ import os
 import debug
 from breeds.base import container
 from breeds.base.container import MESSAGE_LIMIT, InputError
-from breeds.debugger.rule_names import RULE_NAMES
+
+from contract.rules import PARAMETERS, checked
 
 RULE = "rule_to_invoke"
 TENSORS = "processing/input/tensors"
@@ -20,9 +21,10 @@ FINDINGS = "processing/output/rule/findings.json"
 
 def main() -> None:
     name = os.environ.get(RULE, "")
-    if name not in RULE_NAMES:
-        raise InputError(f"{RULE}={name!r} is no rule.", f"Rules are {', '.join(RULE_NAMES)}.")
-    (found,) = debug.evaluate_here(container.base_dir() / TENSORS, [name], {name: parameters(name)}, "")
+    if name not in PARAMETERS:
+        raise InputError(f"{RULE}={name!r} is no rule.", f"Rules are {', '.join(PARAMETERS)}.")
+    given = checked({name: {key: os.environ[key] for key in PARAMETERS[name] if key in os.environ}}, InputError)
+    (found,) = debug.evaluate_here(container.base_dir() / TENSORS, [name], given, "")
     details = found["StatusDetails"]
     if found["RuleEvaluationStatus"] == "Error":
         raise InputError(f"{name}: {details}")
@@ -32,15 +34,6 @@ def main() -> None:
     if found["findings"]:
         _say_met(name, found["findings"][0]["step"], details)
     print(f"{name}: {found['RuleEvaluationStatus']} {details}".rstrip(), flush=True)
-
-
-def parameters(name: str) -> dict[str, str]:
-    """The rule's own parameters among the environment variables."""
-    try:
-        from breeds.debugger.rules import RULES
-    except Exception:  # smdebug is missing: evaluate_here says so
-        return {}
-    return {key: os.environ[key] for key in RULES[name].defaults if key in os.environ}
 
 
 def _say_met(name: str, step: int, why: str) -> None:

@@ -12,6 +12,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from contract.deployment import alarm_names
+from contract.gone import is_gone
 from pipeline import changeset, infra
 from pipeline.cloud import Cloud
 from pipeline.errors import UserError
@@ -21,13 +23,11 @@ JOB_LOGS = {
     "ProcessingJob": "/aws/sagemaker/ProcessingJobs",
     "TrainingJob": "/aws/sagemaker/TrainingJobs",
 }
-ENDPOINT_ALARMS = ("5xx", "model-errors", "latency", "scale-out", "scale-in")
 DELETE_JOB = {
     "ProcessingJob": ("delete_processing_job", "ProcessingJobName"),
     "TrainingJob": ("delete_training_job", "TrainingJobName"),
     "TuningJob": ("delete_hyper_parameter_tuning_job", "HyperParameterTuningJobName"),
 }
-GONE = ("notfound", "nosuch", "could not find", "does not exist", "cannot find", "not found")
 
 
 @dataclass(frozen=True)
@@ -126,8 +126,7 @@ def _endpoint(cloud: Cloud) -> Iterator[Item]:
 
 def _alarms(cloud: Cloud) -> Iterator[Item]:
     """The alarms that the deploy function sets on the endpoint."""
-    cloudwatch, endpoint = cloud.client("cloudwatch"), cloud.settings.endpoint_name
-    wanted = [f"{endpoint}-{what}" for what in ENDPOINT_ALARMS]
+    cloudwatch, wanted = cloud.client("cloudwatch"), alarm_names(cloud.settings.endpoint_name)
     for alarm in cloudwatch.describe_alarms(AlarmNames=wanted, AlarmTypes=["MetricAlarm"])["MetricAlarms"]:
         yield Item("alarm", alarm["AlarmName"], _bound(cloudwatch.delete_alarms, AlarmNames=[alarm["AlarmName"]]))
 
@@ -328,9 +327,3 @@ def _wait(over: Callable[[], bool], what: str) -> None:
 
 def _bound(function: Callable[..., object], *arguments: Any, **named: Any) -> Callable[[], object]:
     return lambda: function(*arguments, **named)
-
-
-def is_gone(error: ClientError) -> bool:
-    """Whether an error says that something does not exist; each service has its own words for that."""
-    said = f"{error.response['Error']['Code']} {error.response['Error']['Message']}".lower()
-    return any(word in said for word in GONE)

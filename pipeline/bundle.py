@@ -1,4 +1,4 @@
-"""code/ as one content-addressed bundle: the same bytes give the same address, so step caching works.
+"""code/ and contract/ as one content-addressed bundle: the same bytes give the same address, so step caching works.
 
 A bundle is uploaded twice under one prefix: `src/…` as files (processing containers mount the prefix) and
 `sourcedir.tar.gz` (training containers unpack it). Names are sorted and all times are zero.
@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CODE = Path(__file__).parent.parent / "code"
+CONTRACT = Path(__file__).parent.parent / "contract"
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """The files of code/ (relative name → bytes) and the address that their content gives."""
+    """The files (name in the bundle → bytes) and the address that their content gives."""
 
     files: dict[str, bytes]
     sha256: str
@@ -37,10 +38,11 @@ class Bundle:
 
 
 def read(folder: Path = CODE) -> Bundle:
-    """The bundle of a code folder: Python files and requirements.txt."""
+    """The bundle of a code folder: Python files and requirements.txt, and beside them contract/."""
     files = {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
+        path.relative_to(root).as_posix(): path.read_bytes()
+        for root, start in ((folder, folder), (CONTRACT.parent, CONTRACT))
+        for path in sorted(start.rglob("*"))
         if path.is_file() and (path.suffix == ".py" or path.name == "requirements.txt")
     }
     digest = hashlib.sha256()

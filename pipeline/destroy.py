@@ -5,8 +5,9 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from contract.gone import is_gone
 from pipeline import infra_console
-from pipeline.belongings import Item, find, is_gone
+from pipeline.belongings import Item, find
 from pipeline.cloud import Cloud
 from pipeline.console import console
 from pipeline.errors import UserError

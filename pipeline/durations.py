@@ -14,6 +14,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from contract.hyperparameters import Hyperparameters
 from pipeline.parameters import Value
 
 IMAGES_PER_VCPU_SECOND = {"resnet50": 1.86, "resnet18": 4.0, "mobilenet_v2": 5.0}
@@ -23,7 +24,7 @@ HEAD_SECONDS_PER_FEATURE = 0.23 / 6680 * 2
 START_SECONDS = 90.0  # billed before and after the script: download of image and data, upload of results
 CENTER_VIEW = (8 / 7) ** 2  # what a pass over a center view costs against one over a random crop
 BACKWARD = 3.0  # a training pass costs that many forward passes
-FINE_TUNE_EPOCHS = 3  # of code/train.py; no parameter of the pipeline sets it
+FINE_TUNE_EPOCHS = Hyperparameters.fine_tune_epochs  # no parameter of the pipeline sets it
 # The last 1, 2, … 5 stages' part of the multiplications, which is what fine-tuning trains of a pass.
 TRAINED = {
     "resnet50": (0.20, 0.56, 0.81, 0.97, 1.0),

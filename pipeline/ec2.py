@@ -12,6 +12,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from contract.s3 import bucket_and_key
 from pipeline import bundle, execution, upload
 from pipeline.cloud import Cloud
 from pipeline.errors import UserError
@@ -184,7 +185,7 @@ def _name(cloud: Cloud) -> str:
 
 
 def _check_features(cloud: Cloud, uri: str) -> None:
-    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    bucket, key = bucket_and_key(uri, UserError)
     try:
         cloud.client("s3").head_object(Bucket=bucket, Key=f"{key.rstrip('/')}/features.json")
     except ClientError as error:

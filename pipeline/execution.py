@@ -9,6 +9,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from contract.s3 import bucket_and_key
 from pipeline.cloud import Cloud
 from pipeline.errors import UserError
 from pipeline.parameters import Value
@@ -203,8 +204,7 @@ def output_location(cloud: Cloud, step: Step) -> tuple[str, str]:
     assert step.job, f"{step.name} is no processing step"
     job = cloud.client("sagemaker").describe_processing_job(ProcessingJobName=step.job[1])
     uri = job["ProcessingOutputConfig"]["Outputs"][0]["S3Output"]["S3Uri"]
-    bucket, _, prefix = uri.removeprefix("s3://").partition("/")
-    return bucket, prefix
+    return bucket_and_key(uri, UserError)
 
 
 def evaluation_metrics(cloud: Cloud, arn: str) -> dict[str, float]:

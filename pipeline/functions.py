@@ -9,6 +9,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from pipeline.bundle import CONTRACT
 from pipeline.settings import Settings
 
 LAMBDAS = Path(__file__).parent.parent / "lambda"
@@ -42,13 +43,14 @@ def upload(s3: Any, settings: Settings, packed: list[Package]) -> None:
 
 
 def package(folder: Path) -> bytes:
-    """A function's folder as a zip, byte for byte the same for the same files."""
+    """A function's folder and contract/ as a zip, byte for byte the same for the same files."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in sorted(folder.rglob("*.py")):
-            member = zipfile.ZipInfo(path.relative_to(folder).as_posix(), date_time=(1980, 1, 1, 0, 0, 0))
-            member.external_attr = 0o644 << 16
-            archive.writestr(member, path.read_bytes())
+        for root, start in ((folder, folder), (CONTRACT.parent, CONTRACT)):
+            for path in sorted(start.rglob("*.py")):
+                member = zipfile.ZipInfo(path.relative_to(root).as_posix(), date_time=(1980, 1, 1, 0, 0, 0))
+                member.external_attr = 0o644 << 16
+                archive.writestr(member, path.read_bytes())
     return buffer.getvalue()
 
 

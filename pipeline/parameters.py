@@ -6,17 +6,22 @@ The definition, the `start` flags, the table in docs/parameters.md and all check
 import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from pipeline import rule_parameters
+from contract import rules
+from contract.deployment import SERVERLESS, DeployEvent
+from contract.hyperparameters import Hyperparameters
+from contract.settings import named, plain_type
 from pipeline.errors import ParameterError
 
 Value = str | int | float
+MAX_LENGTH = 256  # characters of a word of ContainerArguments (API reference, AppSpecification)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parameter:
     """One pipeline parameter. `minimum` and `maximum` are inclusive; `choices` become EnumValues in the definition;
-    `or_word` is allowed beside what `prefix` asks for."""
+    `or_word` is allowed beside what `prefix` asks for; `event_member`: the member of the deploy event that it sets."""
 
     name: str
     type: type
@@ -27,6 +32,7 @@ class Parameter:
     choices: tuple[str, ...] = ()
     prefix: str = ""
     or_word: str = ""
+    event_member: str = ""
 
     @property
     def bounds(self) -> str:
@@ -59,22 +65,9 @@ class Parameter:
 
 _ARTICLES = {int: "a whole number", float: "a number", str: "a text"}
 
-# The Debugger rules of code/breeds/rule_names.py, by a test: the first are applied always, the others when asked for.
-DEFAULT_RULES = (
-    *("Overfit", "Overtraining", "VanishingGradient", "PoorWeightInitialization", "ExplodingTensor"),
-    *("LossNotDecreasing", "DeadRelu", "ClassImbalance", "UnchangedTensor", "AllZero", "NotLearning", "LabelLeak"),
-)
-# Of these Overfit and Overtraining only warn, as healthy trainings have findings of theirs (docs/debugger.md).
-BLOCKING_RULES = tuple(rule for rule in DEFAULT_RULES if rule not in ("Overfit", "Overtraining"))
-RULES = (*DEFAULT_RULES, "SaturatedActivation", "WeightUpdateRatio", "TensorVariance")
 
-# With debugger=managed SageMaker evaluates these: of them it is documented what they need. The others run in the Debug
-# step, on the same tensors.
-MANAGED_RULES = ("VanishingGradient", "Overfit", "Overtraining", "PoorWeightInitialization")
-
-
-def _text(name: str, default: str | None, help: str, *choices: str, prefix: str = "", or_word: str = "") -> Parameter:
-    return Parameter(name=name, type=str, default=default, help=help, choices=choices, prefix=prefix, or_word=or_word)
+def _text(name: str, default: str | None, help: str, *choices: str, prefix: str = "") -> Parameter:
+    return Parameter(name=name, type=str, default=default, help=help, choices=choices, prefix=prefix)
 
 
 def _integer(name: str, default: int, minimum: int, maximum: int, help: str) -> Parameter:
@@ -83,6 +76,31 @@ def _integer(name: str, default: int, minimum: int, maximum: int, help: str) -> 
 
 def _number(name: str, default: float, minimum: float, maximum: float, help: str) -> Parameter:
     return Parameter(name=name, type=float, default=default, help=help, minimum=minimum, maximum=maximum)
+
+
+def _hyperparameter(name: str, field: str, help: str, default: Value | None = None) -> Parameter:
+    """One that becomes a hyperparameter, with its type and bounds, and its default unless another is given."""
+    return _as(Hyperparameters, field, name, help, default)
+
+
+def _deployed(name: str, member: str, help: str, default: Value | None = None) -> Parameter:
+    """One that becomes a member of the deploy function's event, likewise."""
+    return _as(DeployEvent, member, name, help, default, event_member=member)
+
+
+def _as(settings: type, field: str, name: str, help: str, default: Any, event_member: str = "") -> Parameter:
+    own = named(settings)[field]
+    starts: Any = own.default if default is None else default
+    return Parameter(
+        name=name,
+        type=plain_type(own),
+        default=starts,
+        help=help,
+        minimum=own.metadata["low"],
+        maximum=own.metadata["high"],
+        choices=own.metadata["choices"],
+        event_member=event_member,
+    )
 
 
 PARAMETERS: tuple[Parameter, ...] = (
@@ -104,10 +122,12 @@ PARAMETERS: tuple[Parameter, ...] = (
     _integer("ImageSize", 224, 32, 512, "pixels of the random crops; the plain view, which is served, has 8/7 of them"),
     _integer("AugmentedViews", 4, 1, 32, "views of each training photo: the plain one and random crops"),
     # Tuning and training
-    _integer(
-        "TrainableStages", 0, 0, 5, "last stages of the backbone that Train fine-tunes (0: the head only, 5: all)"
+    _hyperparameter(
+        "TrainableStages",
+        "trainable_stages",
+        "last stages of the backbone that Train fine-tunes (0: the head only, 5: all)",
     ),
-    _integer("Epochs", 8, 1, 500, "epochs of each tuning trial and of the final training"),
+    _hyperparameter("Epochs", "epochs", "epochs of each tuning trial and of the final training"),
     _text("TuningStrategy", "Bayesian", "how the tuner chooses hyperparameters", "Bayesian", "Random", "Hyperband"),
     _text(
         "TuningEarlyStopping",
@@ -118,17 +138,21 @@ PARAMETERS: tuple[Parameter, ...] = (
     ),
     _integer("MaxTuningJobs", 10, 1, 500, "tuning trials in all"),
     _integer("MaxParallelTuningJobs", 2, 1, 100, "tuning trials at a time"),
-    _text("FasterServing", "on", "make and measure faster forms of the trained model, and serve the best", "on", "off"),
-    _integer("Seed", 7, 0, 2_147_483_647, "seed of views, initial weights and shuffling"),
+    _hyperparameter(
+        "FasterServing", "optimize", "make and measure faster forms of the trained model, and serve the best"
+    ),
+    _hyperparameter("Seed", "seed", "seed of views, initial weights and shuffling", 7),
     # Gate and registry
     _number("AccuracyThreshold", 0.8, 0, 1, "test top-1 below which nothing is registered"),
-    _text("BlockingRules", ",".join(BLOCKING_RULES), "Debugger rules that stop the model; the others only warn"),
+    _text("BlockingRules", ",".join(rules.BLOCKING_RULES), "Debugger rules that stop the model; the others only warn"),
     _text(
-        "StopOnIssue", "none", "Debugger rules that end the training as soon as one finds something; none: all of it"
+        "StopOnIssue",
+        rules.NOTHING,
+        "Debugger rules that end the training as soon as one finds something; none: all of it",
     ),
     _text(
         "RuleParameters",
-        rule_parameters.NOTHING,
+        rules.NOTHING,
         "rules' thresholds as Rule.parameter=value,…; a rule named here is not left to SageMaker (debugger=managed)",
     ),
     _text("TensorBoard", "off", "write what training saved for the rules as TensorBoard event files too", "off", "on"),
@@ -146,20 +170,52 @@ PARAMETERS: tuple[Parameter, ...] = (
     _text("TrainingInstanceType", "ml.m5.2xlarge", "instances of Tune and Train", prefix="ml."),
     _integer("TrainingInstanceCount", 1, 1, 32, "hosts of the final training, joined by torchrun"),
     # Endpoint
-    _text("EndpointInstanceType", "ml.m5.xlarge", "instances of the endpoint", prefix="ml.", or_word="serverless"),
-    _integer("EndpointMinInstances", 1, 1, 100, "instances that always serve"),
-    _integer("EndpointMaxInstances", 3, 1, 100, "instances that autoscaling may reach"),
-    _number("TargetInvocationsPerInstance", 600.0, 1, 1_000_000, "requests per minute and instance to scale towards"),
-    _integer("ScaleInCooldown", 300, 0, 3600, "seconds between two removals of instances"),
-    _integer("ScaleOutCooldown", 60, 0, 3600, "seconds between two additions of instances"),
-    _integer("ServerlessMemoryMB", 4096, 1024, 6144, "memory of a serverless endpoint, in steps of 1024"),
-    _integer("ServerlessMaxConcurrency", 10, 1, 200, "requests that a serverless endpoint answers at a time"),
-    _integer(
-        "CanaryPercent", 0, 0, 50, "share of the requests that an update gives a new model first (0: all at once)"
+    Parameter(
+        name="EndpointInstanceType",
+        type=str,
+        default="ml.m5.xlarge",
+        help="instances of the endpoint",
+        prefix="ml.",
+        or_word=SERVERLESS,
+        event_member="instance_type",
     ),
-    _integer("CanaryWaitSeconds", 300, 0, 3600, "how long alarms watch the canary, and then the whole new fleet"),
-    _integer("MaxLatencyMilliseconds", 2000, 1, 60_000, "mean answer time of the model that sets off the alarm"),
-    _integer("DataCapturePercent", 0, 0, 100, "share of the requests that are kept in the bucket with their answers"),
+    _deployed("EndpointMinInstances", "min_instances", "instances that always serve", 1),
+    _deployed("EndpointMaxInstances", "max_instances", "instances that autoscaling may reach", 3),
+    _deployed(
+        "TargetInvocationsPerInstance",
+        "target_invocations_per_instance",
+        "requests per minute and instance to scale towards",
+        600.0,
+    ),
+    _deployed("ScaleInCooldown", "scale_in_cooldown", "seconds between two removals of instances", 300),
+    _deployed("ScaleOutCooldown", "scale_out_cooldown", "seconds between two additions of instances", 60),
+    _deployed("ServerlessMemoryMB", "serverless_memory_mb", "memory of a serverless endpoint, in steps of 1024"),
+    _deployed(
+        "ServerlessMaxConcurrency",
+        "serverless_max_concurrency",
+        "requests that a serverless endpoint answers at a time",
+    ),
+    _deployed(
+        "CanaryPercent",
+        "canary_percent",
+        "share of the requests that an update gives a new model first (0: all at once)",
+    ),
+    _deployed(
+        "CanaryWaitSeconds",
+        "canary_wait_seconds",
+        "how long alarms watch the canary, and then the whole new fleet",
+    ),
+    _deployed(
+        "MaxLatencyMilliseconds",
+        "max_latency_milliseconds",
+        "mean answer time of the model that sets off the alarm",
+    ),
+    _deployed(
+        "DataCapturePercent",
+        "data_capture_percent",
+        "share of the requests that are kept in the bucket with their answers",
+        0,
+    ),
 )
 
 # Without the Debugger (debugger=off) no step uses these.
@@ -188,19 +244,25 @@ def check(given: Mapping[str, str]) -> dict[str, Value]:
             "TuningEarlyStopping cannot be 'Auto' with TuningStrategy=Hyperband: SageMaker refuses the two together.",
             "Leave it Off: Hyperband ends trials itself.",
         )
-    for name, nothing in (("BlockingRules", ""), ("StopOnIssue", "none")):
+    for name, nothing in (("BlockingRules", ""), ("StopOnIssue", rules.NOTHING)):
         for rule in str(values.get(name, nothing)).split(","):
-            if rule not in ("", nothing, *RULES):
-                raise ParameterError(f"{name} names {rule!r}, which is no rule.", f"Rules: {', '.join(RULES)}.")
-    rule_parameters.check(str(values.get("RuleParameters", rule_parameters.NOTHING)))
+            if rule not in ("", nothing, *rules.RULES):
+                raise ParameterError(f"{name} names {rule!r}, which is no rule.", f"Rules: {', '.join(rules.RULES)}.")
+    _check_rule_parameters(str(values.get("RuleParameters", rules.NOTHING)))
     return values
+
+
+def _check_rule_parameters(text: str) -> None:
+    if len(text) > MAX_LENGTH:
+        raise ParameterError(f"RuleParameters has {len(text)} characters.", f"AWS takes {MAX_LENGTH}: name fewer.")
+    rules.parse(text, lambda headline, way_out: ParameterError(f"RuleParameters: {headline}", way_out))
 
 
 def _check_serverless(values: Mapping[str, Value]) -> None:
     memory = int(values.get("ServerlessMemoryMB", 1024))
     if memory % 1024:
         raise ParameterError(f"ServerlessMemoryMB cannot be {memory}.", "SageMaker has it in steps of 1024.")
-    if values.get("EndpointInstanceType") == "serverless" and values.get("DataCapturePercent"):
+    if values.get("EndpointInstanceType") == SERVERLESS and values.get("DataCapturePercent"):
         raise ParameterError(
             "DataCapturePercent is set, but a serverless endpoint cannot capture data.",
             "Set it to 0, or choose an instance type.",

@@ -7,6 +7,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from contract.s3 import bucket_and_key
 from pipeline import console
 from pipeline.cloud import Cloud
 from pipeline.errors import UserError
@@ -155,7 +156,7 @@ def _pipeline_defaults(cloud: Cloud) -> dict[str, Value]:
 def _check_data(cloud: Cloud, values: Mapping[str, Value]) -> None:
     """Raise UserError when the runs would start with data that is not there."""
     for name in URIS:
-        bucket, _, prefix = str(values[name]).removeprefix("s3://").partition("/")
+        bucket, prefix = bucket_and_key(str(values[name]), UserError)
         try:
             found = cloud.client("s3").list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=1).get("KeyCount", 0)
         except ClientError as error:

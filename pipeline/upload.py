@@ -11,6 +11,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from contract.s3 import bucket_and_key
 from pipeline import bundle
 from pipeline.errors import UserError
 from pipeline.settings import Settings
@@ -42,7 +43,7 @@ def upload_code(s3: Any, settings: Settings, code: bundle.Bundle | None = None) 
     _begin_cache(s3, settings)
     code = code or bundle.read()
     prefix = code.prefix(settings.root)
-    _, key = _bucket_and_key(prefix)
+    _, key = bucket_and_key(prefix, UserError)
     if not _exists(s3, settings.bucket, f"{key}sourcedir.tar.gz"):
         for name, content in code.files.items():
             s3.put_object(Bucket=settings.bucket, Key=f"{key}src/{name}", Body=content)
@@ -52,7 +53,7 @@ def upload_code(s3: Any, settings: Settings, code: bundle.Bundle | None = None) 
 
 def _begin_cache(s3: Any, settings: Settings) -> None:
     """A job's input prefix must hold an object, and before the first Prepare its cache holds none."""
-    _, key = _bucket_and_key(settings.prepare_cache_uri)
+    _, key = bucket_and_key(settings.prepare_cache_uri, UserError)
     if not _exists(s3, settings.bucket, f"{key}README.txt"):
         s3.put_object(Bucket=settings.bucket, Key=f"{key}README.txt", Body=CACHE_README)
 
@@ -100,7 +101,7 @@ def upload_weights(s3: Any, settings: Settings, source: str, backbone: str, prog
         return _checked_prefix(s3, source)
     if source == "random":
         prefix = f"{settings.root}/weights/random/"
-        _, key = _bucket_and_key(prefix)
+        _, key = bucket_and_key(prefix, UserError)
         if not _exists(s3, settings.bucket, f"{key}random.json"):
             body = json.dumps({"kind": "random", "seed": 0})
             s3.put_object(Bucket=settings.bucket, Key=f"{key}random.json", Body=body)
@@ -141,7 +142,7 @@ def _upload_folder(s3: Any, settings: Settings, folder: Path, progress: Progress
     for path in files:
         digest.update(f"{path.relative_to(folder).as_posix()}\0{_sha256(path)}\n".encode())
     prefix = f"{settings.root}/raw/{digest.hexdigest()[:16]}/"
-    bucket, key = _bucket_and_key(prefix)
+    bucket, key = bucket_and_key(prefix, UserError)
     there = {entry["Key"]: entry["Size"] for entry in _listed(s3, bucket, key)}
     for count, path in enumerate(files):
         progress(folder.name, count, len(files))
@@ -153,7 +154,7 @@ def _upload_folder(s3: Any, settings: Settings, folder: Path, progress: Progress
 
 def _put_file(s3: Any, settings: Settings, under: str, name: str, path: Path, progress: Progress) -> str:
     prefix = f"{settings.root}/{under}/"
-    bucket, key = _bucket_and_key(prefix + name)
+    bucket, key = bucket_and_key(prefix + name, UserError)
     size = path.stat().st_size
     if not _exists(s3, bucket, key, size):
         done = 0
@@ -199,7 +200,7 @@ class _downloaded:
 
 
 def _checked_prefix(s3: Any, uri: str) -> str:
-    bucket, key = _bucket_and_key(uri)
+    bucket, key = bucket_and_key(uri, UserError)
     try:
         found = s3.list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1).get("KeyCount", 0)
     except ClientError as error:
@@ -222,11 +223,6 @@ def _exists(s3: Any, bucket: str, key: str, size: int | None = None) -> bool:
 def _listed(s3: Any, bucket: str, prefix: str) -> Iterator[dict]:
     for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
         yield from page.get("Contents", [])
-
-
-def _bucket_and_key(uri: str) -> tuple[str, str]:
-    bucket, _, key = uri.removeprefix("s3://").partition("/")
-    return bucket, key
 
 
 def _sha256(path: Path) -> str:

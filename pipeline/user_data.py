@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from contract.s3 import BUCKET
 from pipeline.errors import UserError
 
 TEMPLATE = Path(__file__).with_name("user_data.sh")
@@ -14,7 +15,7 @@ MAX_BYTES = 16_384  # what EC2 takes as user data before base64
 
 CHANNELS = ("features", "prepared", "weights")  # arguments of code/train.py
 
-_S3_URI = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[A-Za-z0-9_./=+@:-]*")
+_S3_URI = re.compile(rf"s3://{BUCKET}/[A-Za-z0-9_./=+@:-]*")
 _HYPERPARAMETER = re.compile(r"[a-z][a-z0-9-]{0,63}")
 _VALUE = re.compile(r"[A-Za-z0-9_.+-]{1,128}")
 

@@ -6,7 +6,7 @@ With debugger=managed SageMaker evaluates some of them: the step waits for its v
 from sagemaker.core.workflow.functions import Join
 from sagemaker.core.workflow.properties import PropertyFile
 
-from pipeline.parameters import MANAGED_RULES
+from contract.rules import MANAGED_RULES
 from pipeline.settings import MANAGED
 from steps.base import RequestStep, Site, processing
 

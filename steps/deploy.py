@@ -4,6 +4,7 @@ An update needs neither a canary nor waits by default: they take minutes, and th
 model that people rely on, CanaryPercent=10.
 """
 
+from pipeline.parameters import PARAMETERS
 from steps.base import RequestStep, Site, call_function
 
 OUTPUTS = ("status", "endpoint_name", "model_name", "message")
@@ -14,18 +15,7 @@ def step(site: Site, *, register: RequestStep) -> RequestStep:
         "model_package_arn": register.properties.ModelPackageArn,
         "endpoint_name": site.settings.endpoint_name,
         "model_role_arn": site.settings.role("model"),
-        "instance_type": site["EndpointInstanceType"],
-        "min_instances": site["EndpointMinInstances"],
-        "max_instances": site["EndpointMaxInstances"],
-        "target_invocations_per_instance": site["TargetInvocationsPerInstance"],
-        "scale_in_cooldown": site["ScaleInCooldown"],
-        "scale_out_cooldown": site["ScaleOutCooldown"],
-        "serverless_memory_mb": site["ServerlessMemoryMB"],
-        "serverless_max_concurrency": site["ServerlessMaxConcurrency"],
-        "canary_percent": site["CanaryPercent"],
-        "canary_wait_seconds": site["CanaryWaitSeconds"],
-        "max_latency_milliseconds": site["MaxLatencyMilliseconds"],
-        "data_capture_percent": site["DataCapturePercent"],
+        **{each.event_member: site[each.name] for each in PARAMETERS if each.event_member},
         "data_capture_s3_uri": f"{site.settings.root}/captured",
     }
     return call_function(

@@ -4,13 +4,8 @@ from typing import Any
 
 from sagemaker.mlops.workflow.steps import StepTypeEnum
 
+from contract import metrics
 from steps.base import RequestStep, Site, as_text, channel, script_mode, stopping_condition
-
-# A regular expression for each value that code/train.py prints; AWS keeps the last match of a training.
-METRICS = [
-    {"Name": name, "Regex": f"{name}=([0-9.eE+-]+)"}
-    for name in ("train:loss", "train:accuracy", "validation:loss", "validation:accuracy")
-]
 
 # Narrow: a few hundred validation images tell apart what is bad, not the good from the better, so no point of it may be
 # bad. Two are not searched: mixup, no better, makes the training loss jump, which the Debugger's rules take for a
@@ -35,7 +30,7 @@ def step(site: Site, *, features: Any) -> RequestStep:
     request = {
         "HyperParameterTuningJobConfig": {
             "Strategy": site["TuningStrategy"],
-            "HyperParameterTuningJobObjective": {"Type": "Maximize", "MetricName": "validation:accuracy"},
+            "HyperParameterTuningJobObjective": {"Type": "Maximize", "MetricName": metrics.OBJECTIVE},
             "ResourceLimits": {
                 "MaxNumberOfTrainingJobs": site["MaxTuningJobs"],
                 "MaxParallelTrainingJobs": site["MaxParallelTuningJobs"],
@@ -53,7 +48,7 @@ def step(site: Site, *, features: Any) -> RequestStep:
             "AlgorithmSpecification": {
                 "TrainingImage": site.settings.training_image,
                 "TrainingInputMode": "File",
-                "MetricDefinitions": METRICS,
+                "MetricDefinitions": metrics.DEFINITIONS,
             },
             "RoleArn": site.settings.role("job"),
             "InputDataConfig": [channel("features", features)],

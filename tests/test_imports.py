@@ -7,20 +7,21 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-ROOMS = {"pipeline", "steps", "code", "lambda", "sagelocal"}
+ROOMS = {"contract", "pipeline", "steps", "code", "lambda", "sagelocal"}
 
 # What each room may import beside the standard library and itself; `pipeline` may name single modules of another room.
-TABLE = {
-    "steps": {"sagemaker", "pipeline.parameters", "pipeline.settings"},
+TABLE: dict[str, set[str]] = {
+    "contract": set(),
+    "steps": {"contract", "sagemaker", "pipeline.parameters", "pipeline.settings"},
     "pipeline": {
-        "steps", "boto3", "botocore", "sagemaker", "typer", "rich", "requests", "PIL", "numpy", "locust", "gevent",
-        "matplotlib", "sagelocal.core.lifecycle", "sagelocal.services.scheduler.expressions",
+        "contract", "steps", "boto3", "botocore", "sagemaker", "typer", "rich", "requests", "PIL", "numpy", "locust",
+        "gevent", "matplotlib", "sagelocal.core.lifecycle", "sagelocal.services.scheduler.expressions",
     },
     "code": {
         "torch", "torchvision", "numpy", "PIL", "smdebug", "fastapi", "starlette", "anyio", "uvicorn",
-        "openvino", "nncf", "simplejpeg", "matplotlib", "cycler", "ray", "serve", "breeds",
+        "openvino", "nncf", "simplejpeg", "matplotlib", "cycler", "ray", "serve", "breeds", "contract",
     },
-    "lambda": {"boto3", "botocore", "aws_lambda_powertools"},
+    "lambda": {"boto3", "botocore", "aws_lambda_powertools", "contract"},
     "sagelocal": {"botocore", "boto3", "moto", "werkzeug", "optuna", "psutil", "yaml"} | {
         # botocore's stubs, which only a type checker reads
         f"types_boto3_{service}.type_defs"

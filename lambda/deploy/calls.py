@@ -11,6 +11,8 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from contract.gone import is_gone
+
 FIRST_POLL = 0.2
 LONGEST_POLL = 5.0
 POLL_GROWTH = 1.5
@@ -77,14 +79,11 @@ class Changes:
 
 
 def describe(call: Callable[..., dict[str, Any]], **arguments: Any) -> dict[str, Any] | None:
-    """A describe call that answers None for what does not exist.
-
-    SageMaker has no error code of its own for that: it is a ValidationException like any other, told by its text.
-    """
+    """A describe call that answers None for what does not exist."""
     try:
         return call(**arguments)
     except ClientError as error:
-        if says(error, "could not find", "does not exist", "cannot find"):
+        if is_gone(error):
             return None
         raise
 

@@ -14,10 +14,10 @@ from calls import Clients
 from failures import InvalidEvent
 from reading import matching, shown
 
+from contract.s3 import BUCKET, bucket_and_key
+
 GROUP_NAME = matching(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}", "pawline: letters, digits and hyphens, at most 63")
-ARCHIVE = matching(
-    r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/\S+", "s3://bucket/models/<training job>/output/model.tar.gz"
-)
+ARCHIVE = matching(rf"s3://{BUCKET}/\S+", "s3://bucket/models/<training job>/output/model.tar.gz")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +92,7 @@ def _archive(arn: str, clients: Clients) -> str:
 
 def _is_there(archive: str, clients: Clients) -> bool:
     """A deleted archive would fail the job that reads it."""
-    bucket, _, key = archive.removeprefix("s3://").partition("/")
+    bucket, key = bucket_and_key(archive, InvalidEvent)
     found = clients.s3.list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1).get("Contents", [])
     return any(entry["Key"] == key for entry in found)
 

@@ -8,15 +8,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import alarms
-import stepping
 from botocore.exceptions import ClientError
 from calls import Changes, Clients, Patience, says
-from deployment import ENDPOINT_NAME, WAIT_SECONDS
+from deployment import READERS
 from endpoint import UNDER_WAY, look
 from failures import InvalidEvent
 from reading import shown
 from reconcile import Report
 from scaling import deregister
+
+from contract.gone import is_gone
 
 DELETED = "Deleted"
 
@@ -39,8 +40,8 @@ class Deletion:
             raise InvalidEvent(f"Unknown field {unknown[0]!r}. Deleting takes endpoint_name and wait_seconds.")
         wait = event.get("wait_seconds")
         return cls(
-            endpoint_name=ENDPOINT_NAME("endpoint_name", event.get("endpoint_name")),
-            wait_seconds=None if wait in (None, "") else WAIT_SECONDS("wait_seconds", wait),
+            endpoint_name=READERS["endpoint_name"]("endpoint_name", event.get("endpoint_name")),
+            wait_seconds=None if wait in (None, "") else READERS["wait_seconds"]("wait_seconds", wait),
         )
 
 
@@ -61,8 +62,7 @@ def delete(deletion: Deletion, clients: Clients, patience: Patience) -> Report:
         return Report(status=status, endpoint_name=name, changes=",".join(changes.made), message=message)
     if "DeleteEndpoint" in changes.made:
         gone.append("the endpoint")
-    alarm_names = [*alarms.names(name), *stepping.names(name)]
-    gone += [f"alarm {found}" for found in alarms.delete_alarms(alarm_names, clients, changes)]
+    gone += [f"alarm {found}" for found in alarms.delete_alarms(name, clients, changes)]
     gone += [f"model {found}" for found in _delete_models(name, clients, changes)]
     gone += [f"configuration {found}" for found in _delete_configs(name, clients, changes)]
     message = f"Of endpoint {name} these were deleted: {', '.join(gone)}." if gone else f"Nothing of {name} was there."
@@ -76,7 +76,7 @@ def _delete_endpoint(name: str, clients: Clients, patience: Patience, changes: C
             try:
                 changes.call(clients.sagemaker, "delete_endpoint", EndpointName=name)
             except ClientError as error:
-                if not says(error, "could not find", "in-progress"):
+                if not (is_gone(error) or says(error, "in-progress")):
                     raise
         elif not patience.pause():
             return endpoint["EndpointStatus"]
@@ -115,7 +115,7 @@ def _delete(changes: Changes, clients: Clients, operation: str, **which: str) ->
     try:
         changes.call(clients.sagemaker, operation, **which)
     except ClientError as error:
-        if says(error, "could not find"):
+        if is_gone(error):
             return False
         raise
     return True

@@ -6,66 +6,24 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass
 from typing import Any
 
 from failures import InvalidEvent
-from reading import Schedule, Step, integer, matching, number, one_of, schedules, shown, steps, tags
+from reading import reader, shown, tags
+
+from contract.deployment import SERVERLESS, DeployEvent
+from contract.settings import named
 
 VARIANT = "AllTraffic"
-SERVERLESS = "serverless"
-TARGET_TRACKING, STEP = "target-tracking", "step"
+READERS = {name: tags if name == "tags" else reader(field) for name, field in named(DeployEvent).items()}
 
-_PACKAGE_ARN = r"arn:aws[a-z-]*:sagemaker:[a-z0-9-]{9,16}:\d{12}:model-package/(\S+)"
-_ROLE_ARN = r"arn:aws[a-z-]*:iam::\d{12}:role/?[\w+=,.@/-]+"
 _ANY_NAME_LENGTH = 63
-
-# Shorter than SageMaker's limit, since models, configurations and alarms carry the whole name in theirs.
-ENDPOINT_NAME = matching(
-    r"(?=.{1,48}$)[a-zA-Z0-9](-?[a-zA-Z0-9])*", "pawline-dogs: letters, digits and single hyphens, at most 48"
-)
-WAIT_SECONDS = number(0, 900)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Deployment:
-    """One wanted state of one endpoint.
-
-    `target_invocations_per_instance`: requests per MINUTE (SageMakerVariantInvocationsPerInstance counts per minute).
-    `scale_in_cooldown`, `scale_out_cooldown`, `wait_seconds`: seconds; without `wait_seconds` the function's own
-    time limit decides. `instance_type`: `ml.*`, or `serverless`, which scales by itself and ignores the counts.
-    `serving_image`: an image other than the one in the model package.
-
-    `canary_percent`: share of the requests that an update sends to the new fleet first, 0 for all at once;
-    `canary_wait_seconds`: how long that lasts, and how long the old fleet is kept after it. An alarm in that time (5xx,
-    model errors, latency over `max_latency_milliseconds`) brings the old fleet back.
-
-    `data_capture_percent`: share of the requests whose input and output are kept under `data_capture_s3_uri`.
-    `scaling_policy`: `target-tracking`, or `step` with `scaling_steps`. `schedules`: other bounds at other times.
-    """
-
-    model_package_arn: str
-    endpoint_name: str
-    model_role_arn: str
-    instance_type: str
-    min_instances: int
-    max_instances: int
-    target_invocations_per_instance: float
-    scale_in_cooldown: int
-    scale_out_cooldown: int
-    serving_image: str = ""
-    canary_percent: int = 0
-    canary_wait_seconds: int = 300
-    max_latency_milliseconds: float = 2000.0
-    data_capture_s3_uri: str = ""
-    data_capture_percent: int = 100
-    serverless_memory_mb: int = 4096
-    serverless_max_concurrency: int = 10
-    scaling_policy: str = TARGET_TRACKING
-    scaling_steps: tuple[Step, ...] = (Step(0.0, 1),)
-    schedules: tuple[Schedule, ...] = ()
-    wait_seconds: float | None = None
-    tags: tuple[tuple[str, str], ...] = ()
+class Deployment(DeployEvent):
+    """A checked event, and what follows from it."""
 
     @classmethod
     def from_event(cls, event: Any) -> Deployment:
@@ -73,16 +31,16 @@ class Deployment:
         optional field counts as absent, since a pipeline parameter cannot be null. Raises InvalidEvent."""
         if not isinstance(event, Mapping):
             raise InvalidEvent(f"The event is {shown(event)}, not an object. Send the deployment's fields as JSON.")
-        known = {field.name for field in fields(cls)}
-        if unknown := sorted(set(event) - known):
+        known = named(cls)
+        if unknown := sorted(set(event) - set(known)):
             raise InvalidEvent(f"Unknown field {unknown[0]!r}. The known ones are {', '.join(sorted(known))}.")
         values = {}
-        for field in fields(cls):
-            raw = event.get(field.name)
+        for name, field in known.items():
+            raw = event.get(name)
             if raw is not None and raw != "":
-                values[field.name] = _READERS[field.name](field.name, raw)
+                values[name] = READERS[name](name, raw)
             elif field.default is MISSING:
-                raise InvalidEvent(f"{field.name} is missing. The deploy function cannot work without it.")
+                raise InvalidEvent(f"{name} is missing. The deploy function cannot work without it.")
         deployment = cls(**values)
         _check_together(deployment)
         return deployment
@@ -162,34 +120,3 @@ def _check_together(deployment: Deployment) -> None:
             "data_capture_s3_uri is set, but a serverless endpoint cannot capture data. "
             "Set data_capture_percent to 0 or choose an instance type."
         )
-    if deployment.serverless and deployment.schedules:
-        raise InvalidEvent(
-            "schedules are given, but a serverless endpoint scales by itself. "
-            "Leave them out or choose an instance type."
-        )
-
-
-_READERS = {
-    "model_package_arn": matching(_PACKAGE_ARN, "arn:aws:sagemaker:<region>:<account>:model-package/<group>/<version>"),
-    "endpoint_name": ENDPOINT_NAME,
-    "model_role_arn": matching(_ROLE_ARN, "arn:aws:iam::<account>:role/<name>"),
-    "instance_type": matching(r"ml\.[a-z0-9-]+\.[a-z0-9-]+|serverless", "ml.m5.large, or the word serverless"),
-    "min_instances": integer(1, 1000),
-    "max_instances": integer(1, 1000),
-    "target_invocations_per_instance": number(0.1, 1e9),
-    "scale_in_cooldown": integer(0, 86_400),
-    "scale_out_cooldown": integer(0, 86_400),
-    "serving_image": matching(r"\S{1,255}", "<registry>/<repository>:<tag>"),
-    "canary_percent": integer(0, 50),
-    "canary_wait_seconds": integer(0, 3600),
-    "max_latency_milliseconds": number(1, 60_000),
-    "data_capture_s3_uri": matching(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/\S*)?", "s3://bucket/prefix"),
-    "data_capture_percent": integer(0, 100),
-    "serverless_memory_mb": integer(1024, 6144, multiple_of=1024),
-    "serverless_max_concurrency": integer(1, 200),
-    "scaling_policy": one_of(TARGET_TRACKING, STEP),
-    "scaling_steps": steps,
-    "schedules": schedules,
-    "wait_seconds": WAIT_SECONDS,
-    "tags": tags,
-}

@@ -13,6 +13,9 @@ DeployError
 class DeployError(Exception):
     """Base of everything the deploy function raises on purpose."""
 
+    def __init__(self, *sentences: str):
+        super().__init__(" ".join(sentences))
+
 
 class InvalidEvent(DeployError):
     """The event names no valid deployment."""

@@ -1,40 +1,34 @@
 """Readers of an event's fields: each takes a field's name and raw value, and gives the checked value or InvalidEvent.
 
-Numbers and lists may arrive as text too, since pipeline parameters and tags are text.
+Numbers may arrive as text too, since pipeline parameters and tags are text.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from dataclasses import Field
+from typing import Any
 
 from failures import InvalidEvent
 
+from contract.settings import plain_type
+
 MAX_TAGS = 15  # an endpoint has room for 50, and the wishes need theirs
-MAX_ITEMS = 10
 RESERVED = ("deploy:", "aws:")
 
 Reader = Callable[[str, Any], Any]
 
-_SCHEDULE = re.compile(r"(cron|rate|at)\(.+\)")
 
-
-class Schedule(NamedTuple):
-    """Bounds that the scalable target gets at a time: `schedule` is cron(…), rate(…) or at(…), in UTC."""
-
-    schedule: str
-    min: int
-    max: int
-
-
-class Step(NamedTuple):
-    """From `above` requests per minute and instance over the target, `add` instances are added."""
-
-    above: float
-    add: int
+def reader(field: Field[Any]) -> Reader:
+    """Of a field that contract.settings made."""
+    about = field.metadata
+    if about["pattern"]:
+        return matching(about["pattern"], about["example"])
+    if plain_type(field) is int:
+        return integer(about["low"], about["high"], multiple_of=about["multiple_of"])
+    return number(about["low"], about["high"])
 
 
 def matching(pattern: str, example: str) -> Reader:
@@ -43,15 +37,6 @@ def matching(pattern: str, example: str) -> Reader:
     def read(name: str, raw: Any) -> str:
         if not isinstance(raw, str) or not compiled.fullmatch(raw):
             raise InvalidEvent(f"{name} is {shown(raw)}. It must look like {example}.")
-        return raw
-
-    return read
-
-
-def one_of(*choices: str) -> Reader:
-    def read(name: str, raw: Any) -> str:
-        if raw not in choices:
-            raise InvalidEvent(f"{name} is {shown(raw)}. It must be {' or '.join(choices)}.")
         return raw
 
     return read
@@ -83,31 +68,6 @@ def integer(low: int, high: int, *, multiple_of: int = 1) -> Reader:
     return read
 
 
-def schedules(name: str, raw: Any) -> tuple[Schedule, ...]:
-    """`[{"schedule": "cron(0 8 ? * MON-FRI *)", "min": 2, "max": 6}]`."""
-    count = integer(1, 1000)
-    found = []
-    for item in _objects(name, raw, Schedule._fields):
-        expression = matching(_SCHEDULE.pattern, "cron(0 8 ? * MON-FRI *)")(f"{name}.schedule", item["schedule"])
-        found.append(Schedule(expression, count(f"{name}.min", item["min"]), count(f"{name}.max", item["max"])))
-        if found[-1].max < found[-1].min:
-            raise InvalidEvent(
-                f"{name} has max {found[-1].max} below min {found[-1].min}. Raise one or lower the other."
-            )
-    return tuple(found)
-
-
-def steps(name: str, raw: Any) -> tuple[Step, ...]:
-    """`[{"above": 0, "add": 1}, {"above": 300, "add": 3}]`; the first starts at the target itself."""
-    above, add = number(0, 1e9), integer(1, 100)
-    items = _objects(name, raw, Step._fields)
-    found = sorted(Step(above(f"{name}.above", item["above"]), add(f"{name}.add", item["add"])) for item in items)
-    starts = [step.above for step in found]
-    if starts and (starts[0] != 0 or len(set(starts)) < len(starts)):
-        raise InvalidEvent(f"{name} starts its steps at {starts}. The first must start at 0, no two at the same.")
-    return tuple(found)
-
-
 def tags(name: str, raw: Any) -> tuple[tuple[str, str], ...]:
     """`{"team": "dogs"}`, or AWS's own `[{"Key": "team", "Value": "dogs"}]`."""
     try:
@@ -126,19 +86,3 @@ def tags(name: str, raw: Any) -> tuple[tuple[str, str], ...]:
 def shown(raw: Any) -> str:
     text = repr(raw)
     return text if len(text) <= 100 else f"{text[:100]}…"
-
-
-def _objects(name: str, raw: Any, members: tuple[str, ...]) -> list[Mapping[str, Any]]:
-    """A list (or its JSON text) of objects with exactly these members."""
-    items = raw
-    if isinstance(raw, str):
-        try:
-            items = json.loads(raw)
-        except ValueError:
-            items = None
-    if not isinstance(items, list) or not all(isinstance(i, Mapping) and set(i) == set(members) for i in items):
-        example = ", ".join(f'"{member}": …' for member in members)
-        raise InvalidEvent(f"{name} is {shown(raw)}. It must be a list of {{{example}}}.")
-    if len(items) > MAX_ITEMS:
-        raise InvalidEvent(f"{name} has {len(items)} items. At most {MAX_ITEMS} are allowed.")
-    return items

@@ -5,12 +5,11 @@ The wishes are a deployment's fields, so that the endpoint's state event can fin
 passed its smoke test), and `refused` with `reason` (the one that did not).
 
 A tag's value has at most 256 characters of letters, digits, space and `_.:/=+-@`, so other characters are written as
-in quoted-printable (`cron=280 8=29`), and longer texts go on in `<field>.1`. Source: SageMaker's API reference, Tag.
+in quoted-printable (`a=2Cb`), and longer texts go on in `<field>.1`. Source: SageMaker's API reference, Tag.
 """
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, fields, replace
 from typing import Any
 from urllib.parse import quote, unquote
@@ -73,7 +72,7 @@ class Record:
 def wishes(deployment: Deployment) -> dict[str, str]:
     """A deployment as tags: its own, and the fields that are not the default."""
     texts = {
-        field.name: _text(getattr(deployment, field.name))
+        field.name: str(getattr(deployment, field.name))
         for field in fields(deployment)
         if field.name not in NO_WISH and getattr(deployment, field.name) != field.default
     }
@@ -97,9 +96,3 @@ def _tags(texts: dict[str, str]) -> dict[str, str]:
             key = f"{PREFIX}{name}.{number}" if number else f"{PREFIX}{name}"
             found[key] = quoted[start : start + LONGEST_VALUE]
     return found
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, tuple):
-        return json.dumps([item._asdict() for item in value], separators=(",", ":"))
-    return str(value)

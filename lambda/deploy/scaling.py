@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import stepping
 from calls import Changes, Clients, contains
-from deployment import TARGET_TRACKING, VARIANT, Deployment
-from scheduled import reconcile_schedules
+from deployment import VARIANT, Deployment
 
 NAMESPACE = "sagemaker"
 DIMENSION = "sagemaker:variant:DesiredInstanceCount"
@@ -29,26 +27,14 @@ def reconcile_scaling(deployment: Deployment, clients: Clients, changes: Changes
     variant = _variant(name)
     target = _registered_target(variant, clients)
     bounds = {"MinCapacity": deployment.min_instances, "MaxCapacity": deployment.max_instances}
-    # Between two of the schedules the bounds are those of the last one: putting them back would undo it.
-    allowed = [bounds, *({"MinCapacity": each.min, "MaxCapacity": each.max} for each in deployment.schedules)]
-    if not any(contains(target, each) for each in allowed):
+    if not contains(target, bounds):
         changes.call(clients.autoscaling, "register_scalable_target", **variant, **bounds)
-    tracking = f"{name}-invocations-per-instance"
-    found = clients.autoscaling.describe_scaling_policies(PolicyNames=[tracking, *stepping.names(name)], **variant)
-    present = {policy["PolicyName"]: policy for policy in found["ScalingPolicies"]}
-    if deployment.scaling_policy == TARGET_TRACKING:
-        _track_target(deployment, tracking, variant, present, clients, changes)
-        stepping.remove(name, variant, present, clients, changes)
-    else:
-        stepping.reconcile_steps(deployment, variant, present, clients, changes)
-        if tracking in present:
-            changes.call(clients.autoscaling, "delete_scaling_policy", PolicyName=tracking, **variant)
-    reconcile_schedules(deployment, variant, clients, changes)
+    _track_target(deployment, variant, clients, changes)
 
 
 def deregister(endpoint_name: str, clients: Clients, changes: Changes) -> bool:
-    """Take the scalable target away, which takes its policies, their alarms and its schedules along; False where there
-    is none."""
+    """Take the scalable target away, which takes its policies, their alarms and its scheduled actions along; False
+    where there is none."""
     variant = _variant(endpoint_name)
     if _registered_target(variant, clients) is None:
         return False
@@ -56,21 +42,17 @@ def deregister(endpoint_name: str, clients: Clients, changes: Changes) -> bool:
     return True
 
 
-def _track_target(
-    deployment: Deployment,
-    name: str,
-    variant: Variant,
-    present: dict[str, dict[str, Any]],
-    clients: Clients,
-    changes: Changes,
-) -> None:
+def _track_target(deployment: Deployment, variant: Variant, clients: Clients, changes: Changes) -> None:
+    name = f"{deployment.endpoint_name}-invocations-per-instance"
+    found = clients.autoscaling.describe_scaling_policies(PolicyNames=[name], **variant)["ScalingPolicies"]
+    present = found[0] if found else {}
     wanted = {
         "TargetValue": deployment.target_invocations_per_instance,
         "PredefinedMetricSpecification": {"PredefinedMetricType": METRIC},
         "ScaleInCooldown": deployment.scale_in_cooldown,
         "ScaleOutCooldown": deployment.scale_out_cooldown,
     }
-    if not contains(present.get(name, {}).get("TargetTrackingScalingPolicyConfiguration"), wanted):
+    if not contains(present.get("TargetTrackingScalingPolicyConfiguration"), wanted):
         changes.call(
             clients.autoscaling,
             "put_scaling_policy",

@@ -6,10 +6,11 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutError
 from calls import Clients
+
+from contract.s3 import bucket_and_key
 
 ATTEMPTS = 3
 PAUSE_SECONDS = 2.0
@@ -84,16 +85,16 @@ def _sample(package: dict[str, Any], clients: Clients) -> Sample:
     uri = statistics.get("S3Uri", "")
     if not uri:
         raise NoSample("the model package has no ModelQuality statistics")
-    where = urlsplit(uri)
-    folder = where.path.lstrip("/").rpartition("/")[0]
+    bucket, key = bucket_and_key(uri, lambda headline, _: NoSample(headline.rstrip(".")))
+    folder = key.rpartition("/")[0]
     try:
-        named = json.loads(_object(where.netloc, where.path.lstrip("/"), clients))["smoke_test"]
+        named = json.loads(_object(bucket, key, clients))["smoke_test"]
         file, breed = named["file"], named["breed"]
     except (ValueError, KeyError, TypeError):
         raise NoSample(f"{uri} names no photo for it") from None
     if not isinstance(file, str) or not isinstance(breed, str) or "/" in file:
         raise NoSample(f"{uri} names no photo for it")
-    return Sample(_object(where.netloc, f"{folder}/{file}" if folder else file, clients), breed)
+    return Sample(_object(bucket, f"{folder}/{file}" if folder else file, clients), breed)
 
 
 def _object(bucket: str, key: str, clients: Clients) -> bytes:

@@ -11,12 +11,14 @@ from typing import Any, NoReturn
 
 import bluegreen
 from botocore.exceptions import ClientError
-from calls import Changes, Clients, Patience, says
+from calls import Changes, Clients, Patience
 from deployment import Deployment
 from endpoint import Course, Endpoint, bring_to
 from failures import DeployError, SmokeTestFailed
 from record import Record, state
 from smoke import smoke_test
+
+from contract.gone import is_gone
 
 
 def judge(
@@ -77,7 +79,7 @@ def _put_back(
     except DeployError as problem:
         return f"The previous configuration {previous} could not be put back: {problem}"
     except ClientError as error:
-        if says(error, "could not find"):
+        if is_gone(error):
             return f"The previous configuration {previous} is gone, so the refused one still serves."
         raise
     if reached["EndpointStatus"] == "InService":

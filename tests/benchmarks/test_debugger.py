@@ -7,6 +7,7 @@ import pytest
 from benchmarks import debugger, trainings
 from benchmarks.scale import filled
 from benchmarks.trainings import HEALTHY, SABOTAGED
+from contract.rules import PARAMETERS
 
 COLLECTIONS = trainings.default_collections()
 
@@ -48,13 +49,11 @@ def test_the_table_marks_the_rule_that_should_and_puts_warnings_in_brackets():
 
 
 def test_the_page_explains_every_rule_with_its_parameters_and_has_a_row_for_every_training():
-    from breeds.debugger.rules import RULES
-
     page = debugger.PAGE.read_text()
-    for name, rule in RULES.items():
+    for name, parameters in PARAMETERS.items():
         row = next((line for line in page.splitlines() if line.startswith(f"| {name} |")), None)
         assert row or f"**{name}**" in page
-        missing = [each for each in rule.defaults if row and f"`{each}`" not in row]
+        missing = [each for each in parameters if row and f"`{each}`" not in row]
         assert not missing, f"{name}: {missing}"
     assert set(re.findall("<!-- table: (.+) -->", page)) == {"sabotaged", "healthy", "cost"}
     assert [each.name for each in (*SABOTAGED, *HEALTHY) if f"| {each.name} |" not in page] == []

@@ -19,46 +19,10 @@ from breeds.model.classifier import Head
 from PIL import Image, ImageDraw
 from torch import nn
 
+from contract.tensors import collections as default_collections
 from tests.waiting import HANG
 
 CODE = Path(__file__).resolve().parents[2] / "code"
-# As steps/train.py has them; a test compares the two.
-NEVER_IN_EVALUATION = {"eval.start_step": "1000000000"}
-REDUCTIONS = {
-    "reductions": "min,max,mean,variance,l2_norm,abs_mean",
-    "train.save_interval": "50",
-    "train.save_steps": "0,1,2,3,4,5,6,7,8,9",
-    **NEVER_IN_EVALUATION,
-}
-DOUBLING = "0,1,2," + ",".join(str(50 * 2**power) for power in range(15))
-COLLECTIONS = [
-    {"CollectionName": "losses", "CollectionParameters": {"train.save_interval": "1", "eval.save_interval": "1"}},
-    {
-        "CollectionName": "outcomes",
-        "CollectionParameters": {"include_regex": "^(training|validation)_", "save_interval": "1"},
-    },
-    {"CollectionName": "weights", "CollectionParameters": REDUCTIONS},
-    {"CollectionName": "gradients", "CollectionParameters": REDUCTIONS},
-    {
-        "CollectionName": "first_gradients",
-        "CollectionParameters": {
-            "include_regex": "^gradient/",
-            "train.save_interval": "1",
-            "train.end_step": "3",
-            **NEVER_IN_EVALUATION,
-        },
-    },
-    {"CollectionName": "relu_input", "CollectionParameters": {"include_regex": ".*relu_input", **REDUCTIONS}},
-    {
-        "CollectionName": "some_relu_inputs",
-        "CollectionParameters": {
-            "include_regex": ".*relu_input",
-            "train.save_interval": "1000000000",
-            "train.save_steps": DOUBLING,
-            **NEVER_IN_EVALUATION,
-        },
-    },
-]
 
 
 def load_script(name: str) -> ModuleType:
@@ -190,7 +154,7 @@ def write_hook_configuration(directory: Path, tensors: Path, collections: list[d
     path = directory / "debughookconfig.json"
     content = {
         "LocalPath": str(tensors),
-        "CollectionConfigurations": COLLECTIONS if collections is None else collections,
+        "CollectionConfigurations": default_collections() if collections is None else collections,
     }
     path.write_text(json.dumps(content))
     return path

@@ -7,7 +7,8 @@ import shutil
 import numpy as np
 import pytest
 from breeds.base.container import InputError
-from breeds.debugger.rule_names import BLOCKING_RULES, DEFAULT_RULES, RULE_NAMES
+
+from contract.rules import BLOCKING_RULES, DEFAULT_RULES, RULES
 
 
 @pytest.fixture
@@ -94,7 +95,10 @@ def test_a_missing_smdebug_is_an_error_that_blocks(script, tmp_path):
         (("--rule-parameters", "{broken"), "not a JSON object"),
         (("--rule-parameters", "[1]"), "cannot be read"),
         (("--rule-parameters", '{"Overfit": 3}'), "not a JSON object"),
-        (("--rule-parameters", "Overfit.ratio_threshold=high"), "Overfit.ratio_threshold='high' is not a number"),
+        (
+            ("--rule-parameters", "Overfit.ratio_threshold=high"),
+            "Overfit.ratio_threshold cannot be 'high'",
+        ),
         (("--rule-parameters", "Overfit.ratio=3"), "has no parameter 'ratio'"),
     ],
 )
@@ -143,13 +147,13 @@ def found(name: str, text: str, *, blocks: bool, advice: str = "Split the photos
 
 def test_a_summary_of_all_rules_fits_the_message_of_the_gate_and_begins_with_those_that_block(scripts):
     debug = scripts("debug")
-    rules = [found(name, f"{name.lower()} " + "value 1.234 above 0.1 " * 9, blocks=False) for name in RULE_NAMES]
+    rules = [found(name, f"{name.lower()} " + "value 1.234 above 0.1 " * 9, blocks=False) for name in RULES]
     verdict = debug.verdict_of(rules, ["LabelLeak", "NotLearning"])
     said = verdict["summary"]
     assert len(said) <= debug.MAX_SUMMARY
     assert said.startswith("NotLearning: notlearning value 1.234")
     assert re.search(r"; and 1[34] more rules: ", said)
-    assert all(name in said for name in RULE_NAMES)
+    assert all(name in said for name in RULES)
     assert [rule["StatusDetails"] for rule in verdict["rules"]] == [rule["StatusDetails"] for rule in rules]
 
 

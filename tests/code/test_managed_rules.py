@@ -101,7 +101,7 @@ def test_a_refused_question_is_an_error_of_every_rule(sagemaker):
 def test_the_verdict_counts_a_stopped_rule_as_blocking(sagemaker, scripts, tmp_path):
     sagemaker([answer(Overfit="Stopped", Overtraining="NoIssuesFound")])
     debug = scripts("debug")
-    others = [name for name in debug.DEFAULT_RULES if name not in NAMES]
+    others = [name for name in debug.rules.DEFAULT_RULES if name not in NAMES]
     verdict = debug.judge(tmp_path, ["Overfit", "Overtraining"], {}, NAMES, "job")
     states = {rule["RuleConfigurationName"]: rule["RuleEvaluationStatus"] for rule in verdict["rules"]}
     assert (states["Overfit"], states["Overtraining"]) == ("Stopped", "NoIssuesFound")

@@ -42,7 +42,7 @@ def test_a_rule_that_fires_ends_well_and_says_what_aws_says(script, container):
     [
         ({"rule_to_invoke": "Overheating"}, "rule_to_invoke='Overheating' is no rule"),
         ({}, "rule_to_invoke='' is no rule"),
-        ({"rule_to_invoke": "Overfit", "ratio_threshold": "much"}, "Overfit.ratio_threshold='much'"),
+        ({"rule_to_invoke": "Overfit", "ratio_threshold": "much"}, "Overfit.ratio_threshold cannot be 'much'"),
     ],
 )
 def test_what_cannot_be_evaluated_fails_with_the_reason(script, container, env, words):

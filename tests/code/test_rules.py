@@ -5,9 +5,11 @@ import pytest
 import torch
 from breeds.base.container import InputError
 from breeds.debugger import hook, rules
-from breeds.debugger.rule_names import DEFAULT_RULES, RULE_NAMES
 from breeds.debugger.rules import RULES, NoUsableData
 from torch import nn
+
+from contract import rules as known
+from contract.rules import DEFAULT_RULES
 
 
 def statuses(directory, **parameters) -> dict[str, int]:
@@ -16,7 +18,7 @@ def statuses(directory, **parameters) -> dict[str, int]:
 
 
 def test_the_names_known_without_smdebug_are_those_of_the_rules():
-    assert tuple(RULES) == RULE_NAMES
+    assert tuple(RULES) == known.RULES
 
 
 def test_a_healthy_training_fires_no_rule(train, make_features, hook_configuration, tmp_path, monkeypatch):
@@ -202,7 +204,7 @@ def test_an_unknown_parameter_of_a_rule_is_refused(save_losses):
     trial = save_losses([((1,), (1,))])
     with pytest.raises(InputError, match="Overfit has no parameter 'ratio'.*ratio_threshold"):
         RULES["Overfit"](trial, ratio=1)
-    with pytest.raises(InputError, match=r"Overfit.patience='x' is not a number"):
+    with pytest.raises(InputError, match="Overfit.patience cannot be 'x'. It must be a whole number"):
         RULES["Overfit"](trial, patience="x")
 
 

@@ -192,10 +192,10 @@ def test_variances_are_judged_by_the_thresholds_given(trial_of):
 @pytest.mark.parametrize(
     ("rule", "parameters", "message"),
     [
-        ("ExplodingTensor", {"only_nan": "perhaps"}, "neither True nor False"),
-        ("UnchangedTensor", {"num_steps": "-1"}, "not a number >= 0"),
-        ("SaturatedActivation", {"threshold_tanh_min": "low"}, "not a number"),
-        ("TensorVariance", {"max_threshold": "inf"}, "not a number >= 0"),
+        ("ExplodingTensor", {"only_nan": "perhaps"}, "must be True or False"),
+        ("UnchangedTensor", {"num_steps": "-1"}, "must be a whole number >= 0"),
+        ("SaturatedActivation", {"threshold_tanh_min": "low"}, "must be a number"),
+        ("TensorVariance", {"max_threshold": "inf"}, "must be a number >= 0"),
         ("AllZero", {"percentage": 5}, "no parameter 'percentage'"),
     ],
 )

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 from breeds.base.container import InputError
-from breeds.base.metrics import METRIC_NAMES
 from breeds.model import features
 from breeds.model.classifier import Head
 
+from contract import metrics
 from tests.code.training_output import metrics_in
 
 GOLDEN_TRAIN = [1.3727, 1.4319, 1.2703]
@@ -30,7 +30,7 @@ def test_the_script_runs_outside_sagemaker_and_each_metric_regex_matches_each_ep
         "train", "--features", make_features(tmp_path / "f"), "--model-dir", tmp_path / "m", "--epochs", 3, *FAST
     )
     assert done.returncode == 0, done.stderr
-    for name in METRIC_NAMES:
+    for name in metrics.NAMES:
         assert len(metrics_in(done.stdout, name)) == 4  # three epochs and the best one
     assert done.stdout.splitlines()[-1].startswith("best epoch=")
     assert metrics_in(done.stdout, "validation:loss")[-1] == min(metrics_in(done.stdout, "validation:loss"))

@@ -11,11 +11,11 @@ import pytest
 import torch
 from breeds.base.container import InputError
 from breeds.base.distributed import World
-from breeds.base.metrics import METRIC_NAMES
 from breeds.training.batches import training_batches
 from breeds.training.fitting import Fit
 from breeds.training.optimization import check_finite
 
+from contract import metrics
 from tests.code.training_output import metrics_in, same_weights
 from tests.waiting import HANG
 
@@ -37,7 +37,7 @@ def test_two_processes_train_and_evaluate_exactly_as_one_does(script, make_featu
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
     both = script("train", *same, "--model-dir", tmp_path / "two", launcher=launcher)
     assert alone.returncode == both.returncode == 0, both.stderr
-    for name in METRIC_NAMES:
+    for name in metrics.NAMES:
         assert metrics_in(both.stdout, name) == pytest.approx(metrics_in(alone.stdout, name), abs=2e-4)
     weights = [torch.load(tmp_path / d / "model.pth", weights_only=True)["head.hidden.weight"] for d in ("one", "two")]
     assert torch.allclose(*weights, atol=1e-5)

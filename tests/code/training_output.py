@@ -4,12 +4,13 @@ import re
 from pathlib import Path
 
 import torch
-from breeds.base.metrics import METRIC_REGEX
+
+from contract import metrics
 
 
 def metrics_in(text: str, name: str) -> list[float]:
     """Every value of a metric, the best epoch's last."""
-    return [float(value) for value in re.findall(METRIC_REGEX.format(name=name), text)]
+    return [float(value) for value in re.findall(metrics.regex(name), text)]
 
 
 def weights(model_dir: Path) -> dict[str, torch.Tensor]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.parameters import MANAGED_RULES
+from contract.rules import MANAGED_RULES
 from pipeline.sample_data import draw_sample_data
 from tests.e2e.commands import ROOT, last_json, pawline
 

@@ -1,15 +1,16 @@
 """infra/template.yaml: least privilege by its shape, names as the settings have them, small enough to send."""
 
+import json
 import re
-from pathlib import Path
 
 import pytest
 
-from pipeline import infra, parameters
+from pipeline import definition, infra, parameters
 from pipeline.settings import Settings, from_environment
 from sagelocal.core.context import Context
 from sagelocal.core.store import Store
 from sagelocal.services.cloudformation import plan, template
+from steps.base import CACHE
 
 STACK = {"StackName": "pawline", "StackId": "arn:aws:cloudformation:us-east-1:123456789012:stack/pawline/1"}
 SETTINGS = from_environment({})
@@ -34,7 +35,6 @@ NEED_A_STAR = {
     "cloudwatch:PutMetricData",
     "application-autoscaling:DescribeScalableTargets",
     "application-autoscaling:DescribeScalingPolicies",
-    "application-autoscaling:DescribeScheduledActions",
     "sagemaker:ListModels",
     "sagemaker:ListEndpointConfigs",
     "xray:PutTraceSegments",
@@ -144,7 +144,7 @@ def test_what_only_a_run_needs_expires_and_data_models_code_and_cache_stay(resou
 
 
 def test_intermediate_data_outlives_the_cache_that_refers_to_it():
-    cache_days = int(re.search(r'expire_after="P(\d+)D"', Path("steps/base.py").read_text())[1])
+    cache_days = int(re.fullmatch(r"P(\d+)D", CACHE.expire_after)[1])
     days = template.load(infra.TEMPLATE.read_text())["Parameters"]["IntermediateDays"]
     assert days["MinValue"] > cache_days
     assert days["Default"] > cache_days
@@ -160,8 +160,10 @@ def test_an_approval_deploys_as_the_pipeline_does_by_default():
 def test_an_approval_sends_the_deploy_function_an_event_that_it_knows(resources):
     (target,) = resources["ModelApproved"]["Properties"]["Targets"]
     sent = set(re.findall(r'"(\w+)":', target["InputTransformer"]["InputTemplate"]))
-    step = Path("steps/deploy.py").read_text()
-    assert sent == set(re.findall(r'^        "(\w+)":', step, re.MULTILINE))
+    found = json.loads(definition.definition(SETTINGS))["Steps"]
+    (gate,) = [step for step in found if step["Name"] == "Gate"]
+    (deploy,) = [step for step in gate["Arguments"]["IfSteps"] if step["Name"] == "Deploy"]
+    assert sent == set(deploy["Arguments"])
     assert target["Arn"] == "<DeployAlias.Ref>"
 
 

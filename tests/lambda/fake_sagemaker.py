@@ -34,7 +34,6 @@ class World:
         self.endpoints: dict[str, Any] = {}
         self.targets: dict[str, Any] = {}
         self.policies: dict[str, Any] = {}
-        self.schedules: dict[str, Any] = {}
         self.alarms: dict[str, Any] = {}
         self.objects: dict[tuple[str, str], bytes] = {}
         self.breeds: dict[str, Any] = {}
@@ -45,7 +44,7 @@ class World:
         self.after = False
 
     def state(self) -> dict[str, Any]:
-        names = ("models", "configs", "endpoints", "targets", "policies", "schedules", "alarms")
+        names = ("models", "configs", "endpoints", "targets", "policies", "alarms")
         return copy.deepcopy({name: getattr(self, name) for name in names})
 
     def changing_calls(self) -> list[str]:
@@ -212,18 +211,6 @@ class World:
     def deregister_scalable_target(self, ResourceId, **_):
         del self.targets[ResourceId]
         self.policies = {name: policy for name, policy in self.policies.items() if policy["ResourceId"] != ResourceId}
-        self.schedules = {name: each for name, each in self.schedules.items() if each["ResourceId"] != ResourceId}
-        return {}
-
-    def describe_scheduled_actions(self, ResourceId, **_):
-        return {"ScheduledActions": [each for each in self.schedules.values() if each["ResourceId"] == ResourceId]}
-
-    def put_scheduled_action(self, ScheduledActionName, **rest):
-        self.schedules[ScheduledActionName] = {"ScheduledActionName": ScheduledActionName, **rest}
-        return {}
-
-    def delete_scheduled_action(self, ScheduledActionName, **_):
-        del self.schedules[ScheduledActionName]
         return {}
 
     def describe_scaling_policies(self, PolicyNames, **_):
@@ -235,10 +222,6 @@ class World:
             rest["TargetTrackingScalingPolicyConfiguration"]["DisableScaleIn"] = False
         self.policies[PolicyName] = {"PolicyName": PolicyName, "PolicyARN": arn, **rest}
         return {"PolicyARN": arn}
-
-    def delete_scaling_policy(self, PolicyName, **_):
-        del self.policies[PolicyName]
-        return {}
 
     def _pass_time(self, name: str) -> None:
         endpoint = self.endpoints.get(name)

@@ -136,12 +136,3 @@ def test_an_alarm_during_the_canary_brings_the_old_model_back(account: Account, 
         over.set()
         asking.join()
     assert account.breed() == "beagle"
-
-
-def test_schedules_and_steps_are_taken_by_auto_scaling(account: Account, serving: str):
-    schedule = {"schedule": "cron(0 8 ? * MON-FRI *)", "min": 2, "max": 6}
-    wishes = {"scaling_policy": "step", "scaling_steps": [{"above": 0, "add": 1}], "schedules": [schedule]}
-    account.deploy(serving, **wishes)
-    assert account.deploy(serving, **wishes).changes == ""
-    account.deploy(serving)
-    assert account.deploy(serving).changes == ""

@@ -8,7 +8,7 @@ from failures import SmokeTestFailed, UpdateRolledBack
 from fake_sagemaker import Crash, World, refused
 from record import Record
 
-SCHEDULES = [{"schedule": "cron(0 8 ? * MON-FRI *)", "min": 2, "max": 6} for _ in range(10)]
+LONG_PREFIX = "s3://bucket/" + "captured%(old)/" * 30  # more than one tag holds, and no letters alone
 CAREFULLY = {"canary_percent": 10, "canary_wait_seconds": 120}
 CALLS_OF_A_REFUSED_UPDATE = 20
 
@@ -264,7 +264,7 @@ def test_a_package_without_a_photo_is_deployed_untested_and_the_report_says_why(
     "changes",
     [
         {},
-        {"schedules": SCHEDULES, "scaling_policy": "step", "scaling_steps": [{"above": 0, "add": 1}]},
+        {"data_capture_s3_uri": LONG_PREFIX, "scale_in_cooldown": 86_400, "target_invocations_per_instance": "0.5"},
         {"serving_image": "registry.example/ray:1@sha256", "data_capture_s3_uri": "s3://bucket/captured"},
         {"model_role_arn": "arn:aws:iam::123456789012:role/a,b=c", "tags": {"team": "dogs"}, **CAREFULLY},
         {"instance_type": "serverless", "serverless_memory_mb": 2048},
@@ -277,7 +277,7 @@ def test_the_wishes_come_back_from_the_tags_as_they_were(world, changes):
 
 
 def test_a_wish_that_is_the_default_again_comes_back_as_the_default(world):
-    deploy(world, schedules=SCHEDULES, max_latency_milliseconds=100)
+    deploy(world, data_capture_s3_uri=LONG_PREFIX, max_latency_milliseconds=100)
     deploy(world)
     record = Record.of(world.describe_endpoint("dogs"), clients_of(world))
     assert record.deployment("dogs") == Deployment.from_event(EVENT)

@@ -245,6 +245,3 @@ def test_the_parameters_and_fields_that_are_named_exist():
     template = (ROOT / "infra" / "template.yaml").read_text()
     assert [name for name in named if name not in known and f"  {name}:" not in template] == []
     assert {"EndpointMinInstances", "ScaleInCooldown", "CanaryPercent"} <= named
-    for field in ("scaling_policy", "scaling_steps", "schedules"):
-        assert f"`{field}`" in PAGE
-        assert field in Deployment.__dataclass_fields__

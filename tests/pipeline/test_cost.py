@@ -1,12 +1,13 @@
 """`make cost`: before, and after, a run."""
 
 import json
-import re
 from datetime import date
 from pathlib import Path
 
 import boto3
 import pytest
+from breeds.evaluation import robustness
+from breeds.model import optimizing
 from werkzeug.serving import make_server
 from werkzeug.wrappers import Request, Response
 
@@ -88,19 +89,9 @@ def test_fine_tuning_costs_more_the_more_stages_it_trains_and_is_shared_by_the_h
 
 
 def test_the_numbers_that_the_estimate_takes_from_the_scripts_are_theirs():
-    train, optimising, robustness = (
-        Path(f"code/{name}.py").read_text()
-        for name in ("train", "breeds/model/optimizing", "breeds/evaluation/robustness")
-    )
-    assert f"fine_tune_epochs: int = setting({durations.FINE_TUNE_EPOCHS}," in train
-    photos = [
-        int(re.search(rf"^{name} = (\d+)", optimising, re.M)[1]) for name in ("CALIBRATION_IMAGES", "VALIDATION_IMAGES")
-    ]
-    assert photos[0] + 2 * photos[1] == durations.OPTIMISING_PHOTOS
-    sample = int(re.search(r"^SAMPLE_IMAGES = (\d+)", robustness, re.M)[1])
-    changes = re.search(r"^CHANGES = \{(.*?)^\}", robustness, re.M | re.S)[1]
-    strengths = sum(len(re.findall(r"[\d.]+", values)) for values in re.findall(r"\((.*?)\)", changes))
-    assert strengths * sample == durations.ROBUSTNESS_PHOTOS
+    assert optimizing.CALIBRATION_IMAGES + 2 * optimizing.VALIDATION_IMAGES == durations.OPTIMISING_PHOTOS
+    strengths = sum(len(values) for values in robustness.CHANGES.values())
+    assert strengths * robustness.SAMPLE_IMAGES == durations.ROBUSTNESS_PHOTOS
     assert set(durations.TRAINED) == set(durations.IMAGES_PER_VCPU_SECOND) == set(BY_NAME["Backbone"].choices)
 
 

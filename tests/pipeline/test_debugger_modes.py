@@ -1,16 +1,13 @@
 """Two ways to run the Debugger rules, and without them: what each changes in the definition."""
 
-import importlib.util
 import json
-from pathlib import Path
 
 import pytest
 
+from contract.rules import BLOCKING_RULES, MANAGED_RULES, RULES
 from pipeline import definition, lint, parameters, settings
 from pipeline.errors import ParameterError, UserError
-from pipeline.parameters import BLOCKING_RULES, BY_NAME, DEFAULT_RULES, MANAGED_RULES, RULES
-
-ROOT = Path(__file__).parent.parent.parent
+from pipeline.parameters import BY_NAME
 
 
 def document(**environment: str) -> dict:
@@ -111,15 +108,6 @@ def test_a_choice_that_cannot_be_is_refused_with_the_way_out(environment, words)
     with pytest.raises(UserError) as refused:
         settings.from_environment(environment)
     assert words in f"{refused.value.headline} {refused.value.way_out}"
-
-
-def test_the_rules_have_the_names_that_code_knows():
-    spec = importlib.util.spec_from_file_location("rule_names", ROOT / "code" / "breeds" / "rule_names.py")
-    names = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(names)
-    assert (DEFAULT_RULES, RULES) == (names.DEFAULT_RULES, names.RULE_NAMES)
-    assert BLOCKING_RULES == names.BLOCKING_RULES
-    assert set(MANAGED_RULES) <= set(RULES)
 
 
 def test_every_rule_may_block_within_one_argument_of_a_container():

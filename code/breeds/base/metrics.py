@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from torch import Tensor
 
+from contract import metrics
+
 
 @dataclass
 class Sums:
@@ -34,7 +36,7 @@ class Sums:
 
 @dataclass(frozen=True, kw_only=True)
 class EpochMetrics:
-    """What one epoch printed; `line()` is what the metric definitions of the training job match."""
+    """What one epoch printed, with the metrics of contract/metrics.py."""
 
     epoch: int
     train_loss: float
@@ -44,25 +46,15 @@ class EpochMetrics:
     seconds: float
 
     def line(self, prefix: str = "") -> str:
-        return (
-            f"{prefix}epoch={self.epoch} train:loss={self.train_loss:.4f} train:accuracy={self.train_accuracy:.4f} "
-            f"validation:loss={self.validation_loss:.4f} validation:accuracy={self.validation_accuracy:.4f} "
-            f"seconds={self.seconds:.2f}"
-        )
+        values = [metrics.printed(name, value) for name, value in self._by_name().items()]
+        return " ".join([f"{prefix}epoch={self.epoch}", *values, f"seconds={self.seconds:.2f}"])
 
     def as_json(self) -> dict[str, float]:
         """`metrics` of model.json."""
-        return {
-            "epoch": self.epoch,
-            "train:loss": self.train_loss,
-            "train:accuracy": self.train_accuracy,
-            "validation:loss": self.validation_loss,
-            "validation:accuracy": self.validation_accuracy,
-        }
+        return {"epoch": self.epoch, **self._by_name()}
 
-
-METRIC_NAMES = ("train:loss", "train:accuracy", "validation:loss", "validation:accuracy")
-METRIC_REGEX = "{name}=([0-9.eE+-]+)"
+    def _by_name(self) -> dict[str, float]:
+        return {name: getattr(self, name.replace(":", "_")) for name in metrics.NAMES}
 
 
 def count_correct(logits: Tensor, labels: Tensor) -> int:

@@ -6,22 +6,21 @@ from breeds.base.container import InputError
 from breeds.base.distributed import World
 from breeds.debugger import rule_parameters
 from breeds.debugger.hook import DebuggerHook
-from breeds.debugger.rule_names import RULE_NAMES
+from contract import rules
 
 
-def watch(debugger: DebuggerHook, rules: str, parameters: str, world: World) -> None:
-    """Apply `rules` (names with commas between, or `none`) to what `debugger` has saved, at the end of each epoch.
+def watch(debugger: DebuggerHook, stop_on: str, parameters: str, world: World) -> None:
+    """Apply the rules `stop_on` to what `debugger` has saved, at the end of each epoch.
 
+    `stop_on`: names with commas between, or `none`.
     `parameters`: Rule.parameter=value with commas between, or `none`. Raises InputError for a rule or a parameter that
     is not known, and for a value out of place. Without a hook there is nothing to apply them to: said once.
     """
-    names = [name.strip() for name in rules.split(",") if name.strip() not in ("", "none")]
+    names = [name.strip() for name in stop_on.split(",") if name.strip() not in ("", rules.NOTHING)]
     for name in names:
-        if name not in RULE_NAMES:
-            raise InputError(f"stop-on-issue names {name!r}, which is no rule.", f"Rules: {', '.join(RULE_NAMES)}.")
+        if name not in rules.RULES:
+            raise InputError(f"stop-on-issue names {name!r}, which is no rule.", f"Rules: {', '.join(rules.RULES)}.")
     by_rule = rule_parameters.parse(parameters)
-    if by_rule and debugger.is_on:
-        rule_parameters.check(by_rule)
     if not names:
         return
     if world.is_main and not debugger.is_on:
@@ -32,7 +31,7 @@ def watch(debugger: DebuggerHook, rules: str, parameters: str, world: World) -> 
 class LiveRules:
     """Rank 0 has the tensors and judges; all ranks end together."""
 
-    def __init__(self, names: list[str], parameters: rule_parameters.ByRule, debugger: DebuggerHook, world: World):
+    def __init__(self, names: list[str], parameters: rules.ByRule, debugger: DebuggerHook, world: World):
         self.names, self.parameters, self.debugger, self.world = names, parameters, debugger, world
         self._trial: Any = None
         self._epochs = 0

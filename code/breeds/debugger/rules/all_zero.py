@@ -17,8 +17,6 @@ class AllZero(TensorRule):
     Reductions show it where min = max = 0.
     """
 
-    defaults = {"collection_names": "gradients,weights,relu_input", "tensor_regex": "", "threshold": 100.0}
-
     def find(self) -> Iterator[Finding]:
         chosen = names(
             self.base_trial, collections=self.parameters["collection_names"], regex=self.parameters["tensor_regex"]

@@ -20,8 +20,6 @@ class ClassImbalance(TensorRule):
     epoch, at least `samples` of them, and the labels and predictions of evaluations.
     """
 
-    defaults = {"threshold_imbalance": 10.0, "threshold_misprediction": 0.7, "samples": 500}
-
     def find(self) -> Iterator[Finding]:
         counts, step = self._counts()
         largest, smallest = int(counts.argmax()), int(counts.argmin())

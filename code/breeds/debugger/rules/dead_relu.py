@@ -19,12 +19,6 @@ class DeadRelu(TensorRule):
     is active where its input is positive. Reductions only show that all are dead, where max <= 0.
     """
 
-    defaults = {
-        "tensor_regex": ".*(relu|ReLU)\\d*_(input|output)",
-        "threshold_inactivity": 1.0,
-        "threshold_layer": 50.0,
-    }
-
     def find(self) -> Iterator[Finding]:
         judged, found = False, []
         for name in names(self.base_trial, regex=self.parameters["tensor_regex"]):

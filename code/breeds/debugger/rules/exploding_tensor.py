@@ -17,8 +17,6 @@ class ExplodingTensor(TensorRule):
     Needs any tensors, in full or as reductions (each of which a single such value spoils).
     """
 
-    defaults = {"collection_names": "", "tensor_regex": "", "only_nan": False}
-
     def find(self) -> Iterator[Finding]:
         collections, regex = self.parameters["collection_names"], self.parameters["tensor_regex"]
         chosen = names(self.base_trial, collections=collections, regex=regex if collections or regex else ".*")

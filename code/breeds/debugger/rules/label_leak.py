@@ -17,8 +17,6 @@ class LabelLeak(TensorRule):
     mixup. Under DDP the first process knows its own share of them only.
     """
 
-    defaults = {"max_seen": 0.01, "perfect": 0.995, "min_classes": 10, "min_images": 100}
-
     def find(self) -> Iterator[Finding]:
         found = evaluations(self.base_trial)
         if not found:

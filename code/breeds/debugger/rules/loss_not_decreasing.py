@@ -37,8 +37,6 @@ class LossNotDecreasing(TensorRule):
     two windows has two halves. Needs `losses` at every step, two at least.
     """
 
-    defaults = {"num_steps": 10, "diff_percent": 0.1, "increase_threshold_percent": 5.0, "mode": "GLOBAL"}
-    choices = {"mode": ("GLOBAL", "TRAIN", "EVAL")}
     live_from = 2
 
     def find(self) -> Iterator[Finding]:
@@ -62,7 +60,7 @@ class LossNotDecreasing(TensorRule):
 
     def _windows(self) -> dict[str, list[Window]]:
         """By loss."""
-        training = self.parameters["mode"].upper() != "EVAL"
+        training = self.parameters["mode"] != "EVAL"
         found: dict[str, list[Window]] = {}
         for name, phases in loss_phases(self.base_trial).items():
             windows: list[Window] = []

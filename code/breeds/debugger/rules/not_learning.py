@@ -24,7 +24,6 @@ class NotLearning(TensorRule):
     for a model that is that good.
     """
 
-    defaults = {"margin": 0.1, "significance": 0.01}
     live_from = 3
     live_parameters = {"significance": 0.9}
 

@@ -14,8 +14,6 @@ class Overfit(TensorRule):
     Compared once per evaluation, with the training since the one before: single batches jump too much to compare.
     """
 
-    defaults = {"start_step": 0, "patience": 1, "ratio_threshold": 0.1}
-
     def find(self) -> Iterator[Finding]:
         compared = False
         for phases in loss_phases(self.base_trial).values():

@@ -14,8 +14,6 @@ class Overtraining(TensorRule):
     Counted in epochs: per batch, noise alone exceeds the patience on healthy runs.
     """
 
-    defaults = {"patience_train": 5, "patience_validation": 10, "delta": 0.01}
-
     def find(self) -> Iterator[Finding]:
         phases = [phase for tensor in loss_phases(self.base_trial).values() for phase in tensor]
         training = [phase for phase in phases if phase.training]

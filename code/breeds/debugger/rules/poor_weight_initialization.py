@@ -32,14 +32,6 @@ class PoorWeightInitialization(TensorRule):
     out.
     """
 
-    defaults = {
-        "activation_inputs_regex": ".*(relu|ReLU)\\d*_input",
-        "steps": 10,
-        "threshold": 10.0,
-        "distribution_range": 0.001,
-        "patience": 5,
-    }
-
     def find(self) -> Iterator[Finding]:
         gradients = gradient_names(self.base_trial)
         losses = self._losses()

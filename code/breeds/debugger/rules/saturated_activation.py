@@ -19,16 +19,6 @@ class SaturatedActivation(TensorRule):
     `.*tanh_input|.*sigmoid_input`; the modules must be called so.
     """
 
-    defaults = {
-        "tensor_regex": ".*tanh\\d*_input|.*sigmoid\\d*_input",
-        "threshold_tanh_min": -9.4999,
-        "threshold_tanh_max": 9.4999,
-        "threshold_sigmoid_min": -23.0,
-        "threshold_sigmoid_max": 16.99999,
-        "threshold_inactivity": 1.0,
-        "threshold_layer": 50.0,
-    }
-
     def find(self) -> Iterator[Finding]:
         judged, found = False, []
         for name in names(self.base_trial, regex=self.parameters["tensor_regex"]):

@@ -15,8 +15,6 @@ class TensorVariance(TensorRule):
     are by default the `weights`, in full or as the reduction variance.
     """
 
-    defaults = {"collection_names": "weights", "tensor_regex": "", "max_threshold": None, "min_threshold": None}
-
     def find(self) -> Iterator[Finding]:
         highest, lowest = self.parameters["max_threshold"], self.parameters["min_threshold"]
         if highest is None and lowest is None:

@@ -18,15 +18,6 @@ class UnchangedTensor(TensorRule):
     Reductions must all be equal to the last bit: a close norm does not mean close values.
     """
 
-    defaults = {
-        "collection_names": "weights",
-        "tensor_regex": "",
-        "num_steps": 3,
-        "rtol": 1e-5,
-        "atol": 1e-8,
-        "equal_nan": False,
-    }
-
     def find(self) -> Iterator[Finding]:
         chosen = names(
             self.base_trial, collections=self.parameters["collection_names"], regex=self.parameters["tensor_regex"]

@@ -15,8 +15,6 @@ class VanishingGradient(TensorRule):
     bias directly before batch norm has a gradient of 0 by construction; the backbones here have none.
     """
 
-    defaults = {"threshold": 1e-7}
-
     def find(self) -> Iterator[Finding]:
         names = gradient_names(self.base_trial)
         found = [finding for name in names for finding in self._vanished(name)]

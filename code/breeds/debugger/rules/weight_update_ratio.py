@@ -19,8 +19,6 @@ class WeightUpdateRatio(TensorRule):
     steps, which for a head are megabytes each.
     """
 
-    defaults = {"num_steps": None, "large_threshold": 10.0, "small_threshold": 1e-8, "epsilon": 1e-9}
-
     def find(self) -> Iterator[Finding]:
         judged = False
         found: list[Finding] = []
