@@ -12,7 +12,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from pipeline import bundle, execution, upload
+from pipeline import bundle, execution, hints, upload
 from pipeline.cloud import Cloud
 from pipeline.errors import UserError
 from pipeline.user_data import Run
@@ -294,7 +294,7 @@ def _run_instances(cloud: Cloud, request: dict[str, Any]) -> str:
     except ClientError as error:
         code, message = error.response["Error"]["Code"], error.response["Error"]["Message"]
         if code == "NoSuchEntity" or "iamInstanceProfile" in message:
-            advice = "Its instance profile is part of the template: make deploy-infra."
+            advice = f"Its instance profile is part of the template: {hints.DEPLOY_INFRA}"
         else:
             advice = _ADVICE.get(code, "Check the instance type and its architecture (x86_64).")
         raise UserError(f"EC2 launched no {request['InstanceType']}: {message} ({code})", advice) from None
