@@ -20,7 +20,7 @@ RUN, RESULT, AWS, PARTS = "Run the pipeline", "Look at it and use it", "An accou
 # In the order of use. A command's module has its name, with _ for -; the module's docstring continues the help.
 TABLE = {
     "run": Entry(RUN, "The main job: upload, upsert, start, follow, predict."),
-    "start": Entry(RUN, "Start an execution with parameters: pawline start Epochs=3 MaxTuningJobs=4."),
+    "start": Entry(RUN, "Start an execution with parameters: `pawline start Epochs=3 MaxTuningJobs=4`."),
     "status": Entry(RUN, "Where the steps of an execution stand."),
     "logs": Entry(RUN, "What a step's jobs printed."),
     "retry": Entry(RUN, "Go on with a failed or stopped execution from the step that failed."),

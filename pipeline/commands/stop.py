@@ -1,4 +1,4 @@
-"""A stopped execution can go on: pawline retry."""
+"""A stopped execution can go on: `pawline retry`."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""`make load-test`: real requests of a real load generator to a small endpoint on the embedded server."""
+"""`pawline load-test`: real requests of a real load generator to a small endpoint on the embedded server."""
 
 import io
 import json
@@ -108,7 +108,7 @@ def test_the_table_names_the_knee_and_the_exact_parameter(server, endpoint: str,
     code, _, err = run(server, *words)
     assert code == 0 and "requests/s" in err and "knee" in err
     target = json.loads((tmp_path / "load-test.json").read_text())["target_invocations_per_instance"]
-    assert f'make run PARAMS="TargetInvocationsPerInstance={target}"' in err
+    assert f"-m pipeline run TargetInvocationsPerInstance={target}" in err
 
 
 def after_the_first_level(process: subprocess.Popen) -> str:
