@@ -46,9 +46,9 @@ def program() -> str:
     called = Path(sys.argv[0])
     if called.name == "pawline":
         return _from_here(called)
-    if called.name == "__main__.py":
+    if called.parts[-2:] == ("pipeline", "__main__.py"):
         return f"{_from_here(Path(sys.executable))} -m pipeline"
-    return "pawline"  # a notebook
+    return "pawline"  # in a notebook, say
 
 
 def _from_here(called: Path) -> str:
