@@ -1,4 +1,4 @@
-"""Checks a pipeline definition offline against AWS's own service model: `pawline lint [FILE]`.
+"""Checks a pipeline definition offline against AWS's own service model: `python -m pipeline lint [FILE]`.
 
 One small function per rule, grouped by what they look at. It knows nothing of Pawline: any definition can be checked.
 """
