@@ -55,6 +55,8 @@ def _from_here(called: Path) -> str:
     if shutil.which(called.name) == str(called.absolute()):
         return called.name
     relative = os.path.relpath(called)
+    if os.sep not in relative:
+        relative = os.path.join(os.curdir, relative)
     return shlex.quote(str(called) if relative.startswith(os.pardir) else relative)
 
 
@@ -67,7 +69,6 @@ UPSERT = Hint("upsert")
 START = Hint("start")
 STATUS = Hint("status")
 STATUS_OF = Hint("status {execution}")
-FOLLOW = Hint("status --follow")
 FOLLOW_OF = Hint("status {execution} --follow")
 LOGS = Hint("logs {step} {execution}")
 STOP_OF = Hint("stop {execution}")
