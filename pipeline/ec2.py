@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 from pipeline import bundle, execution, hints, upload
 from pipeline.cloud import Cloud
 from pipeline.errors import UserError
-from pipeline.user_data import Run
+from pipeline.user_data import DIRECTORIES, Run
 
 # Amazon's Deep Learning AMI with PyTorch, by Systems Manager parameter; PAWLINE_EC2_AMI names another, or an ami-….
 # Source: its release notes (gpupt213oss-al2023), which list G4dn to P6 as supported instances and /opt/pytorch.
@@ -63,7 +63,7 @@ def from_execution(cloud: Cloud, arn: str | None = None) -> dict[str, Any]:
         "hyperparameters": {
             name: value.strip('"')
             for name, value in job["HyperParameters"].items()
-            if not name.startswith("sagemaker_")
+            if not name.startswith("sagemaker_") and name not in DIRECTORIES
         },
     }
 

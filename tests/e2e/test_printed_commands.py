@@ -44,6 +44,7 @@ RULES: dict[str, Run | Check] = {
     r"pawline --help": Run(),
     r"pawline lint": Run(),
     r"pawline cost": Run(),
+    r"pawline upsert.*": Run(),  # before `run`, which makes its data the pipeline's defaults again
     r"pawline run": Run(),
     r"pawline run .+": Check(ways.parsed, MINUTES),
     r"pawline status.*": Run(),
@@ -58,7 +59,6 @@ RULES: dict[str, Run | Check] = {
     r"pawline unschedule.*": Run(),
     r"pawline upload .*imagenet.*": Check(ways.parsed, "downloads ImageNet weights from the internet"),
     r"pawline upload.*": Run(),
-    r"pawline upsert.*": Run(),
     r"pawline deploy-infra( --local)?": Run(),
     r"pawline deploy-infra .+": Check(ways.parsed, "tests/pipeline/test_infra.py deploys with parameters"),
     r"pawline ec2-train --aws --dry-run": Run(),
@@ -110,18 +110,21 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
         report = last_json(made.run("pawline run --json"))
         assert report["status"] == "Succeeded"
         made.values["succeeded"] = report["execution_arn"].rpartition("/")[2]
-        _get_photos(made)
+        _get_data(made)
         yield made
     finally:
         made.run("pawline stop --server")
 
 
-def _get_photos(made: Checkout) -> None:
-    """The pictures that were drawn, under the names that the pages give to photos; the tensors of their training."""
+def _get_data(made: Checkout) -> None:
+    """The pictures that were drawn, under the names that the pages give to data; the tensors of their training."""
     (drawn,) = made.folder.glob(".*/sample-dogs.zip")
     shutil.copyfile(drawn, made.folder / "dogImages.zip")
     shutil.unpack_archive(drawn, made.folder / "photos")
     shutil.copyfile(next((made.folder / "photos").glob("**/test/*/*.jpg")), made.folder / "dog.jpg")
+    uploaded = last_json(made.run("pawline upload --data dogImages.zip --weights random --json"))
+    made.values["InputDataUri=s3://…"] = f"InputDataUri={uploaded['input_data_uri']}"
+    made.values["PretrainedWeightsUri=s3://…"] = f"PretrainedWeightsUri={uploaded['weights_uri']}"
     collections = sorted(made.folder.glob(".*/s3/*/*/tensors/**/collections/"))
     made.values["TENSORS"] = str(collections[-1].parent)
 
