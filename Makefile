@@ -1,15 +1,13 @@
 # `make` alone lists the targets. Everything installs into .venv, pinned by requirements.lock.
 PYTHON ?= python3
 BIN := .venv/bin
-PAWLINE := $(BIN)/python -m pipeline
-ON := $(if $(AWS),--aws)
+PAWLINE := $(BIN)/pawline
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-all test-ray test-awsimage test-install check lint-pipeline upsert-pipeline start status retry predict stop clean lock bench bench-full \
-	load-test debug doctor cost schedule unschedule idle ec2-train deploy-infra destroy
+.PHONY: help setup run upsert-pipeline test test-all test-ray test-awsimage test-install check bench bench-full stop clean lock
 
-help: ## list the targets
-	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
+help: ## list the targets, in the order of use
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 setup: .venv/installed ## create .venv with everything in it (make run and make test do it by themselves)
 
@@ -25,7 +23,10 @@ setup: .venv/installed ## create .venv with everything in it (make run and make 
 	@touch $@
 
 run: setup ## the main job, on the embedded SageMaker: make run [DATA= WEIGHTS= BACKBONE= PARAMS="Epochs=3" ARGS=--json]
-	@$(PAWLINE) run $${DATA:+--data "$$DATA"} $${WEIGHTS:+--weights "$$WEIGHTS"} $${BACKBONE:+--backbone "$$BACKBONE"} $(ON) $$ARGS $$PARAMS
+	@$(PAWLINE) run $${DATA:+--data "$$DATA"} $${WEIGHTS:+--weights "$$WEIGHTS"} $${BACKBONE:+--backbone "$$BACKBONE"} $$ARGS $$PARAMS
+
+upsert-pipeline: setup ## create or update the pipeline in your AWS account [ARGS=--local: in the embedded SageMaker]
+	@$(PAWLINE) upsert $$ARGS
 
 # Two workers: a test has processes of its own. What part of the lines ran is asked only where all tests run.
 test: setup ## the tests, and the part of the lines that they run
@@ -78,56 +79,6 @@ check: setup .venv/checkov/installed ## format, lint, types, import table, templ
 	@$(BIN)/python -m pytest -q tests/test_imports.py
 	@$(BIN)/cfn-lint infra/template.yaml
 	@.venv/checkov/bin/checkov --config-file infra/checkov.yaml --file infra/template.yaml
-
-lint-pipeline: setup ## check the definition against AWS's own service model [FILE=other.json]
-	@$(PAWLINE) lint $${FILE:+"$$FILE"} $$ARGS
-
-upsert-pipeline: setup ## create or update the pipeline in your AWS account
-	@$(PAWLINE) upsert $$ARGS
-
-start: setup ## start an execution: make start PARAMS="Epochs=3 MaxTuningJobs=4" [AWS=1]
-	@$(PAWLINE) start $(ON) $$ARGS $$PARAMS
-
-status: setup ## where the newest execution stands [AWS=1]
-	@$(PAWLINE) status $(ON) $$ARGS
-
-retry: setup ## go on with the newest execution from its failed step [AWS=1]
-	@$(PAWLINE) retry $(ON) $$ARGS
-
-predict: setup ## make predict FILE=dog.jpg, or URL=https://… [AWS=1]
-	@$(PAWLINE) predict $${FILE:+--file "$$FILE"} $${URL:+--url "$$URL"} $(ON) $$ARGS
-
-debug: setup ## what the Debugger rules said of the newest execution; opens the report [EXECUTION= AWS=1]
-	@$(PAWLINE) debug --open $(ON) $$ARGS $$EXECUTION
-
-# SECONDS is bash's own variable: the shell would not see ours.
-load-test: setup ## requests/s and latency: make load-test [TARGET=endpoint|function ENDPOINT= PHOTO= LEVELS="1 2 4 8" SECONDS=10 SCALING=1 AWS=1]
-	@$(PAWLINE) load-test $${TARGET:+--target "$$TARGET"} $${ENDPOINT:+--endpoint "$$ENDPOINT"} $${PHOTO:+--photo "$$PHOTO"} \
-		$${LEVELS:+--levels "$$LEVELS"} $(if $(SECONDS),--seconds '$(SECONDS)') $(if $(SCALING),--scaling) $(ON) $$ARGS
-
-doctor: setup ## whether the account can run the pipeline: pass, warn, fail, fix [PARAMS= AWS=1]
-	@$(PAWLINE) doctor $(ON) $$ARGS $$PARAMS
-
-cost: setup ## what a run costs, before it; after it: make cost EXECUTION=latest [PARAMS= AWS=1]
-	@$(PAWLINE) cost $(ON) $$ARGS $$(for p in $$PARAMS; do echo "-p $$p"; done) $$EXECUTION
-
-schedule: setup ## make schedule CRON="cron(0 3 ? * MON *)" [TIMEZONE=Europe/Berlin PARAMS= AWS=1]
-	@$(PAWLINE) schedule $(ON) $$ARGS --timezone "$${TIMEZONE:-UTC}" "$$CRON" $$PARAMS
-
-unschedule: setup ## switch the schedule off [AWS=1]
-	@$(PAWLINE) unschedule $(ON) $$ARGS
-
-idle: setup ## endpoints without invocations, and their monthly cost [HOURS=24 AWS=1]
-	@$(PAWLINE) idle $(ON) $$ARGS --hours "$${HOURS:-24}"
-
-ec2-train: setup ## train on one EC2 instance that ends itself [PARAMS="epochs=20" ARGS=--dry-run AWS=1]
-	@$(PAWLINE) ec2-train $(ON) $$ARGS $$PARAMS
-
-deploy-infra: setup ## bucket, roles, functions, rules in your AWS account [PARAMS="NotificationEmail=me@x.org" ARGS=--yes]
-	@$(PAWLINE) deploy-infra $$ARGS $$PARAMS
-
-destroy: setup ## delete everything this project made, listed first [AWS=1 KEEP_DATA=1 ARGS=--yes]
-	@$(PAWLINE) destroy $(if $(KEEP_DATA),--keep-data) $(ON) $$ARGS
 
 # kfp wants another protobuf than ours; the orchestrators that benchmarks/engine.py compares have a place of their own.
 .venv/bench/installed: benchmarks/engine.lock | setup

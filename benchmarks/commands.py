@@ -32,8 +32,8 @@ def main() -> None:
     print_table(
         "Commands",
         [
-            ("python -m pipeline --help", spread([seconds("--help") for _ in range(ROUNDS)]), "under 0.5 s"),
-            ("python -m pipeline definition", spread([seconds("definition") for _ in range(ROUNDS)]), "—"),
+            ("pawline --help", spread([seconds("--help") for _ in range(ROUNDS)]), "under 0.5 s"),
+            ("pawline definition", spread([seconds("definition") for _ in range(ROUNDS)]), "—"),
             ("embedded server, start to first answer", spread([server_start() for _ in range(ROUNDS)]), "—"),
         ],
     )

@@ -3,7 +3,7 @@
     python -m benchmarks.endpoint [--picture docs/pictures/scaling.png]
 
 The model is a stand-in that answers after 10 ms: what is measured is the endpoint around it. The load comes from the
-load generator of `make load-test`, at a rate, without retries.
+load generator of `pawline load-test`, at a rate, without retries.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""The load test of a served classifier: the main job, then `make load-test` against its endpoint.
+"""The load test of a served classifier: the main job, then `pawline load-test` against its endpoint.
 
     python -m benchmarks.load_test [--picture docs/pictures/load-test.png]
         [--data dogImages.zip --weights mobilenet_v2.pth --backbone mobilenet_v2]
@@ -23,7 +23,7 @@ SECONDS = "8"  # a level
 
 
 def load_test(state_dir: str, *words: str) -> dict:
-    """The report of `python -m pipeline load-test`."""
+    """The report of `pawline load-test`."""
     done = subprocess.run(
         [sys.executable, "-m", "pipeline", "load-test", "--json", "--seconds", SECONDS, *words],
         env={**os.environ, "SAGELOCAL_STATE_DIR": state_dir},

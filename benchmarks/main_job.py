@@ -3,7 +3,7 @@
     python -m benchmarks.main_job [--data dogImages.zip --weights mobilenet_v2.pth --backbone mobilenet_v2]
                                   [--picture docs/pictures/run.svg]
 
-Each arm is one whole `python -m pipeline run --json`, server start included, in a state directory of its own.
+Each arm is one whole `pawline run --json`, server start included, in a state directory of its own.
 """
 
 import argparse

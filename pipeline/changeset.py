@@ -7,6 +7,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from pipeline import hints
 from pipeline.cloud import Cloud
 from pipeline.errors import UserError
 
@@ -97,7 +98,7 @@ def execute(cloud: Cloud, change_set: ChangeSet, watch: Watch) -> None:
     status, first = failed
     way_out = "Mend that and deploy again: everything is as it was before."
     if status in ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED"):
-        way_out = "Mend that, remove the failed stack (make destroy KEEP_DATA=1), and deploy again."
+        way_out = f"Mend that, then {hints.DESTROY_BUT_DATA} (removes the failed stack), then {hints.DEPLOY_INFRA}"
     raise UserError(f"Stack {change_set.stack} is {status}. {first}", way_out)
 
 

@@ -13,6 +13,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from pipeline import hints
 from pipeline import settings as settings_module
 from pipeline.errors import UserError
 from pipeline.settings import Settings
@@ -41,6 +42,7 @@ IMAGES = Path(__file__).parent.parent / "code" / "images.toml"
 
 def connect(*, aws: bool) -> Cloud:
     """The account to act on: the user's own (`aws`, or AWS_ENDPOINT_URL is set already), else the embedded one."""
+    hints.act_on(aws=aws)
     if not aws and not os.environ.get("AWS_ENDPOINT_URL"):
         _use_embedded()
         return Cloud(settings_module.from_environment(), boto3.Session())

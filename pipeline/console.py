@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 from rich.table import Table
 
-from pipeline import execution
+from pipeline import execution, hints
 from pipeline.cloud import Cloud
 from pipeline.errors import UserError
 from pipeline.execution import Step
@@ -80,9 +80,10 @@ def _watch(cloud: Cloud, arn: str, show: Show) -> list[Step]:
     try:
         return _until_it_ends(cloud, arn, show)
     except KeyboardInterrupt:
+        name = arn.rpartition("/")[2]
         raise UserError(
             "You stopped watching; the execution goes on.",
-            "Watch again: python -m pipeline status --follow. End it: python -m pipeline stop.",
+            f"Watch again: {hints.FOLLOW_OF(execution=name)}\nEnd it: {hints.STOP_OF(execution=name)}",
         ) from None
 
 
@@ -145,8 +146,7 @@ def failure(cloud: Cloud, arn: str, steps: list[Step]) -> None:
             say(f"  [dim]{_plain(line)}[/]")
     if not any(step.status == "Failed" for step in steps):
         say(f"\n[bold red]{_plain(execution.describe(cloud, arn).get('FailureReason', 'It did not succeed.'))}[/]")
-    execution_id = arn.rpartition("/")[2]
-    say(f"\nGo on from the failed step:  python -m pipeline retry {execution_id}")
+    say(f"\nGo on from the failed step:  {hints.RETRY_OF(execution=arn.rpartition('/')[2])}")
 
 
 def summary(report: dict[str, Any]) -> None:

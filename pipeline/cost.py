@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from pipeline import console, durations, execution, prices
+from pipeline import console, durations, execution, hints, prices
 from pipeline.cloud import Cloud
 from pipeline.durations import Work
 from pipeline.errors import UserError
@@ -223,7 +223,9 @@ def show_estimate(found: dict[str, Any]) -> None:
     say(f"\nThe starting document's bill, all in all: ${found['document']:.2f}.")
     say(f"\nPrices: {found['prices']['source']}, {found['prices']['date']}.")
     if found["prices"]["unverified"]:
-        say(f"[yellow]Not verified: {', '.join(found['prices']['unverified'])}. Ask AWS: --refresh --aws.[/]")
+        console.say(
+            f"[yellow]Not verified: {', '.join(found['prices']['unverified'])}. Ask AWS: {hints.REFRESH_PRICES}[/]"
+        )
     say("At most: every job runs into its time limit and autoscaling stays at its maximum. Expected:")
     for line in found["assumptions"]:
         say(f"  - {line}")

@@ -9,7 +9,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 from rich.table import Table
 
-from pipeline import execution
+from pipeline import execution, hints
 from pipeline.cloud import Cloud, state_dir
 from pipeline.errors import UserError
 from pipeline.execution import Step
@@ -26,7 +26,7 @@ def verdict(cloud: Cloud, arn: str) -> dict[str, Any]:
     if body is None:
         raise UserError(
             "The verdict of this execution is not in the bucket any more: debug.json was deleted, or has expired.",
-            "Make it again: python -m pipeline start (what is cached is not computed anew).",
+            f"Make it again (what is cached is not computed anew): {hints.START}",
         )
     return json.loads(body)
 
@@ -34,15 +34,17 @@ def verdict(cloud: Cloud, arn: str) -> dict[str, Any]:
 def report(cloud: Cloud, arn: str) -> Path:
     """Fetch debug.html and its pictures; where the page lies. Raises UserError where there is none."""
     step = _step(cloud, arn)
-    folder = state_dir() / "reports" / arn.rpartition("/")[2]
-    found = {name: body for name in FILES if (body := _get(cloud, step, name)) is not None}
+    name = arn.rpartition("/")[2]
+    folder = state_dir() / "reports" / name
+    found = {file: body for file in FILES if (body := _get(cloud, step, file)) is not None}
     if FILES[0] not in found:
         raise UserError(
-            "The Debug step of this execution left no debug.html.", "Why: python -m pipeline logs Debug EXECUTION."
+            "The Debug step of this execution left no debug.html.",
+            f"Why: {hints.LOGS(step='Debug', execution=name)}",
         )
     folder.mkdir(parents=True, exist_ok=True)
-    for name, body in found.items():
-        (folder / name).write_bytes(body)
+    for file, body in found.items():
+        (folder / file).write_bytes(body)
     return folder / FILES[0]
 
 
@@ -75,18 +77,18 @@ def _step(cloud: Cloud, arn: str) -> Step:
         off = cloud.settings.debugger == OFF
         raise UserError(
             f"Execution {name} has no Debug step{'' if off else ' that began'}.",
-            "PAWLINE_DEBUGGER is off: upsert the pipeline with open or managed."
+            f"PAWLINE_DEBUGGER is off. Set it to open or managed, then: {hints.UPSERT}"
             if off
             else f"It got as far as {list(found)[-1] if found else 'its start'}, or its debugger was off: "
-            f"python -m pipeline status {name}.",
+            f"{hints.STATUS_OF(execution=name)}",
         )
     if step.status != "Succeeded":
         why = f": {step.reason}" if step.reason else ""
-        way_out = "Wait for it" if step.status in ("Starting", "Executing") else "See its log"
-        command = "status --follow" if step.status in ("Starting", "Executing") else "logs Debug"
-        raise UserError(
-            f"The Debug step of execution {name} is {step.status}{why}.", f"{way_out}: python -m pipeline {command}."
-        )
+        if step.status in ("Starting", "Executing"):
+            way_out = f"Wait for it: {hints.FOLLOW_OF(execution=name)}"
+        else:
+            way_out = f"See its log: {hints.LOGS(step='Debug', execution=name)}"
+        raise UserError(f"The Debug step of execution {name} is {step.status}{why}.", way_out)
     return step
 
 

@@ -10,7 +10,8 @@ import boto3
 import botocore.session
 
 if not botocore.session.get_session().get_config_variable("region"):
-    os.environ["AWS_DEFAULT_REGION"] = "us-east-1"  # without any region, importing the SDK raises NoRegionError
+    # Without any region, importing the SDK raises NoRegionError.
+    os.environ["AWS_DEFAULT_REGION"] = os.environ.get("AWS_REGION") or "us-east-1"
 
 from sagemaker.core.workflow.parameters import ParameterFloat, ParameterInteger, ParameterString
 from sagemaker.core.workflow.pipeline_context import PipelineSession

@@ -6,7 +6,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from contract.gone import is_gone
-from pipeline import infra_console
+from pipeline import hints, infra_console
 from pipeline.belongings import Item, find
 from pipeline.cloud import Cloud
 from pipeline.console import console
@@ -46,4 +46,6 @@ def destroy(items: list[Item], tell: Callable[[Item], None]) -> None:
             continue
         tell(item)
     if left:
-        raise UserError("These could not be deleted:\n  " + "\n  ".join(left), "Mend that and run make destroy again.")
+        raise UserError(
+            "These could not be deleted:\n  " + "\n  ".join(left), f"Mend that, then again: {hints.DESTROY}"
+        )

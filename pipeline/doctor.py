@@ -12,7 +12,7 @@ from typing import Any, Literal
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.table import Table
 
-from pipeline import console, needs
+from pipeline import console, hints, needs
 from pipeline.cloud import Cloud
 from pipeline.errors import UserError
 from pipeline.parameters import BY_NAME, Value
@@ -20,7 +20,6 @@ from pipeline.settings import MANAGED, OFF, OPEN
 
 State = Literal["pass", "warn", "fail"]
 STYLES = {"pass": "green", "warn": "yellow", "fail": "bold red"}
-MAKE_INFRA = "Make it: make deploy-infra."
 
 SERVICE_OF_ROLE = {
     "pipeline": "sagemaker.amazonaws.com",
@@ -124,7 +123,7 @@ def roles(cloud: Cloud, values: Mapping[str, Any]) -> Iterator[Finding]:
         try:
             role = iam.get_role(RoleName=arn.rpartition("/")[2])["Role"]
         except iam.exceptions.NoSuchEntityException:
-            yield Finding(f"role {name}", "fail", f"{arn} does not exist.", MAKE_INFRA)
+            yield Finding(f"role {name}", "fail", f"{arn} does not exist.", f"Make it: {hints.DEPLOY_INFRA}")
             continue
         if service in _trusted(role["AssumeRolePolicyDocument"]):
             yield Finding(f"role {name}", "pass", f"{role['Arn']}, trusted by {service}")
@@ -133,7 +132,7 @@ def roles(cloud: Cloud, values: Mapping[str, Any]) -> Iterator[Finding]:
                 f"role {name}",
                 "fail",
                 f"{role['Arn']} cannot be assumed by {service}.",
-                f"Allow {service} sts:AssumeRole in its trust policy, or: make deploy-infra.",
+                f"Allow {service} sts:AssumeRole in its trust policy, or: {hints.DEPLOY_INFRA}",
             )
 
 
@@ -215,13 +214,13 @@ def bucket(cloud: Cloud, values: Mapping[str, Any]) -> Iterator[Finding]:
     except ClientError as error:
         status = error.response["ResponseMetadata"]["HTTPStatusCode"]
         if status == 404:
-            yield Finding("bucket", "fail", f"s3://{name} does not exist.", MAKE_INFRA)
+            yield Finding("bucket", "fail", f"s3://{name} does not exist.", f"Make it: {hints.DEPLOY_INFRA}")
         elif status in (403, 301):
             yield Finding(
                 "bucket",
                 "fail",
                 f"s3://{name} belongs to another account or region, or is closed to you.",
-                "Choose another name: PAWLINE_BUCKET=…, then make deploy-infra.",
+                f"Choose another name in PAWLINE_BUCKET, then: {hints.DEPLOY_INFRA}",
             )
         else:
             raise
@@ -232,7 +231,7 @@ def bucket(cloud: Cloud, values: Mapping[str, Any]) -> Iterator[Finding]:
 def debugger(cloud: Cloud, values: Mapping[str, Any]) -> Iterator[Finding]:
     """No API says whether an account still has Debugger, so this is told and not asked."""
     way_out = {
-        MANAGED: "If Train is refused or the rules end in Error: PAWLINE_DEBUGGER=open, then upsert the pipeline.",
+        MANAGED: f"If Train is refused or the rules end in Error: PAWLINE_DEBUGGER=open, then: {hints.UPSERT}",
         OPEN: "Nothing to do: the Debug step applies the open rules to the saved tensors, in every account.",
         OFF: "Nothing to do: PAWLINE_DEBUGGER is off, and no rule keeps a model back.",
     }
@@ -291,6 +290,8 @@ def _principal(cloud: Cloud, caller: str) -> str | None:
 
 def _simulated(cloud: Cloud, check: str, principal: str, wanted: list[needs.Need]) -> Finding:
     if denied := needs.denied(cloud, principal, wanted):
-        fix = "Allow it; docs/aws.md has the policy." if check.startswith("your") else "Restore it: make deploy-infra."
+        fix = (
+            "Allow it; docs/aws.md has the policy." if check.startswith("your") else f"Restore it: {hints.DEPLOY_INFRA}"
+        )
         return Finding(check, "fail", f"{principal} may not: {', '.join(denied)}.", fix)
     return Finding(check, "pass", f"{sum(len(need.actions) for need in wanted)} actions allowed")

@@ -13,10 +13,10 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from contract.s3 import bucket_and_key
-from pipeline import bundle, execution, upload
+from pipeline import bundle, execution, hints, upload
 from pipeline.cloud import Cloud
 from pipeline.errors import UserError
-from pipeline.user_data import Run
+from pipeline.user_data import DIRECTORIES, Run
 
 # Amazon's Deep Learning AMI with PyTorch, by Systems Manager parameter; PAWLINE_EC2_AMI names another, or an ami-….
 # Source: its release notes (gpupt213oss-al2023), which list G4dn to P6 as supported instances and /opt/pytorch.
@@ -64,7 +64,7 @@ def from_execution(cloud: Cloud, arn: str | None = None) -> dict[str, Any]:
         "hyperparameters": {
             name: value.strip('"')
             for name, value in job["HyperParameters"].items()
-            if not name.startswith("sagemaker_")
+            if not name.startswith("sagemaker_") and name not in DIRECTORIES
         },
     }
 
@@ -295,7 +295,7 @@ def _run_instances(cloud: Cloud, request: dict[str, Any]) -> str:
     except ClientError as error:
         code, message = error.response["Error"]["Code"], error.response["Error"]["Message"]
         if code == "NoSuchEntity" or "iamInstanceProfile" in message:
-            advice = "Its instance profile is part of the template: make deploy-infra."
+            advice = f"Its instance profile is part of the template: {hints.DEPLOY_INFRA}"
         else:
             advice = _ADVICE.get(code, "Check the instance type and its architecture (x86_64).")
         raise UserError(f"EC2 launched no {request['InstanceType']}: {message} ({code})", advice) from None

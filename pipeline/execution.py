@@ -2,6 +2,7 @@
 
 import json
 import time
+import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -10,6 +11,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from contract.s3 import bucket_and_key
+from pipeline import hints
 from pipeline.cloud import Cloud
 from pipeline.errors import UserError
 from pipeline.parameters import Value
@@ -50,7 +52,7 @@ def start(cloud: Cloud, parameters: Mapping[str, Value]) -> str:
         if error.response["Error"]["Code"] == "ResourceNotFound":
             raise UserError(
                 f"There is no pipeline {cloud.settings.pipeline_name} in this account.",
-                "Create it first: make upsert-pipeline.",
+                f"Create it first: {hints.UPSERT}",
             ) from None
         raise
 
@@ -66,7 +68,7 @@ def latest(cloud: Cloud) -> str:
             raise
         found = []
     if not found:
-        raise UserError("The pipeline was never started here.", "Start it: make run, or python -m pipeline start.")
+        raise UserError("The pipeline was never started here.", f"Start it: {hints.RUN} or {hints.START}")
     return found[0]["PipelineExecutionArn"]
 
 
@@ -86,8 +88,26 @@ def describe(cloud: Cloud, arn: str) -> dict[str, Any]:
         return cloud.client("sagemaker").describe_pipeline_execution(PipelineExecutionArn=arn)
     except ClientError as error:
         if error.response["Error"]["Code"] in ("ResourceNotFound", "ValidationException"):
-            raise UserError(f"There is no execution {arn}.", "See them: python -m pipeline status.") from None
+            raise UserError(f"There is no execution {arn}.", f"See the newest: {hints.STATUS}") from None
         raise
+
+
+def stop(cloud: Cloud, arn: str) -> None:
+    """Stop an execution. Raises UserError for one that does not exist."""
+    describe(cloud, arn)
+    cloud.client("sagemaker").stop_pipeline_execution(PipelineExecutionArn=arn, ClientRequestToken=_token())
+
+
+def retry(cloud: Cloud, arn: str) -> None:
+    """Go on with a failed or stopped execution. Raises UserError for one in another state."""
+    state = describe(cloud, arn)["PipelineExecutionStatus"]
+    if state not in ("Failed", "Stopped"):
+        raise UserError(f"The execution is {state}: there is nothing to retry.", f"Start another: {hints.START}")
+    cloud.client("sagemaker").retry_pipeline_execution(PipelineExecutionArn=arn, ClientRequestToken=_token())
+
+
+def _token() -> str:
+    return uuid.uuid4().hex * 2
 
 
 def steps(cloud: Cloud, arn: str) -> list[Step]:

@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.table import Table
 
-from pipeline import console, prices
+from pipeline import console, hints, prices
 from pipeline.cloud import Cloud
 from pipeline.prices import HOURS_PER_MONTH, Prices
 
@@ -48,7 +48,7 @@ def show(found: list[dict[str, Any]], hours: float) -> None:
         )
     console.console.print(shown)
     if any(entry["idle"] for entry in found):
-        console.console.print("\nRemove what you do not need: make destroy, or aws sagemaker delete-endpoint.")
+        console.say(f"\nRemove what you do not need: {hints.DESTROY}, or aws sagemaker delete-endpoint.")
 
 
 def _endpoint(cloud: Cloud, endpoint: dict, hours: float, table: Prices) -> dict[str, Any]:

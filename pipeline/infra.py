@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from botocore.exceptions import ClientError
 
-from pipeline import changeset, functions
+from pipeline import changeset, functions, hints
 from pipeline.changeset import ChangeSet
 from pipeline.cloud import Cloud
 from pipeline.errors import UserError
@@ -83,7 +83,7 @@ def ensure(cloud: Cloud) -> str:
             return "older"
         raise UserError(
             f"Account {cloud.settings.account} has no stack {name} in {cloud.settings.region}.",
-            "Make it first: make deploy-infra.",
+            f"Make it first: {hints.DEPLOY_INFRA}",
         )
     return deploy(cloud, {}, confirm=lambda change_set: True, watch=lambda event: None)
 
@@ -153,7 +153,7 @@ def _usable(present: dict[str, Any] | None, settings: Settings) -> dict[str, Any
     if status in ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "DELETE_FAILED"):
         raise UserError(
             f"Stack {name} is {status}: {present.get('StackStatusReason', 'an earlier deployment failed.')}",
-            "Such a stack can only be removed: make destroy KEEP_DATA=1, then deploy again.",
+            f"Such a stack can only be removed: {hints.DESTROY_BUT_DATA}, then {hints.DEPLOY_INFRA}",
         )
     if status == "UPDATE_ROLLBACK_FAILED":
         raise UserError(

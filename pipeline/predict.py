@@ -8,7 +8,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from pipeline import execution
+from pipeline import execution, hints
 from pipeline.cloud import Cloud
 from pipeline.errors import UserError
 from pipeline.upload import IMAGES
@@ -46,7 +46,7 @@ def _invoke(cloud: Cloud, event: dict[str, Any]) -> dict[str, Any]:
     try:
         answer = functions.invoke(FunctionName=function, Payload=json.dumps(event).encode())
     except functions.exceptions.ResourceNotFoundException:
-        raise UserError("There is no predict function yet.", "Run the pipeline first: make run.") from None
+        raise UserError("There is no predict function yet.", f"Run the pipeline first: {hints.RUN}") from None
     body = json.loads(answer["Payload"].read())
     if "FunctionError" in answer:
         raise UserError(f"The predict function failed: {body.get('errorMessage', body)}.", "See its log.")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from pipeline import hints
 from pipeline.cloud import Cloud
 from pipeline.errors import UserError
 
@@ -34,7 +35,7 @@ class Prices:
         if instance_type not in self.hourly:
             raise UserError(
                 f"There is no price for {instance_type} in {FILE.name} ({self.region}, {self.date}).",
-                "Ask AWS: python -m pipeline cost --refresh --aws. Or choose another instance type.",
+                f"Choose another instance type, or ask AWS: {hints.REFRESH_PRICES}",
             )
         return self.hourly[instance_type]
 

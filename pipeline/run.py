@@ -7,10 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pipeline import parameters
-from pipeline.cloud import Cloud
+from pipeline import bundle, console, execution, infra, local, parameters, predict, upload
+from pipeline.cloud import Cloud, state_dir
 from pipeline.errors import UserError
 from pipeline.parameters import Value
+from pipeline.sample_data import draw_sample_data
 
 # Drawn pictures need no pretrained network: a small one with random weights separates them, in seconds.
 SAMPLE_PARAMETERS: dict[str, Value] = {
@@ -40,8 +41,7 @@ def run(
     weights = weights or ("imagenet" if data else "random")
     chosen = str(values.get("Backbone", parameters.BY_NAME["Backbone"].default))
 
-    from pipeline import bundle, console, execution, infra, local, predict, upload
-    from pipeline.upsert import upsert
+    from pipeline.upsert import upsert  # not before the checks: it imports the SDK, which takes seconds
 
     began = time.monotonic()
     cloud = connect()
@@ -79,11 +79,8 @@ def run(
 
 def _sample(say: Callable[..., None]) -> str:
     """The drawn picture set, drawn once and kept beside the embedded state."""
-    from pipeline.cloud import state_dir
-    from pipeline.sample_data import draw_sample_data
-
     path = state_dir() / "sample-dogs.zip"
     if not path.exists():
-        say("No DATA given: drawing a small picture set.")
+        say("No --data given: drawing a small picture set.")
         draw_sample_data(state_dir())
     return str(path)

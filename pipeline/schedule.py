@@ -8,7 +8,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from contract.s3 import bucket_and_key
-from pipeline import console
+from pipeline import console, hints
 from pipeline.cloud import Cloud
 from pipeline.errors import UserError
 from pipeline.parameters import Value
@@ -58,7 +58,7 @@ def schedule(cloud: Cloud, expression: str, timezone: str, values: Mapping[str, 
 
 
 def unschedule(cloud: Cloud) -> dict[str, Any]:
-    """Switch the schedule off. It stays, as part of the stack that made it, until `make destroy`."""
+    """Switch the schedule off. It stays, as part of the stack that made it, until `pawline destroy`."""
     scheduler = cloud.client("scheduler")
     try:
         known = scheduler.get_schedule(Name=cloud.settings.project)
@@ -80,7 +80,7 @@ def next_runs(expression: str, timezone: str, start: datetime | None = None) -> 
         runs = expressions.next_times(expression, timezone, SHOWN_RUNS, anchor=start)
     except expressions.ExpressionError as error:
         raise UserError(
-            str(error), 'For instance: make schedule CRON="cron(0 3 ? * MON *)" TIMEZONE=Europe/Berlin'
+            str(error), f"For instance: {hints.SCHEDULE(cron='cron(0 3 ? * MON *)', timezone='Europe/Berlin')}"
         ) from None
     if not runs:
         raise UserError(f"{expression} never runs: no such time is to come.", "Choose a time in the future.")
@@ -124,7 +124,7 @@ def _put(cloud: Cloud, wanted: dict[str, Any]) -> tuple[str, datetime | None]:
     except scheduler.exceptions.ValidationException as error:
         raise UserError(
             f"EventBridge Scheduler refuses the schedule: {error.response['Error']['Message']}",
-            "If it is about the role: make deploy-infra makes one that the Scheduler may assume.",
+            f"If it is about the role, {hints.DEPLOY_INFRA} makes one that the Scheduler may assume.",
         ) from None
     return ("updated" if known else "created"), start
 
@@ -147,7 +147,7 @@ def _pipeline_defaults(cloud: Cloud) -> dict[str, Value]:
             raise
         raise UserError(
             f"There is no pipeline {cloud.settings.pipeline_name} to schedule.",
-            "Create it first: make upsert-pipeline.",
+            f"Create it first: {hints.UPSERT}",
         ) from None
     entries = json.loads(known["PipelineDefinition"])["Parameters"]
     return {entry["Name"]: entry["DefaultValue"] for entry in entries if "DefaultValue" in entry}
@@ -166,7 +166,8 @@ def _check_data(cloud: Cloud, values: Mapping[str, Value]) -> None:
 
 
 def _data_hint(name: str) -> str:
-    return f"Upload first (python -m pipeline upload) and give what it prints: {name}=s3://…"
+    data, weights = hints.UPLOAD_DATA(data="dogImages.zip"), hints.UPLOAD_WEIGHTS(weights="imagenet")
+    return f"Upload first, and give what it prints as {name}=s3://…: {data if name == URIS[0] else weights}"
 
 
 def _role(cloud: Cloud) -> str:
@@ -177,7 +178,7 @@ def _role(cloud: Cloud) -> str:
     except ClientError as error:
         if error.response["Error"]["Code"] != "NoSuchEntity":
             raise
-        raise UserError(f"There is no role {arn} for the schedule.", "Make it: make deploy-infra.") from None
+        raise UserError(f"There is no role {arn} for the schedule.", f"Make it: {hints.DEPLOY_INFRA}") from None
     return arn
 
 
@@ -189,5 +190,5 @@ def _queue(cloud: Cloud) -> str:
     try:
         sqs.get_queue_url(QueueName=name)
     except sqs.exceptions.QueueDoesNotExist:
-        raise UserError(f"There is no queue {name} for starts that fail.", "Make it: make deploy-infra.") from None
+        raise UserError(f"There is no queue {name} for starts that fail.", f"Make it: {hints.DEPLOY_INFRA}") from None
     return f"arn:aws:sqs:{settings.region}:{settings.account}:{name}"

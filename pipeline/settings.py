@@ -1,6 +1,6 @@
 """Names, bucket, roles and images: what an account gives the pipeline, from the environment and defaults.
 
-Nothing here asks AWS: `python -m pipeline definition` needs neither credentials nor a network.
+Nothing here asks AWS: `pawline definition` needs neither credentials nor a network.
 """
 
 import os

@@ -12,7 +12,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from contract.s3 import bucket_and_key
-from pipeline import bundle
+from pipeline import bundle, hints
 from pipeline.errors import UserError
 from pipeline.settings import Settings
 
@@ -64,7 +64,9 @@ def check_bucket(s3: Any, settings: Settings) -> None:
         s3.head_bucket(Bucket=settings.bucket)
     except ClientError as error:
         if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
-            raise UserError(f"There is no bucket {settings.bucket}.", "Create it first: make deploy-infra.") from None
+            raise UserError(
+                f"There is no bucket {settings.bucket}.", f"Create it first: {hints.DEPLOY_INFRA}"
+            ) from None
         raise UserError(
             f"The bucket {settings.bucket} is not yours to use ({error.response['Error']['Code']}).",
             "Name another with PAWLINE_BUCKET, or ask whoever owns it.",

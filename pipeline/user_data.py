@@ -14,10 +14,11 @@ SHEBANG = "#!/bin/bash\n"
 MAX_BYTES = 16_384  # what EC2 takes as user data before base64
 
 CHANNELS = ("features", "prepared", "weights")  # arguments of code/train.py
+DIRECTORIES = ("checkpoints", "model-dir")  # arguments too, which name places of a training container
 
 _S3_URI = re.compile(rf"s3://{BUCKET}/[A-Za-z0-9_./=+@:-]*")
 _HYPERPARAMETER = re.compile(r"[a-z][a-z0-9-]{0,63}")
-_VALUE = re.compile(r"[A-Za-z0-9_.+-]{1,128}")
+_VALUE = re.compile(r"[A-Za-z0-9_.,=+-]{1,128}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,10 +45,10 @@ class Run:
         for name, value in self.hyperparameters.items():
             if not _HYPERPARAMETER.fullmatch(name):
                 raise UserError(f"{name!r} is no name of a hyperparameter.", "Write it as in learning-rate=0.001.")
-            if name in (*CHANNELS, "model-dir"):
+            if name in (*CHANNELS, *DIRECTORIES):
                 raise UserError(f"{name} is no hyperparameter but a directory.", "Leave it out.")
             if not _VALUE.fullmatch(value):
-                raise UserError(f"{name} cannot be {value!r}.", "A value is letters, digits and _ . + - only.")
+                raise UserError(f"{name} cannot be {value!r}.", "A value is letters, digits and _ . , = + - only.")
 
     def script(self) -> str:
         """The user data, in plain text. Raises UserError where it is too long for EC2."""

@@ -1,8 +1,6 @@
-"""What README.md and the docs tell people to type and to open exists."""
+"""What README.md and the docs tell people to open exists. What they tell them to type: test_printed_commands.py."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,21 +15,6 @@ def test_every_link_leads_somewhere(page):
     targets = re.findall(r"\]\(([^)#]+)", TEXT[page])
     missing = [t for t in targets if "://" not in t and not (page.parent / t).exists()]
     assert not missing
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_make_target_that_is_named_exists(page):
-    known = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    named = set(re.findall(r"(?:`|^)make ([a-z][a-z0-9-]*)", TEXT[page], re.MULTILINE))
-    assert named <= known
-
-
-def test_every_command_that_is_named_exists():
-    known = subprocess.run(
-        [sys.executable, "-m", "pipeline", "--help"], cwd=ROOT, capture_output=True, text=True
-    ).stdout
-    named = set(re.findall(r"python -m pipeline ([a-z][a-z0-9-]*)", "\n".join(TEXT.values())))
-    assert not [command for command in named if command not in known]
 
 
 def test_every_script_that_a_figure_names_exists():

@@ -1,1 +1,1 @@
-"""`make load-test`: how many requests an endpoint answers, how fast, and whether it scales by its policy."""
+"""`pawline load-test`: how many requests an endpoint answers, how fast, and whether it scales by its policy."""

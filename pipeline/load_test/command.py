@@ -1,4 +1,4 @@
-"""`python -m pipeline load-test`: what its words mean, and the files that it leaves."""
+"""`pawline load-test`: what its words mean, and the files that it leaves."""
 
 import json
 from dataclasses import dataclass, replace
@@ -7,10 +7,10 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from pipeline import console, execution, infra_console, predict, prices
+from pipeline import console, execution, hints, infra_console, predict, prices
 from pipeline.cloud import Cloud, state_dir
 from pipeline.errors import UserError
-from pipeline.load_test import clock, ladder, scaling, show
+from pipeline.load_test import clock, ladder, plot, scaling, show
 from pipeline.load_test.plan import Phase, Plan, Serving, photo_type, serving
 
 TARGETS = ("endpoint", "function")
@@ -97,9 +97,9 @@ def scale(cloud: Cloud, chosen: Chosen, *, speed: float) -> dict[str, Any]:
 def prepared(cloud: Cloud, chosen: Chosen, target: str, folder: Path) -> Plan:
     """A plan without phases. Raises UserError for a target, an endpoint or a photo that cannot be tested."""
     if target not in TARGETS:
-        raise UserError(f"TARGET is {target!r}.", f"It is one of {', '.join(TARGETS)}.")
+        raise UserError(f"--target is {target!r}.", f"It is one of {', '.join(TARGETS)}.")
     if target == "function" and chosen.endpoint:
-        raise UserError("ENDPOINT names an endpoint, and TARGET is the predict function.", "Leave one of them out.")
+        raise UserError("--endpoint names an endpoint, and --target is the predict function.", "Leave one of them out.")
     name = chosen.endpoint or (
         cloud.settings.endpoint_name if target == "endpoint" else cloud.settings.alias("predict")
     )
@@ -140,7 +140,7 @@ def _test_photo(cloud: Cloud, folder: Path) -> Path:
     except UserError:
         found = None
     if not found:
-        raise UserError("There is no photo to send.", "Give one: PHOTO=dog.jpg.")
+        raise UserError("There is no photo to send.", f"Give one: {hints.LOAD_TEST_PHOTO(photo='dog.jpg')}")
     path = folder / "photo.jpg"
     path.write_bytes(found[1])
     return path
@@ -158,8 +158,6 @@ def _instances_now(cloud: Cloud, before: Serving | None) -> int | None:
 
 def _write(report: dict[str, Any], folder: Path, name: str) -> list[str]:
     """<name>.json, and <name>.png where there is something to draw."""
-    from pipeline.load_test import plot
-
     files = [folder / f"{name}.json"]
     drawable = report["load"] if name == "scaling" else any(level["requests"] for level in report["levels"])
     if drawable:

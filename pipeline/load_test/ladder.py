@@ -88,7 +88,7 @@ def advise(levels: list[dict[str, Any]], serving: Serving | None, slo_ms: float 
     knee = good[-1]
     why = f"The knee: {_users(knee)} at a time is the most with a p99 of at most {said} and no errors."
     if serving is None:
-        return Advice(knee, None, f"{why} TARGET=endpoint recommends TargetInvocationsPerInstance.")
+        return Advice(knee, None, f"{why} --target endpoint recommends TargetInvocationsPerInstance.")
     if serving.instances is None:
         return Advice(knee, None, f"{why} A serverless endpoint scales by itself: it has no target.")
     target = knee["requests_per_second"] / serving.instances * 60 * SAFETY

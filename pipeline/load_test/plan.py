@@ -7,6 +7,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from pipeline import hints
 from pipeline.cloud import Cloud
 from pipeline.errors import UserError
 
@@ -59,7 +60,7 @@ def levels(text: str) -> list[int]:
         found = []
     if not found or found[0] < 1 or found[-1] > MOST_USERS or len(found) > MOST_LEVELS:
         raise UserError(
-            f"LEVELS is {text!r}.",
+            f"--levels is {text!r}.",
             f"Give up to {MOST_LEVELS} whole numbers of concurrent users, from 1 to {MOST_USERS}: 1 2 4 8.",
         )
     return found
@@ -68,7 +69,7 @@ def levels(text: str) -> list[int]:
 def ladder(users: list[int], seconds: float, *, max_requests: int, yes: bool) -> tuple[Phase, ...]:
     """A phase per level. Raises UserError for what is out of bounds, or more than may be done without `yes`."""
     if not (math.isfinite(seconds) and 0.2 <= seconds <= MOST_SECONDS):
-        raise UserError(f"SECONDS is {seconds:g}.", f"Give from 0.2 to {MOST_SECONDS:g} seconds for each level.")
+        raise UserError(f"--seconds is {seconds:g}.", f"Give from 0.2 to {MOST_SECONDS:g} seconds for each level.")
     if not 1 <= max_requests <= MOST_REQUESTS:
         raise UserError(f"--max-requests is {max_requests}.", f"Give a number from 1 to {MOST_REQUESTS}.")
     much = [
@@ -84,11 +85,14 @@ def ladder(users: list[int], seconds: float, *, max_requests: int, yes: bool) ->
 def photo_type(path: Path, target: str) -> str:
     """The content type of a photo, by its first bytes. Raises UserError."""
     if not path.is_file():
-        raise UserError(f"There is no photo at {path}.", "Give the path of a JPEG or PNG file: PHOTO=dog.jpg.")
+        raise UserError(
+            f"There is no photo at {path}.",
+            f"Give the path of a JPEG or PNG file: {hints.LOAD_TEST_PHOTO(photo='dog.jpg')}",
+        )
     content = path.read_bytes()
     kind = next((kind for magic, kind in MAGIC.items() if content.startswith(magic)), None)
     if kind is None:
-        raise UserError(f"{path} is no JPEG or PNG.", "Give a photo: PHOTO=dog.jpg.")
+        raise UserError(f"{path} is no JPEG or PNG.", f"Give a photo: {hints.LOAD_TEST_PHOTO(photo='dog.jpg')}")
     if len(content) > MOST_BYTES[target]:
         raise UserError(
             f"{path} has {len(content):,} bytes; the {target} takes {MOST_BYTES[target]:,}.", "Give a smaller photo."
@@ -114,7 +118,8 @@ def serving(cloud: Cloud, endpoint: str) -> Serving:
         if "could not find" not in error.response["Error"].get("Message", "").lower():
             raise
         raise UserError(
-            f"There is no endpoint {endpoint}.", "Make one with make run, or name another: ENDPOINT=<name>."
+            f"There is no endpoint {endpoint}.",
+            f"Make one: {hints.RUN}, or name another: {hints.LOAD_TEST_ENDPOINT(endpoint='NAME')}",
         ) from None
     if found["EndpointStatus"] not in ("InService", "Updating", "SystemUpdating"):
         raise UserError(

@@ -14,6 +14,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from pipeline import hints
 from pipeline.cloud import Cloud
 from pipeline.errors import UserError
 from pipeline.load_test.plan import MOST_REQUESTS, Phase, Plan, Serving
@@ -78,13 +79,13 @@ def find_policy(cloud: Cloud, serving: Serving) -> Policy:
     if not targets or not found:
         raise UserError(
             f"The endpoint {serving.endpoint} has no target tracking policy on {METRIC}.",
-            "The deploy step makes one: make run. A serverless endpoint has none.",
+            f"A serverless endpoint has none. The deploy step makes one: {hints.RUN}",
         )
     policy = Policy(*found[0][:1], resource, found[0][1], targets[0]["MinCapacity"], targets[0]["MaxCapacity"])
     if policy.least == policy.most:
         raise UserError(
             f"The endpoint may have {policy.least} instance(s), no more and no fewer: there is nothing to scale.",
-            'Allow more: make run PARAMS="EndpointMaxInstances=3".',
+            f"Allow more: {hints.RUN_WITH_MORE_INSTANCES(most=3)}",
         )
     if serving.instances != policy.least:
         raise UserError(
@@ -92,10 +93,11 @@ def find_policy(cloud: Cloud, serving: Serving) -> Policy:
             "Wait until nobody asks it any more and it is back there.",
         )
     if policy.requests_per_second > MOST_REQUESTS_PER_SECOND:
+        lower = int(MOST_REQUESTS_PER_SECOND * 60 / (policy.wanted - 0.2))
         raise UserError(
             f"The target of {policy.target:g} needs {policy.requests_per_second:,.0f} requests/s to scale out; "
             f"this client sends at most {MOST_REQUESTS_PER_SECOND:,.0f}.",
-            'Set a lower one: make run PARAMS="TargetInvocationsPerInstance=…".',
+            f"Set a lower one: {hints.RUN_WITH_TARGET(target=lower)}",
         )
     return policy
 

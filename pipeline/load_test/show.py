@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.table import Table
 
-from pipeline import console
+from pipeline import console, hints
 from pipeline.load_test.ladder import BUSY_CLIENT, REASONS, Advice, Tell
 
 
@@ -70,7 +70,7 @@ def ladder(report: dict[str, Any], advice: Advice) -> None:
     if advice.target and advice.knee:
         per = f"{advice.knee['requests_per_second']:.1f} requests/s / {report['instances']} instance(s)"
         console.say(f"{per} x 60 x 0.5 = [bold]{advice.target}[/] requests a minute and instance:")
-        console.say(f'  make run PARAMS="TargetInvocationsPerInstance={advice.target}"')
+        console.say(f"  {hints.RUN_WITH_TARGET(target=advice.target)}")
     for name in report["files"]:
         console.say(f"[dim]{name}[/]")
 

@@ -62,10 +62,10 @@ def execution(state_dir, server, empty, tmp_path_factory) -> dict:
         assert done.returncode == 0, done.stderr
         return last_json(done)
 
-    assert command("deploy-infra", "--embedded", "--yes")["change"] == "created"
-    assert command("deploy-infra", "--embedded", "--yes")["change"] == "unchanged"
-    assert command("upsert", "--embedded")["change"] == "created"
-    assert command("upsert", "--embedded")["change"] == "unchanged"
+    assert command("deploy-infra", "--local", "--yes")["change"] == "created"
+    assert command("deploy-infra", "--local", "--yes")["change"] == "unchanged"
+    assert command("upsert", "--local")["change"] == "created"
+    assert command("upsert", "--local")["change"] == "unchanged"
     data = command("sample-data", str(folder))["path"]
     uploaded = command("upload", "--data", data, "--weights", "random")
     where = [f"InputDataUri={uploaded['input_data_uri']}", f"PretrainedWeightsUri={uploaded['weights_uri']}"]

@@ -17,7 +17,7 @@ NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "start_execution.ipynb"
 
 @pytest.fixture(scope="module")
 def account(server):
-    """What `make deploy-infra` leaves: bucket, functions, and the rule that deploys an approved model."""
+    """What `pawline deploy-infra` leaves: bucket, functions, and the rule that deploys an approved model."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ENDPOINT_URL", server.url)
         cloud = connect(aws=True)

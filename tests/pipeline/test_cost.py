@@ -1,4 +1,4 @@
-"""`make cost`: before, and after, a run."""
+"""`pawline cost`: before, and after, a run."""
 
 import json
 from datetime import date

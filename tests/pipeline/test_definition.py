@@ -20,7 +20,7 @@ def document() -> dict:
 
 
 def print_definition() -> bytes:
-    """`python -m pipeline definition` with an empty environment, no home, and no network where namespaces allow."""
+    """`pawline definition` with an empty environment, no home, and no network where namespaces allow."""
     command = [sys.executable, "-m", "pipeline", "definition"]
     without_network = ["unshare", "-n", *command]
     works = subprocess.run(["unshare", "-n", "true"], capture_output=True).returncode == 0

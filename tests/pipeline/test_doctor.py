@@ -1,4 +1,4 @@
-"""`make doctor`, against the embedded server."""
+"""`pawline doctor`, against the embedded server."""
 
 from dataclasses import replace
 

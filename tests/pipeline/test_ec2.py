@@ -456,7 +456,7 @@ def test_what_ec2_refuses_says_what_to_do(cloud, code, advice):
 
 def test_a_missing_instance_profile_is_made_by_the_template(cloud):
     other = Cloud(replace(SETTINGS, project="other"), cloud.session)
-    with pytest.raises(UserError, match="make deploy-infra"):
+    with pytest.raises(UserError, match="pawline deploy-infra"):
         launch(other)
     ec2.remove(other)
 

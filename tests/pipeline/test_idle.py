@@ -1,4 +1,4 @@
-"""`make idle`: endpoints that nobody asks, against the embedded server with an endpoint that serves."""
+"""`pawline idle`: endpoints that nobody asks, against the embedded server with an endpoint that serves."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Deploying the infrastructure to an embedded account, as `make deploy-infra` does, and removing all of it."""
+"""Deploying the infrastructure to an embedded account, as `pawline deploy-infra` does, and removing all of it."""
 
 import json
 import sqlite3
@@ -202,7 +202,7 @@ def test_a_failed_creation_names_the_resource_and_the_way_out(cloud):
         deploy(cloud)
     with pytest.raises(UserError, match="ROLLBACK_COMPLETE") as refused:
         deploy(cloud)
-    assert "make destroy" in refused.value.way_out
+    assert "pawline destroy" in refused.value.way_out
     cloud.client("iam").delete_role(RoleName="pawline-model")
     destroy.destroy(destroy.find(cloud, keep_data=True), lambda item: None)
     assert deploy(cloud) == "created"
@@ -237,7 +237,7 @@ def test_an_account_elsewhere_is_never_set_up_without_being_asked(cloud, monkeyp
     monkeypatch.delenv("AWS_ENDPOINT_URL")
     with pytest.raises(UserError, match="has no stack pawline") as refused:
         infra.ensure(cloud)
-    assert "make deploy-infra" in refused.value.way_out
+    assert "pawline deploy-infra" in refused.value.way_out
     assert cloud.client("s3").list_buckets()["Buckets"] == []
 
 

@@ -1,4 +1,4 @@
-"""`make load-test`: real requests of a real load generator to a small endpoint on the embedded server."""
+"""`pawline load-test`: real requests of a real load generator to a small endpoint on the embedded server."""
 
 import io
 import json
@@ -107,7 +107,7 @@ def test_the_table_names_the_knee_and_the_exact_parameter(server, endpoint: str,
     code, _, err = run(server, *words)
     assert code == 0 and "requests/s" in err and "knee" in err
     target = json.loads((tmp_path / "load-test.json").read_text())["target_invocations_per_instance"]
-    assert f'make run PARAMS="TargetInvocationsPerInstance={target}"' in err
+    assert f"-m pipeline run TargetInvocationsPerInstance={target}" in err
 
 
 def said_until(words: str, process: subprocess.Popen) -> str:
@@ -164,21 +164,21 @@ def test_requests_end_at_the_number_allowed(server, endpoint: str, photo: Path, 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--levels", "one"], "LEVELS is 'one'"),
-        (["--levels", "0 1"], "LEVELS is '0 1'"),
-        (["--levels", ""], "LEVELS is ''"),
+        (["--levels", "one"], "--levels is 'one'"),
+        (["--levels", "0 1"], "--levels is '0 1'"),
+        (["--levels", ""], "--levels is ''"),
         (["--levels", "1000"], "from 1 to 512"),
         (["--levels", "128"], "128 users at a time. If you mean it, say so with --yes"),
         (["--seconds", "200"], "800 s of load"),
-        (["--seconds", "nan"], "SECONDS is nan"),
+        (["--seconds", "nan"], "--seconds is nan"),
         (["--max-requests", "0"], "--max-requests is 0"),
         (["--endpoint", "nobody"], "There is no endpoint nobody."),
         (["--photo", "/nowhere.jpg"], "There is no photo at /nowhere.jpg"),
         (["--photo", __file__], "is no JPEG or PNG"),
-        (["--target", "bucket"], "TARGET is 'bucket'"),
+        (["--target", "bucket"], "--target is 'bucket'"),
         (["--target", "function", "--endpoint", "pawline"], "Leave one of them out"),
         (["--folder", __file__], "cannot be used"),
-        ([], "There is no photo to send. Give one: PHOTO=dog.jpg."),
+        ([], "-m pipeline load-test --photo dog.jpg"),
     ],
 )
 def test_what_cannot_be_tested_is_named_before_any_request(server, endpoint: str, words: list[str], said: str):
@@ -245,7 +245,7 @@ def test_a_level_with_errors_is_no_knee():
 
 def test_a_serverless_endpoint_and_a_function_get_no_target():
     assert ladder.advise(LEVELS, plan.Serving("pawline", "AllTraffic", None)).target is None
-    assert "TARGET=endpoint" in ladder.advise(LEVELS, None).why
+    assert "--target endpoint" in ladder.advise(LEVELS, None).why
 
 
 def test_percentiles_are_nearest_rank():

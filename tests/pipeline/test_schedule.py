@@ -1,4 +1,4 @@
-"""`make schedule` and `make unschedule`, against the embedded server with the shipped template."""
+"""`pawline schedule` and `pawline unschedule`, against the embedded server with the shipped template."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -36,7 +36,7 @@ def known(cloud: Cloud) -> dict[str, Any]:
 
 
 def test_without_a_pipeline_there_is_nothing_to_schedule(bare: Cloud, values):
-    with pytest.raises(UserError, match="make upsert-pipeline"):
+    with pytest.raises(UserError, match="pawline upsert"):
         schedule.schedule(bare, MONDAYS, "UTC", values)
 
 
@@ -113,9 +113,9 @@ def test_without_role_or_queue_the_way_out_is_named(cloud: Cloud, values):
     cloud.client("sqs").delete_queue(
         QueueUrl=cloud.client("sqs").get_queue_url(QueueName="pawline-dead-letters")["QueueUrl"]
     )
-    with pytest.raises(UserError, match=r"pawline-dead-letters.*make deploy-infra"):
+    with pytest.raises(UserError, match=r"pawline-dead-letters.*pawline deploy-infra"):
         schedule.schedule(cloud, MONDAYS, "UTC", values)
     cloud.client("iam").delete_role_policy(RoleName="pawline-scheduler", PolicyName="scheduler")
     cloud.client("iam").delete_role(RoleName="pawline-scheduler")
-    with pytest.raises(UserError, match=r"pawline-scheduler.*make deploy-infra"):
+    with pytest.raises(UserError, match=r"pawline-scheduler.*pawline deploy-infra"):
         schedule.schedule(cloud, MONDAYS, "UTC", values)

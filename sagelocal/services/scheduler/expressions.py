@@ -1,6 +1,6 @@
 """Schedule expressions: `cron(…)`, `rate(…)` and `at(…)`, and when they fire next.
 
-The embedded Scheduler fires by them; `make schedule` validates with them and shows the next runs.
+The embedded Scheduler fires by them; a client may check them and show the next runs beforehand.
 """
 
 import re

@@ -1,19 +1,18 @@
-"""The command that asks an endpoint a lot."""
+"""Level by level: requests/s, p50, p99. With --scaling: a step load, and whether the policy scales out and in."""
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pipeline.cli_options import AwsOption, JsonOption, connect
+from pipeline import hints
+from pipeline.cloud import connect
+from pipeline.commands.shared import AwsOption, JsonOption, tell
+from pipeline.load_test import command, plan
 
-app = typer.Typer()
 
-
-@app.command("load-test")
-def load_test(
+def main(
     target: Annotated[
         str, typer.Option(help="endpoint, or function: the predict function in front of it.")
     ] = "endpoint",
@@ -30,19 +29,15 @@ def load_test(
     aws: AwsOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """How many requests a second the endpoint answers, how fast, and which scaling target follows from that."""
-    from pipeline.load_test import command
-    from pipeline.load_test.plan import ladder
-    from pipeline.load_test.plan import levels as read_levels
-
-    phases = ladder(read_levels(levels), seconds, max_requests=max_requests, yes=yes)
+    hints.act_on(aws=aws)
+    phases = plan.ladder(plan.levels(levels), seconds, max_requests=max_requests, yes=yes)
     chosen = command.Chosen(endpoint=endpoint, photo=photo, folder=folder, ask=aws and not yes, quiet=as_json)
     if scaling:
-        report = command.scale(connect(aws), chosen, speed=speed)
+        report = command.scale(connect(aws=aws), chosen, speed=speed)
     else:
         report = command.climb(
-            connect(aws), chosen, target=target, phases=phases, max_requests=max_requests, slo_ms=slo_ms
+            connect(aws=aws), chosen, target=target, phases=phases, max_requests=max_requests, slo_ms=slo_ms
         )
     if as_json:
-        typer.echo(json.dumps(report))
+        tell(report, as_json)
     sys.exit({"complete": 0, "enough": 0, "interrupted": 130}.get(report["status"], 1))
