@@ -21,39 +21,39 @@ from pipeline import bundle
 from pipeline.parameters import OF_THE_DEBUGGER, PARAMETERS, Parameter
 from pipeline.settings import OFF, Settings
 from steps import champion, debug, deploy, embed, evaluate, gate, prepare, register, train, tune
-from steps.base import Site, output_uri
+from steps.base import BuildContext, output_uri
 
 
 def build(settings: Settings, code: bundle.Bundle | None = None) -> Pipeline:
     """The pipeline as an SDK object, with a session that reaches nothing."""
-    site = Site(
+    build = BuildContext(
         settings=settings,
         parameters={parameter.name: _variable(parameter, settings) for parameter in used(settings)},
         code_uri=(code or bundle.read()).prefix(settings.root) + "src/",
     )
 
-    prepare_step = prepare.step(site)
+    prepare_step = prepare.step(build)
     prepared = output_uri(prepare_step, "prepared")
 
-    embed_step = embed.step(site, prepared=prepared)
+    embed_step = embed.step(build, prepared=prepared)
     features = output_uri(embed_step, "features")
 
-    tune_step = tune.step(site, features=features)
+    tune_step = tune.step(build, features=features)
     best, trial = tune.best(tune_step), tune.best_trial(tune_step)
-    train_step = train.step(site, features=features, prepared=prepared, best=best, trial=trial)
+    train_step = train.step(build, features=features, prepared=prepared, best=best, trial=trial)
 
-    debug_step = None if settings.debugger == OFF else debug.step(site, train=train_step)
-    champion_step = champion.step(site, train=train_step)
-    evaluate_step = evaluate.step(site, train=train_step, champion=champion.archive(champion_step), prepared=prepared)
+    debug_step = None if settings.debugger == OFF else debug.step(build, train=train_step)
+    champion_step = champion.step(build, train=train_step)
+    evaluate_step = evaluate.step(build, train=train_step, champion=champion.archive(champion_step), prepared=prepared)
 
-    register_step = register.step(site, train=train_step, evaluation=output_uri(evaluate_step, "evaluation"))
-    deploy_step = deploy.step(site, register=register_step)
+    register_step = register.step(build, train=train_step, evaluation=output_uri(evaluate_step, "evaluation"))
+    deploy_step = deploy.step(build, register=register_step)
 
-    gate_step = gate.step(site, debug_step=debug_step, evaluate_step=evaluate_step, then=[register_step, deploy_step])
+    gate_step = gate.step(build, debug_step=debug_step, evaluate_step=evaluate_step, then=[register_step, deploy_step])
 
     return Pipeline(
         name=settings.pipeline_name,
-        parameters=list(site.parameters.values()),
+        parameters=list(build.parameters.values()),
         steps=[
             prepare_step,
             embed_step,

@@ -7,10 +7,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from contract.gone import is_gone
 from pipeline import hints, infra_console
-from pipeline.belongings import Item, find
 from pipeline.cloud import Cloud
 from pipeline.console import console
 from pipeline.errors import UserError
+from pipeline.inventory import Item, find
 
 
 def run(cloud: Cloud, *, yes: bool, keep_data: bool, quiet: bool) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.table import Table
 
-from pipeline import console, hints, needs
+from pipeline import console, hints, required_permissions
 from pipeline.cloud import Cloud
 from pipeline.errors import UserError
 from pipeline.parameters import BY_NAME, Value
@@ -143,8 +143,8 @@ def permissions(cloud: Cloud, values: Mapping[str, Any]) -> Iterator[Finding]:
     if mine is None:
         yield Finding("your permissions", "pass", "you are the account's owner: everything is allowed")
     else:
-        yield _simulated(cloud, "your permissions", mine, needs.of_the_user(cloud.settings))
-    for name, wanted in needs.of_the_roles(cloud.settings).items():
+        yield _simulated(cloud, "your permissions", mine, required_permissions.of_the_user(cloud.settings))
+    for name, wanted in required_permissions.of_the_roles(cloud.settings).items():
         try:
             yield _simulated(cloud, f"permissions of role {name}", cloud.settings.role(name), wanted)
         except cloud.client("iam").exceptions.NoSuchEntityException:
@@ -288,8 +288,8 @@ def _principal(cloud: Cloud, caller: str) -> str | None:
     return cloud.client("iam").get_role(RoleName=name)["Role"]["Arn"]
 
 
-def _simulated(cloud: Cloud, check: str, principal: str, wanted: list[needs.Need]) -> Finding:
-    if denied := needs.denied(cloud, principal, wanted):
+def _simulated(cloud: Cloud, check: str, principal: str, wanted: list[required_permissions.Permission]) -> Finding:
+    if denied := required_permissions.denied(cloud, principal, wanted):
         fix = (
             "Allow it; docs/aws.md has the policy." if check.startswith("your") else f"Restore it: {hints.DEPLOY_INFRA}"
         )

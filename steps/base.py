@@ -42,7 +42,7 @@ RETRIES = [
 
 
 @dataclass(frozen=True, kw_only=True)
-class Site:
+class BuildContext:
     """What every step is built from: settings, the pipeline's parameters by name, and where the code bundle lies."""
 
     settings: Settings
@@ -57,13 +57,13 @@ class Site:
 class Input:
     """An input of a processing job at a path of its own below /opt/ml/processing/input.
 
-    It is whole on every host, or `divided`: each object is on one of them. In what order SageMaker deals them out is
+    It is whole on every host, or `sharded`: each object is on one of them. In what order SageMaker deals them out is
     not documented, and a host may get none. Source: API reference, ProcessingS3Input and S3DataSource.
     """
 
     uri: Any
     path: str
-    divided: bool = False
+    sharded: bool = False
 
 
 class RequestStep(ConfigurableRetryStep):
@@ -112,7 +112,7 @@ class RequestStep(ConfigurableRetryStep):
 
 
 def call_function(
-    site: Site,
+    build: BuildContext,
     name: str,
     event: dict[str, Any],
     *,
@@ -129,7 +129,7 @@ def call_function(
         title=title,
         description=description,
         envelope={
-            "FunctionArn": site.settings.alias(function),
+            "FunctionArn": build.settings.alias(function),
             "OutputParameters": [{"OutputName": output, "OutputType": "String"} for output in outputs],
         },
     )
@@ -139,7 +139,7 @@ _JOBS = (StepTypeEnum.PROCESSING, StepTypeEnum.TRAINING, StepTypeEnum.TUNING)
 
 
 def processing(
-    site: Site,
+    build: BuildContext,
     name: str,
     *,
     title: str,
@@ -152,33 +152,33 @@ def processing(
     max_seconds: int = 6 * 3600,
     property_files: Sequence[PropertyFile] = (),
     volume_gb: int = 100,
-    lasting: dict[str, Any] | None = None,
+    shared_outputs: dict[str, Any] | None = None,
 ) -> RequestStep:
     """A processing job that runs `code/<script>`: inputs in, one output prefix of this execution out.
 
     `inputs`: name → S3 URI, an input that is whole on every host, at the path of that name; or name → Input.
-    `lasting`: further outputs (name → S3 URI), to prefixes that executions share.
+    `shared_outputs`: further outputs (name → S3 URI), to prefixes that executions share.
     """
     words = [word for flag, value in arguments.items() for word in (f"--{flag}", as_text(value))]
     request = {
-        "RoleArn": site.settings.role("job"),
+        "RoleArn": build.settings.role("job"),
         "AppSpecification": {
-            "ImageUri": site.settings.training_image,
+            "ImageUri": build.settings.training_image,
             "ContainerEntrypoint": ["python3", f"/opt/ml/processing/input/code/{script}"],
             **({"ContainerArguments": words} if words else {}),
         },
         "ProcessingInputs": [
-            _processing_input(input_name, given) for input_name, given in {**inputs, "code": site.code_uri}.items()
+            _processing_input(input_name, given) for input_name, given in {**inputs, "code": build.code_uri}.items()
         ],
         "ProcessingOutputConfig": {
             "Outputs": [
                 _processing_output(output_name, uri)
-                for output_name, uri in {output: of_this_execution(site, output), **(lasting or {})}.items()
+                for output_name, uri in {output: of_this_execution(build, output), **(shared_outputs or {})}.items()
             ]
         },
         "ProcessingResources": {
             "ClusterConfig": {
-                "InstanceType": site["ProcessingInstanceType"],
+                "InstanceType": build["ProcessingInstanceType"],
                 "InstanceCount": instance_count,
                 "VolumeSizeInGB": volume_gb,
             }
@@ -212,9 +212,9 @@ def folder_of(uri: Any, folder: str) -> Join:
     return Join(on="/", values=[uri, f"{folder}/"])
 
 
-def of_this_execution(site: Site, name: str) -> Join:
+def of_this_execution(build: BuildContext, name: str) -> Join:
     """An S3 prefix of this execution alone."""
-    return Join(on="/", values=[f"{site.settings.root}/runs", ExecutionVariables.PIPELINE_EXECUTION_ID, name])
+    return Join(on="/", values=[f"{build.settings.root}/runs", ExecutionVariables.PIPELINE_EXECUTION_ID, name])
 
 
 def channel(name: str, uri: Any, mode: str = "File") -> dict[str, Any]:
@@ -228,20 +228,20 @@ def channel(name: str, uri: Any, mode: str = "File") -> dict[str, Any]:
     }
 
 
-def stopping_condition(site: Site, seconds: int) -> dict[str, Any]:
+def stopping_condition(build: BuildContext, seconds: int) -> dict[str, Any]:
     """The time limit of a training job, and for spot instances the wait included: AWS refuses a wait without spot."""
-    wait = {"MaxWaitTimeInSeconds": seconds} if site.settings.use_spot_instances else {}
+    wait = {"MaxWaitTimeInSeconds": seconds} if build.settings.use_spot_instances else {}
     return {
         "StoppingCondition": {"MaxRuntimeInSeconds": seconds, **wait},
-        "EnableManagedSpotTraining": site.settings.use_spot_instances,
+        "EnableManagedSpotTraining": build.settings.use_spot_instances,
     }
 
 
-def script_mode(site: Site, script: str) -> dict[str, str]:
+def script_mode(build: BuildContext, script: str) -> dict[str, str]:
     """The two hyperparameters that make AWS's images fetch our bundle and run a script of it."""
     return {
         "sagemaker_program": script,
-        "sagemaker_submit_directory": site.code_uri.removesuffix("src/") + "sourcedir.tar.gz",
+        "sagemaker_submit_directory": build.code_uri.removesuffix("src/") + "sourcedir.tar.gz",
     }
 
 
@@ -259,7 +259,7 @@ def _processing_input(name: str, given: Any) -> dict[str, Any]:
             "LocalPath": f"/opt/ml/processing/input/{wanted.path}",
             "S3DataType": "S3Prefix",
             "S3InputMode": "File",
-            "S3DataDistributionType": "ShardedByS3Key" if wanted.divided else "FullyReplicated",
+            "S3DataDistributionType": "ShardedByS3Key" if wanted.sharded else "FullyReplicated",
         },
     }
 

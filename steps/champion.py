@@ -2,19 +2,19 @@
 
 from typing import Any
 
-from steps.base import RequestStep, Site, call_function, output_parameter
+from steps.base import BuildContext, RequestStep, call_function, output_parameter
 
 OUTPUTS = ("model_data", "model_package_arn", "message")
 
 
-def step(site: Site, *, train: RequestStep) -> RequestStep:
+def step(build: BuildContext, *, train: RequestStep) -> RequestStep:
     event = {
         "action": "champion",
-        "model_package_group": site.settings.model_package_group,
+        "model_package_group": build.settings.model_package_group,
         "candidate": train.properties.ModelArtifacts.S3ModelArtifacts,
     }
     return call_function(
-        site,
+        build,
         "Champion",
         event,
         function="deploy",

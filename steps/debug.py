@@ -8,17 +8,17 @@ from sagemaker.core.workflow.properties import PropertyFile
 
 from contract.rules import MANAGED_RULES
 from pipeline.settings import MANAGED
-from steps.base import RequestStep, Site, processing
+from steps.base import BuildContext, RequestStep, processing
 
 REPORT = PropertyFile(name="debug", output_name="debug", path="debug.json")
 
 
-def step(site: Site, *, train: RequestStep) -> RequestStep:
+def step(build: BuildContext, *, train: RequestStep) -> RequestStep:
     job = train.properties
-    managed = site.settings.debugger == MANAGED
+    managed = build.settings.debugger == MANAGED
     tensors = Join(on="/", values=[job.DebugHookConfig.S3OutputPath, job.TrainingJobName, "debug-output"])
     return processing(
-        site,
+        build,
         "Debug",
         title="Check the training",
         description="Applies the Debugger rules to the saved tensors; writes debug.json, which the gate reads.",
@@ -26,11 +26,11 @@ def step(site: Site, *, train: RequestStep) -> RequestStep:
         inputs={"tensors": tensors},
         output="debug",
         arguments={
-            "blocking-rules": site["BlockingRules"],
-            "rule-parameters": site["RuleParameters"],
+            "blocking-rules": build["BlockingRules"],
+            "rule-parameters": build["RuleParameters"],
             "training-job": job.TrainingJobName,
             **({"managed-rules": ",".join(MANAGED_RULES)} if managed else {}),
-            "tensorboard": site["TensorBoard"],
+            "tensorboard": build["TensorBoard"],
         },
         max_seconds=3600,
         property_files=[REPORT],

@@ -5,21 +5,21 @@ model that people rely on, CanaryPercent=10.
 """
 
 from pipeline.parameters import PARAMETERS
-from steps.base import RequestStep, Site, call_function
+from steps.base import BuildContext, RequestStep, call_function
 
 OUTPUTS = ("status", "endpoint_name", "model_name", "message")
 
 
-def step(site: Site, *, register: RequestStep) -> RequestStep:
+def step(build: BuildContext, *, register: RequestStep) -> RequestStep:
     event = {
         "model_package_arn": register.properties.ModelPackageArn,
-        "endpoint_name": site.settings.endpoint_name,
-        "model_role_arn": site.settings.role("model"),
-        **{each.event_member: site[each.name] for each in PARAMETERS if each.event_member},
-        "data_capture_s3_uri": f"{site.settings.root}/captured",
+        "endpoint_name": build.settings.endpoint_name,
+        "model_role_arn": build.settings.role("model"),
+        **{each.event_member: build[each.name] for each in PARAMETERS if each.event_member},
+        "data_capture_s3_uri": f"{build.settings.root}/captured",
     }
     return call_function(
-        site,
+        build,
         "Deploy",
         event,
         function="deploy",

@@ -6,30 +6,30 @@ as much of train, which takes longest, as the others.
 
 from typing import Any
 
-from steps.base import RequestStep, Site, processing
+from steps.base import BuildContext, RequestStep, processing
 from steps.prepare import manifest, shards
 
 SPLITS = ("train", "valid", "test")
 
 
-def step(site: Site, *, prepared: Any) -> RequestStep:
+def step(build: BuildContext, *, prepared: Any) -> RequestStep:
     return processing(
-        site,
+        build,
         "Embed",
         title="Compute features",
         description="Runs the frozen backbone once over train (augmented views), valid and test.",
         script="embed.py",
         inputs={
             "manifest": manifest(prepared),
-            **{split: shards(prepared, split, divided=True) for split in SPLITS},
-            "weights": site["PretrainedWeightsUri"],
+            **{split: shards(prepared, split, sharded=True) for split in SPLITS},
+            "weights": build["PretrainedWeightsUri"],
         },
         output="features",
         arguments={
-            "backbone": site["Backbone"],
-            "image-size": site["ImageSize"],
-            "views": site["AugmentedViews"],
-            "seed": site["Seed"],
+            "backbone": build["Backbone"],
+            "image-size": build["ImageSize"],
+            "views": build["AugmentedViews"],
+            "seed": build["Seed"],
         },
-        instance_count=site["ProcessingInstanceCount"],
+        instance_count=build["ProcessingInstanceCount"],
     )

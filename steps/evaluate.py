@@ -4,15 +4,15 @@ from typing import Any
 
 from sagemaker.core.workflow.properties import PropertyFile
 
-from steps.base import RequestStep, Site, processing
+from steps.base import BuildContext, RequestStep, processing
 from steps.prepare import manifest, shards
 
 REPORT = PropertyFile(name="evaluation", output_name="evaluation", path="evaluation.json")
 
 
-def step(site: Site, *, train: RequestStep, champion: Any, prepared: Any) -> RequestStep:
+def step(build: BuildContext, *, train: RequestStep, champion: Any, prepared: Any) -> RequestStep:
     return processing(
-        site,
+        build,
         "Evaluate",
         title="Evaluate the model",
         description="Accuracy, confusion, calibration, robustness and latency on the test split; against the champion.",

@@ -10,14 +10,14 @@ from sagemaker.mlops.workflow.condition_step import ConditionStep
 from sagemaker.mlops.workflow.fail_step import FailStep
 
 from steps import debug, evaluate
-from steps.base import RequestStep, Site
+from steps.base import BuildContext, RequestStep
 
 ACCURACY = "multiclass_classification_metrics.accuracy.value"
 WORSE = "pawline.champion.worse"
 
 
 def step(
-    site: Site, *, debug_step: RequestStep | None, evaluate_step: RequestStep, then: Sequence[RequestStep]
+    build: BuildContext, *, debug_step: RequestStep | None, evaluate_step: RequestStep, then: Sequence[RequestStep]
 ) -> ConditionStep:
     """`debug_step`: None where the Debugger is off; the verdict is then no condition."""
 
@@ -44,7 +44,7 @@ def step(
                 "The gate refused the model: test top-1 ",
                 measured(ACCURACY),
                 " (at least ",
-                site["AccuracyThreshold"],
+                build["AccuracyThreshold"],
                 " is asked); ",
                 measured("pawline.champion.summary"),
                 *verdict,
@@ -57,7 +57,7 @@ def step(
         description="Test top-1 at least AccuracyThreshold, not worse than the champion, "
         + ("every blocking rule clean." if debug_step else "no Debugger rules: debugger=off."),
         conditions=[
-            ConditionGreaterThanOrEqualTo(left=measured(ACCURACY), right=site["AccuracyThreshold"]),
+            ConditionGreaterThanOrEqualTo(left=measured(ACCURACY), right=build["AccuracyThreshold"]),
             ConditionLessThanOrEqualTo(left=measured(WORSE), right=0),
             *clean,
         ],

@@ -6,28 +6,28 @@ are decoded. Its prefix is the same in every execution, so that the step itself 
 
 from typing import Any
 
-from steps.base import Input, RequestStep, Site, folder_of, processing
+from steps.base import BuildContext, Input, RequestStep, folder_of, processing
 
 
-def step(site: Site) -> RequestStep:
-    cache = site.settings.prepare_cache_uri
+def step(build: BuildContext) -> RequestStep:
+    cache = build.settings.prepare_cache_uri
     return processing(
-        site,
+        build,
         "Prepare",
         title="Prepare the photos",
         description="Checks every photo, makes large ones smaller; writes shards, manifest.json and quarantine.csv.",
         script="prepare.py",
-        inputs={"raw": site["InputDataUri"], "cache": cache},
+        inputs={"raw": build["InputDataUri"], "cache": cache},
         output="prepared",
-        lasting={"new-cache": cache},
+        shared_outputs={"new-cache": cache},
         arguments={
             "cache": "/opt/ml/processing/input/cache",
             "new-cache": "/opt/ml/processing/output/new-cache",
-            "max-broken-fraction": site["MaxBrokenFraction"],
-            "max-duplicates": site["MaxDuplicates"],
-            "max-pixels": site["MaxImagePixels"],
+            "max-broken-fraction": build["MaxBrokenFraction"],
+            "max-duplicates": build["MaxDuplicates"],
+            "max-pixels": build["MaxImagePixels"],
         },
-        instance_count=site["ProcessingInstanceCount"],
+        instance_count=build["ProcessingInstanceCount"],
     )
 
 
@@ -36,7 +36,7 @@ def manifest(prepared: Any) -> Input:
     return Input(uri=folder_of(prepared, "manifest"), path="prepared/manifest")
 
 
-def shards(prepared: Any, split: str, *, divided: bool = False) -> Input:
+def shards(prepared: Any, split: str, *, sharded: bool = False) -> Input:
     """The photos of one split."""
     folder = f"shards/{split}"
-    return Input(uri=folder_of(prepared, folder), path=f"prepared/{folder}", divided=divided)
+    return Input(uri=folder_of(prepared, folder), path=f"prepared/{folder}", sharded=sharded)

@@ -5,21 +5,21 @@ from typing import Any
 from sagemaker.core.workflow.functions import Join
 from sagemaker.mlops.workflow.steps import StepTypeEnum
 
-from steps.base import RequestStep, Site
+from steps.base import BuildContext, RequestStep
 
 # For the adapter of AWS's Ray Serve image: by this path its /ping asks the loaded model, not Ray's proxy.
 RAYSERVE_BACKEND_URL = "http://127.0.0.1:8000/replica"
 
 
-def step(site: Site, *, train: RequestStep, evaluation: Any) -> RequestStep:
+def step(build: BuildContext, *, train: RequestStep, evaluation: Any) -> RequestStep:
     request = {
-        "ModelPackageGroupName": site.settings.model_package_group,
+        "ModelPackageGroupName": build.settings.model_package_group,
         "ModelPackageDescription": "Dog breed classifier, trained and evaluated by the Pawline pipeline.",
-        "ModelApprovalStatus": site["ModelApprovalStatus"],
+        "ModelApprovalStatus": build["ModelApprovalStatus"],
         "InferenceSpecification": {
             "Containers": [
                 {
-                    "Image": site.settings.serving_image,
+                    "Image": build.settings.serving_image,
                     "ModelDataUrl": train.properties.ModelArtifacts.S3ModelArtifacts,
                     "Environment": {"RAYSERVE_BACKEND_URL": RAYSERVE_BACKEND_URL},
                 }

@@ -8,7 +8,7 @@ from sagemaker.mlops.workflow.steps import StepTypeEnum
 from contract import metrics, tensors
 from contract.rules import MANAGED_RULES
 from pipeline.settings import MANAGED, OFF
-from steps.base import RequestStep, Site, as_text, channel, script_mode, stopping_condition
+from steps.base import BuildContext, RequestStep, as_text, channel, script_mode, stopping_condition
 
 DESCRIPTIONS = {
     "open": "Trains with the best hyperparameters; saves Debugger tensors and a complete model archive.",
@@ -18,79 +18,79 @@ DESCRIPTIONS = {
 CHECKPOINTS = "/opt/ml/checkpoints"
 
 
-def step(site: Site, *, features: Any, prepared: Any, best: dict[str, Any], trial: Any) -> RequestStep:
+def step(build: BuildContext, *, features: Any, prepared: Any, best: dict[str, Any], trial: Any) -> RequestStep:
     """`best`, `trial`: hyperparameters and name of the best trial."""
     request = {
         "HyperParameters": {
-            **script_mode(site, "train.py"),
+            **script_mode(build, "train.py"),
             "sagemaker_torch_distributed_enabled": "true",
-            "sagemaker_instance_type": site["TrainingInstanceType"],
-            "epochs": as_text(site["Epochs"]),
-            "seed": as_text(site["Seed"]),
-            "backbone": site["Backbone"],
-            "trainable-stages": as_text(site["TrainableStages"]),
-            "optimize": site["FasterServing"],
+            "sagemaker_instance_type": build["TrainingInstanceType"],
+            "epochs": as_text(build["Epochs"]),
+            "seed": as_text(build["Seed"]),
+            "backbone": build["Backbone"],
+            "trainable-stages": as_text(build["TrainableStages"]),
+            "optimize": build["FasterServing"],
             "checkpoints": CHECKPOINTS,
-            **_live_rules(site),
+            **_live_rules(build),
             **best,
         },
         "AlgorithmSpecification": {
-            "TrainingImage": site.settings.training_image,
+            "TrainingImage": build.settings.training_image,
             "TrainingInputMode": "File",
             "MetricDefinitions": metrics.DEFINITIONS,
         },
-        "RoleArn": site.settings.role("job"),
+        "RoleArn": build.settings.role("job"),
         "InputDataConfig": [
             channel("features", features),
             channel("prepared", prepared, mode="FastFile"),
-            channel("weights", site["PretrainedWeightsUri"]),
+            channel("weights", build["PretrainedWeightsUri"]),
         ],
-        "OutputDataConfig": {"S3OutputPath": f"{site.settings.root}/models"},
+        "OutputDataConfig": {"S3OutputPath": f"{build.settings.root}/models"},
         "ResourceConfig": {
-            "InstanceType": site["TrainingInstanceType"],
-            "InstanceCount": site["TrainingInstanceCount"],
+            "InstanceType": build["TrainingInstanceType"],
+            "InstanceCount": build["TrainingInstanceCount"],
             "VolumeSizeInGB": 100,
         },
-        **stopping_condition(site, 24 * 3600),
+        **stopping_condition(build, 24 * 3600),
         # For spot instances, and for a retry. A cache key, so it must not name the execution; named after the trial, it
         # is found again by the execution that retries or reuses that tuning, and by no other.
         "CheckpointConfig": {
-            "S3Uri": Join(on="/", values=[f"{site.settings.root}/checkpoints", trial]),
+            "S3Uri": Join(on="/", values=[f"{build.settings.root}/checkpoints", trial]),
             "LocalPath": CHECKPOINTS,
         },
-        **_debugger(site),
+        **_debugger(build),
     }
     return RequestStep(
         "Train",
         StepTypeEnum.TRAINING,
         request,
         title="Train the model",
-        description=DESCRIPTIONS[site.settings.debugger],
+        description=DESCRIPTIONS[build.settings.debugger],
         answers=["DescribeTrainingJobResponse"],
         cache=True,
     )
 
 
-def _live_rules(site: Site) -> dict[str, Any]:
+def _live_rules(build: BuildContext) -> dict[str, Any]:
     """The hyperparameters of the rules that watch the training."""
-    if site.settings.debugger == OFF:
+    if build.settings.debugger == OFF:
         return {}
-    return {"stop-on-issue": site["StopOnIssue"], "rule-parameters": site["RuleParameters"]}
+    return {"stop-on-issue": build["StopOnIssue"], "rule-parameters": build["RuleParameters"]}
 
 
-def _debugger(site: Site) -> dict[str, Any]:
+def _debugger(build: BuildContext) -> dict[str, Any]:
     """The members with which training saves tensors, and SageMaker evaluates rules on them."""
-    if site.settings.debugger == OFF:
+    if build.settings.debugger == OFF:
         return {}
     # The path is a cache key: it must not name the execution. SageMaker adds the job's name to it.
-    managed = site.settings.debugger == MANAGED
-    hook = {"S3OutputPath": f"{site.settings.root}/tensors", "CollectionConfigurations": tensors.collections(managed)}
+    managed = build.settings.debugger == MANAGED
+    hook = {"S3OutputPath": f"{build.settings.root}/tensors", "CollectionConfigurations": tensors.collections(managed)}
     if not managed:
         return {"DebugHookConfig": hook}
     rules = [
         {
             "RuleConfigurationName": name,
-            "RuleEvaluatorImage": site.settings.rule_image,
+            "RuleEvaluatorImage": build.settings.rule_image,
             "RuleParameters": {"rule_to_invoke": name},
         }
         for name in MANAGED_RULES

@@ -5,7 +5,7 @@ from typing import Any
 from sagemaker.mlops.workflow.steps import StepTypeEnum
 
 from contract import metrics
-from steps.base import RequestStep, Site, as_text, channel, script_mode, stopping_condition
+from steps.base import BuildContext, RequestStep, as_text, channel, script_mode, stopping_condition
 
 # Narrow: a few hundred validation images tell apart what is bad, not the good from the better, so no point of it may be
 # bad. Two are not searched: mixup, no better, makes the training loss jump, which the Debugger's rules take for a
@@ -26,39 +26,39 @@ RANGES: dict[str, list[dict[str, Any]]] = {
 TUNED = [entry["Name"] for entries in RANGES.values() for entry in entries]
 
 
-def step(site: Site, *, features: Any) -> RequestStep:
+def step(build: BuildContext, *, features: Any) -> RequestStep:
     request = {
         "HyperParameterTuningJobConfig": {
-            "Strategy": site["TuningStrategy"],
+            "Strategy": build["TuningStrategy"],
             "HyperParameterTuningJobObjective": {"Type": "Maximize", "MetricName": metrics.OBJECTIVE},
             "ResourceLimits": {
-                "MaxNumberOfTrainingJobs": site["MaxTuningJobs"],
-                "MaxParallelTrainingJobs": site["MaxParallelTuningJobs"],
+                "MaxNumberOfTrainingJobs": build["MaxTuningJobs"],
+                "MaxParallelTrainingJobs": build["MaxParallelTuningJobs"],
             },
             "ParameterRanges": RANGES,
-            "TrainingJobEarlyStoppingType": site["TuningEarlyStopping"],
-            "RandomSeed": site["Seed"],
+            "TrainingJobEarlyStoppingType": build["TuningEarlyStopping"],
+            "RandomSeed": build["Seed"],
         },
         "TrainingJobDefinition": {
             "StaticHyperParameters": {
-                **script_mode(site, "train.py"),
-                "epochs": as_text(site["Epochs"]),
-                "seed": as_text(site["Seed"]),
+                **script_mode(build, "train.py"),
+                "epochs": as_text(build["Epochs"]),
+                "seed": as_text(build["Seed"]),
             },
             "AlgorithmSpecification": {
-                "TrainingImage": site.settings.training_image,
+                "TrainingImage": build.settings.training_image,
                 "TrainingInputMode": "File",
                 "MetricDefinitions": metrics.DEFINITIONS,
             },
-            "RoleArn": site.settings.role("job"),
+            "RoleArn": build.settings.role("job"),
             "InputDataConfig": [channel("features", features)],
-            "OutputDataConfig": {"S3OutputPath": f"{site.settings.root}/trials"},
+            "OutputDataConfig": {"S3OutputPath": f"{build.settings.root}/trials"},
             "ResourceConfig": {
-                "InstanceType": site["TrainingInstanceType"],
+                "InstanceType": build["TrainingInstanceType"],
                 "InstanceCount": 1,
                 "VolumeSizeInGB": 30,
             },
-            **stopping_condition(site, 3600),
+            **stopping_condition(build, 3600),
         },
     }
     return RequestStep(

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.import_graph import assert_no_circle, imports_within
+
 ROOT = Path(__file__).parent.parent
 ROOMS = {"contract", "pipeline", "steps", "code", "lambda", "sagelocal"}
 
@@ -15,7 +17,8 @@ TABLE: dict[str, set[str]] = {
     "steps": {"contract", "sagemaker", "pipeline.parameters", "pipeline.settings"},
     "pipeline": {
         "contract", "steps", "boto3", "botocore", "sagemaker", "typer", "rich", "requests", "PIL", "numpy", "locust",
-        "gevent", "matplotlib", "sagelocal.core.lifecycle", "sagelocal.services.scheduler.expressions",
+        "gevent", "matplotlib", "sagelocal.core.lifecycle", "sagelocal.definition",
+        "sagelocal.services.scheduler.expressions",
     },
     "code": {
         "torch", "torchvision", "numpy", "PIL", "smdebug", "fastapi", "starlette", "anyio", "uvicorn",
@@ -72,6 +75,22 @@ def test_a_room_imports_only_what_the_table_allows(room: str):
         if not allowed(name, room)
     ]
     assert not wrong
+
+
+@pytest.mark.parametrize("package", ["contract", "pipeline", "steps"])
+def test_no_files_of_a_room_import_each_other_in_a_circle(package: str):
+    assert_no_circle(imports_within(ROOT / package))
+
+
+@pytest.mark.parametrize("function", ["deploy", "predict", "retrain"])
+def test_no_modules_of_a_function_import_each_other_in_a_circle(function: str):
+    files = {path.stem: path for path in (ROOT / "lambda" / function).glob("*.py")}
+    assert_no_circle(
+        {
+            name: {part for found in imported(path) for part in found.split(".")[:1]} & set(files) - {name}
+            for name, path in files.items()
+        }
+    )
 
 
 def test_nothing_at_the_top_of_code_makes_it_a_package():

@@ -44,7 +44,7 @@ class Clients:
 
 
 @dataclass
-class Patience:
+class Backoff:
     """Pauses that grow from 0.2 s to 5 s, until `seconds` are spent."""
 
     seconds: float

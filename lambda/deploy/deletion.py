@@ -9,7 +9,7 @@ from typing import Any
 
 import alarms
 from botocore.exceptions import ClientError
-from calls import Changes, Clients, Patience, says
+from calls import Backoff, Changes, Clients, says
 from deployment import READERS
 from endpoint import UNDER_WAY, look
 from failures import InvalidEvent
@@ -45,7 +45,7 @@ class Deletion:
         )
 
 
-def delete(deletion: Deletion, clients: Clients, patience: Patience) -> Report:
+def delete(deletion: Deletion, clients: Clients, backoff: Backoff) -> Report:
     """Take away scaling, endpoint, alarms, models and configurations, in this order. Status `Deleted`, or the
     endpoint's when patience ran out: the same call again goes on from there, and does nothing once all is gone.
 
@@ -56,7 +56,7 @@ def delete(deletion: Deletion, clients: Clients, patience: Patience) -> Report:
     gone: list[str] = []
     if deregister(name, clients, changes):
         gone.append("its scaling")
-    status = _delete_endpoint(name, clients, patience, changes)
+    status = _delete_endpoint(name, clients, backoff, changes)
     if status:
         message = f"Endpoint {name} is still {status}. Delete it again to go on."
         return Report(status=status, endpoint_name=name, changes=",".join(changes.made), message=message)
@@ -69,7 +69,7 @@ def delete(deletion: Deletion, clients: Clients, patience: Patience) -> Report:
     return Report(status=DELETED, endpoint_name=name, changes=",".join(changes.made), message=message)
 
 
-def _delete_endpoint(name: str, clients: Clients, patience: Patience, changes: Changes) -> str:
+def _delete_endpoint(name: str, clients: Clients, backoff: Backoff, changes: Changes) -> str:
     """Empty when it is gone, else its status when patience ran out. What is under way must end first."""
     while endpoint := look(name, clients):
         if endpoint["EndpointStatus"] not in UNDER_WAY:
@@ -78,7 +78,7 @@ def _delete_endpoint(name: str, clients: Clients, patience: Patience, changes: C
             except ClientError as error:
                 if not (is_gone(error) or says(error, "in-progress")):
                     raise
-        elif not patience.pause():
+        elif not backoff.pause():
             return endpoint["EndpointStatus"]
     return ""
 

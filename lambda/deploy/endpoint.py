@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from botocore.exceptions import ClientError
-from calls import Changes, Clients, Patience, describe, says
+from calls import Backoff, Changes, Clients, describe, says
 from failures import EndpointFailed, UpdateRolledBack
 
 UNDER_WAY = ("Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting")
@@ -16,7 +16,7 @@ Endpoint = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Course:
+class Target:
     """Where an endpoint is to be brought: what CreateEndpoint is given beside the two names, and UpdateEndpoint, which
     depends on what the endpoint is now."""
 
@@ -30,16 +30,16 @@ def look(endpoint_name: str, clients: Clients) -> Endpoint | None:
     return describe(clients.sagemaker.describe_endpoint, EndpointName=endpoint_name)
 
 
-def await_others(course: Course, clients: Clients, patience: Patience) -> Endpoint | None:
+def await_others(target: Target, clients: Clients, backoff: Backoff) -> Endpoint | None:
     """The endpoint when nothing that leads elsewhere is under way any more, or when patience ran out."""
     while True:
-        endpoint = look(course.endpoint_name, clients)
-        if not endpoint or not is_under_way_elsewhere(endpoint, course.config_name) or not patience.pause():
+        endpoint = look(target.endpoint_name, clients)
+        if not endpoint or not is_under_way_elsewhere(endpoint, target.config_name) or not backoff.pause():
             return endpoint
 
 
-def bring_to(
-    course: Course, endpoint: Endpoint | None, clients: Clients, patience: Patience, changes: Changes
+def converge(
+    target: Target, endpoint: Endpoint | None, clients: Clients, backoff: Backoff, changes: Changes
 ) -> Endpoint:
     """Make the moves that are needed and wait until the endpoint, given as it was last seen, is in service on course.
 
@@ -48,20 +48,20 @@ def bring_to(
     """
     watched = False
     while True:
-        move = next_move(endpoint, course.config_name)
+        move = next_move(endpoint, target.config_name)
         if endpoint and move == "done":
             return endpoint
         if endpoint and move == "wait":
-            watched = watched or _heads_for(endpoint, course.config_name)
-            if not patience.pause():
+            watched = watched or _heads_for(endpoint, target.config_name)
+            if not backoff.pause():
                 return endpoint
         elif endpoint and watched:
-            _raise_failure(endpoint, course.config_name)
-        elif _make(move, endpoint, course, clients, changes):
+            _raise_failure(endpoint, target.config_name)
+        elif _make(move, endpoint, target, clients, changes):
             watched = move != "delete"
-        elif not patience.pause():
-            return endpoint or {"EndpointName": course.endpoint_name, "EndpointStatus": "Creating"}
-        endpoint = look(course.endpoint_name, clients)
+        elif not backoff.pause():
+            return endpoint or {"EndpointName": target.endpoint_name, "EndpointStatus": "Creating"}
+        endpoint = look(target.endpoint_name, clients)
 
 
 def next_move(endpoint: Endpoint | None, config_name: str) -> str:
@@ -102,16 +102,16 @@ def _heads_for(endpoint: Endpoint, config_name: str) -> bool:
     return config_name == (pending or endpoint.get("EndpointConfigName"))
 
 
-def _make(move: str, endpoint: Endpoint | None, course: Course, clients: Clients, changes: Changes) -> bool:
+def _make(move: str, endpoint: Endpoint | None, target: Target, clients: Clients, changes: Changes) -> bool:
     """Make one move. False when somebody else moved first; the next look at the endpoint tells where it stands."""
-    names = {"EndpointName": course.endpoint_name, "EndpointConfigName": course.config_name}
+    names = {"EndpointName": target.endpoint_name, "EndpointConfigName": target.config_name}
     try:
         if move == "delete":
-            changes.call(clients.sagemaker, "delete_endpoint", EndpointName=course.endpoint_name)
+            changes.call(clients.sagemaker, "delete_endpoint", EndpointName=target.endpoint_name)
         elif move == "create":
-            changes.call(clients.sagemaker, "create_endpoint", **names, **course.creation)
+            changes.call(clients.sagemaker, "create_endpoint", **names, **target.creation)
         elif endpoint:
-            changes.call(clients.sagemaker, "update_endpoint", **names, **course.update(endpoint))
+            changes.call(clients.sagemaker, "update_endpoint", **names, **target.update(endpoint))
     except ClientError as error:
         if says(error, "already exist", "in-progress"):
             return False

@@ -1,4 +1,4 @@
-"""The endpoint's state event: what a call could not wait for is finished from the wishes on the endpoint.
+"""The endpoint's state event: what a call could not wait for is finished from the desired state on the endpoint.
 
 It only finishes. It never starts an update, so that an update which SageMaker rolled back is not begun again by the
 event of its own end; and where nothing is left to do it changes nothing, so that its own changes' events end here.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from calls import Clients, Patience
+from calls import Backoff, Clients
 from endpoint import look
 from failures import PackageRefused
 from reconcile import Report, reconcile
@@ -18,7 +18,7 @@ STATE_CHANGE = "SageMaker Endpoint State Change"
 IGNORED = "Ignored"
 
 
-def finish(event: dict[str, Any], clients: Clients, patience: Patience) -> Report:
+def finish(event: dict[str, Any], clients: Clients, backoff: Backoff) -> Report:
     """Smoke test and scaling of an endpoint that has come into service. Status `Ignored`, with the reason, for
     everything else. Raises as `reconcile` does."""
     detail = event.get("detail", {})
@@ -31,7 +31,7 @@ def finish(event: dict[str, Any], clients: Clients, patience: Patience) -> Repor
     record = Record.of(endpoint, clients)
     deployment = record.deployment(name)
     if deployment is None:
-        return _ignored(name, "it has no wishes, so this function did not make it")
+        return _ignored(name, "it has no desired state, so this function did not make it")
     serves, wanted = endpoint["EndpointConfigName"], deployment.config_name
     if serves != wanted:
         why = f"was refused: {record['reason']}" if record["refused"] == wanted else "is not what was deployed"
@@ -39,7 +39,7 @@ def finish(event: dict[str, Any], clients: Clients, patience: Patience) -> Repor
     if record["refused"] == wanted and not record["previous"]:
         return _ignored(name, f"{wanted} was refused: {record['reason']}")
     try:
-        return reconcile(deployment, clients, patience)
+        return reconcile(deployment, clients, backoff)
     except PackageRefused as problem:
         return _ignored(name, f"nothing is finished for it. {problem}")
 

@@ -10,7 +10,7 @@ from typing import Any
 import champion
 from aws_lambda_powertools import Logger
 from botocore.exceptions import BotoCoreError, ClientError
-from calls import Clients, Patience
+from calls import Backoff, Clients
 from deletion import Deletion, delete
 from deployment import Deployment
 from events import STATE_CHANGE, finish
@@ -40,14 +40,14 @@ def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, str]:
 
 def _answer(event: Any, context: Any) -> Report | champion.Champion:
     if isinstance(event, dict) and event.get("detail-type") == STATE_CHANGE:
-        return finish(event, clients(), Patience(_seconds_to_wait(None, context)))
+        return finish(event, clients(), Backoff(_seconds_to_wait(None, context)))
     if isinstance(event, dict) and event.get("action") == "champion":
         return champion.find(champion.Search.from_event(event), clients())
     if isinstance(event, dict) and "action" in event:
         deletion = Deletion.from_event(event)
-        return delete(deletion, clients(), Patience(_seconds_to_wait(deletion.wait_seconds, context)))
+        return delete(deletion, clients(), Backoff(_seconds_to_wait(deletion.wait_seconds, context)))
     deployment = Deployment.from_event(event)
-    return reconcile(deployment, clients(), Patience(_seconds_to_wait(deployment.wait_seconds, context)))
+    return reconcile(deployment, clients(), Backoff(_seconds_to_wait(deployment.wait_seconds, context)))
 
 
 def _seconds_to_wait(wanted: float | None, context: Any) -> float:

@@ -15,7 +15,7 @@ from failures import InvalidEvent
 
 from contract.settings import plain_type
 
-MAX_TAGS = 15  # an endpoint has room for 50, and the wishes need theirs
+MAX_TAGS = 15  # an endpoint has room for 50, and the desired state needs its own
 RESERVED = ("deploy:", "aws:")
 
 Reader = Callable[[str, Any], Any]

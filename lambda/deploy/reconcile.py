@@ -1,6 +1,6 @@
 """Move the world one step closer to the wanted deployment, and say where it stands.
 
-Package approved → Model → EndpointConfig → alarms → wishes remembered → Endpoint in service → smoke test → auto
+Package approved → Model → EndpointConfig → alarms → desired state remembered → Endpoint in service → smoke test → auto
 scaling. Each stage looks before it acts, and names are content hashes, so a call that was cut off anywhere is finished
 by the same call made again, and a call that finds everything as wanted changes nothing.
 """
@@ -13,11 +13,11 @@ from typing import Any
 
 import bluegreen
 from alarms import reconcile_alarms
-from calls import Changes, Clients, Patience, create_unless_there, describe
+from calls import Backoff, Changes, Clients, create_unless_there, describe
 from deployment import Deployment
-from endpoint import Course, Endpoint, await_others, bring_to, is_under_way_elsewhere, next_move
+from endpoint import Endpoint, Target, await_others, converge, is_under_way_elsewhere, next_move
 from failures import PackageRefused
-from record import Record, as_list, wishes
+from record import Record, as_list, desired_state
 from scaling import reconcile_scaling
 from verdict import judge, refuse
 
@@ -40,7 +40,7 @@ class Report:
         return asdict(self)
 
 
-def reconcile(deployment: Deployment, clients: Clients, patience: Patience) -> Report:
+def reconcile(deployment: Deployment, clients: Clients, backoff: Backoff) -> Report:
     """Bring `deployment` about. Status `InService` when all is done, `AwaitingApproval` while nobody has approved the
     package, else the endpoint's status when patience ran out: the endpoint's state event, or the same call again, goes
     on from there.
@@ -55,21 +55,21 @@ def reconcile(deployment: Deployment, clients: Clients, patience: Patience) -> R
     changes = Changes()
     _reconcile_model(deployment, package, clients, changes)
     _reconcile_config(deployment, clients, changes)
-    course = Course(
+    target = Target(
         endpoint_name=deployment.endpoint_name,
         config_name=deployment.config_name,
-        creation={"Tags": as_list(wishes(deployment))},
+        creation={"Tags": as_list(desired_state(deployment))},
         update=partial(bluegreen.forward, deployment, reconcile_alarms(deployment, clients, changes)),
     )
-    endpoint = await_others(course, clients, patience)
-    if endpoint is None or not is_under_way_elsewhere(endpoint, course.config_name):
-        if endpoint and next_move(endpoint, course.config_name) != "delete":
+    endpoint = await_others(target, clients, backoff)
+    if endpoint is None or not is_under_way_elsewhere(endpoint, target.config_name):
+        if endpoint and next_move(endpoint, target.config_name) != "delete":
             bluegreen.check(deployment, endpoint)
-            _remember(deployment, endpoint, clients, patience, changes)
-        endpoint = bring_to(course, endpoint, clients, patience, changes)
+            _remember(deployment, endpoint, clients, backoff, changes)
+        endpoint = converge(target, endpoint, clients, backoff, changes)
     words = ""
     if endpoint["EndpointStatus"] == "InService":
-        words = judge(deployment, package, endpoint, clients, patience, changes)
+        words = judge(deployment, package, endpoint, clients, backoff, changes)
         reconcile_scaling(deployment, clients, changes)
     return _report(deployment, endpoint, changes, words)
 
@@ -132,15 +132,15 @@ def _reconcile_config(deployment: Deployment, clients: Clients, changes: Changes
         create_unless_there(changes, clients.sagemaker, "create_endpoint_config", EndpointConfigName=name, **settings)
 
 
-def _remember(
-    deployment: Deployment, endpoint: Endpoint, clients: Clients, patience: Patience, changes: Changes
-) -> None:
-    """Write the wishes, and what to go back to, before anything happens to the endpoint. Raises SmokeTestFailed for a
-    configuration that was refused before."""
+def _remember(deployment: Deployment, endpoint: Endpoint, clients: Clients, backoff: Backoff, changes: Changes) -> None:
+    """Write the desired state, and what to go back to, before anything happens to the endpoint.
+
+    Raises SmokeTestFailed for a configuration that was refused before.
+    """
     record = Record.of(endpoint, clients)
     if record["refused"] == deployment.config_name:
-        refuse(deployment, record, endpoint, clients, patience, changes)
-    record.remember(record.wishes(deployment, _previous(deployment, endpoint, record)), clients, changes)
+        refuse(deployment, record, endpoint, clients, backoff, changes)
+    record.remember(record.desired_state(deployment, _previous(deployment, endpoint, record)), clients, changes)
 
 
 def _previous(deployment: Deployment, endpoint: Endpoint, record: Record) -> str:

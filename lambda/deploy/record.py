@@ -1,8 +1,8 @@
 """What the deploy function remembers between two calls, as tags on the endpoint: one tag per field, all `deploy:…`.
 
-The wishes are a deployment's fields, so that the endpoint's state event can finish what a call began. Beside them stand
-`config` (the configuration that the wishes mean), `previous` (what to go back to), `tested` (the configuration that
-passed its smoke test), and `refused` with `reason` (the one that did not).
+The desired state is a deployment's fields, so that the endpoint's state event can finish what a call began. Beside them
+stand `config` (the configuration that the desired state means), `previous` (what to go back to), `tested` (the
+configuration that passed its smoke test), and `refused` with `reason` (the one that did not).
 
 A tag's value has at most 256 characters of letters, digits, space and `_.:/=+-@`, so other characters are written as
 in quoted-printable (`a=2Cb`), and longer texts go on in `<field>.1`. Source: SageMaker's API reference, Tag.
@@ -21,7 +21,7 @@ PREFIX = "deploy:"
 STATE = ("config", "previous", "tested", "refused", "reason")
 LONGEST_VALUE = 256
 LONGEST_REASON = 600
-NO_WISH = ("endpoint_name", "wait_seconds", "tags")  # known otherwise, or of one call alone
+OF_ONE_CALL = ("endpoint_name", "wait_seconds", "tags")  # given with each call, not remembered
 
 
 @dataclass(frozen=True)
@@ -44,12 +44,12 @@ class Record:
         return unquote("".join(parts).replace("=", "%"))
 
     def deployment(self, endpoint_name: str) -> Deployment | None:
-        """The wishes; None for an endpoint that the deploy function did not make. Raises InvalidEvent."""
+        """The desired state; None for an endpoint that the deploy function did not make. Raises InvalidEvent."""
         if not self["model_package_arn"]:
             return None
         theirs = {key: value for key, value in self.tags.items() if not key.startswith((PREFIX, "aws:"))}
-        wishes = {field.name: self[field.name] for field in fields(Deployment) if field.name not in NO_WISH}
-        return Deployment.from_event(wishes | {"endpoint_name": endpoint_name, "tags": theirs})
+        desired_state = {field.name: self[field.name] for field in fields(Deployment) if field.name not in OF_ONE_CALL}
+        return Deployment.from_event(desired_state | {"endpoint_name": endpoint_name, "tags": theirs})
 
     def remember(self, tags: dict[str, str], clients: Clients, changes: Changes) -> Record:
         """Write the tags that differ; the record as it is afterwards."""
@@ -58,9 +58,9 @@ class Record:
             changes.call(clients.sagemaker, "add_tags", ResourceArn=self.arn, Tags=as_list(new))
         return replace(self, tags=self.tags | new)
 
-    def wishes(self, deployment: Deployment, previous: str) -> dict[str, str]:
+    def desired_state(self, deployment: Deployment, previous: str) -> dict[str, str]:
         """The tags of a deployment here: what is the default now and was not before becomes empty."""
-        wanted = wishes(deployment) | state(previous=previous)
+        wanted = desired_state(deployment) | state(previous=previous)
         old = {
             key: ""
             for key in self.tags
@@ -69,12 +69,12 @@ class Record:
         return old | wanted
 
 
-def wishes(deployment: Deployment) -> dict[str, str]:
+def desired_state(deployment: Deployment) -> dict[str, str]:
     """A deployment as tags: its own, and the fields that are not the default."""
     texts = {
         field.name: str(getattr(deployment, field.name))
         for field in fields(deployment)
-        if field.name not in NO_WISH and getattr(deployment, field.name) != field.default
+        if field.name not in OF_ONE_CALL and getattr(deployment, field.name) != field.default
     }
     return dict(deployment.tags) | _tags(texts | {"config": deployment.config_name})
 

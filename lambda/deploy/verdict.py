@@ -11,9 +11,9 @@ from typing import Any, NoReturn
 
 import bluegreen
 from botocore.exceptions import ClientError
-from calls import Changes, Clients, Patience
+from calls import Backoff, Changes, Clients
 from deployment import Deployment
-from endpoint import Course, Endpoint, bring_to
+from endpoint import Endpoint, Target, converge
 from failures import DeployError, SmokeTestFailed
 from record import Record, state
 from smoke import smoke_test
@@ -26,7 +26,7 @@ def judge(
     package: dict[str, Any],
     endpoint: Endpoint,
     clients: Clients,
-    patience: Patience,
+    backoff: Backoff,
     changes: Changes,
 ) -> str:
     """Test what serves, unless it has passed already; what to report. Raises SmokeTestFailed."""
@@ -35,12 +35,12 @@ def judge(
     if record["tested"] == config_name:
         return ""
     if record["refused"] != config_name:
-        outcome = smoke_test(package, deployment.endpoint_name, clients, patience.sleep)
+        outcome = smoke_test(package, deployment.endpoint_name, clients, backoff.sleep)
         if not outcome.failed:
             record.remember(state(tested=config_name), clients, changes)
             return outcome.words
         record = record.remember(state(refused=config_name, reason=outcome.failed), clients, changes)
-    refuse(deployment, record, endpoint, clients, patience, changes)
+    refuse(deployment, record, endpoint, clients, backoff, changes)
 
 
 def refuse(
@@ -48,7 +48,7 @@ def refuse(
     record: Record,
     endpoint: Endpoint,
     clients: Clients,
-    patience: Patience,
+    backoff: Backoff,
     changes: Changes,
 ) -> NoReturn:
     """Put the previous configuration back where the refused one serves. Always raises SmokeTestFailed."""
@@ -59,7 +59,7 @@ def refuse(
     elif not previous:
         what += f" There is nothing to go back to: endpoint {deployment.endpoint_name} is left to be looked into."
     else:
-        what += f" {_put_back(deployment, previous, endpoint, clients, patience, changes)}"
+        what += f" {_put_back(deployment, previous, endpoint, clients, backoff, changes)}"
     raise SmokeTestFailed(
         f"{what} Deploy another model package, or take the tag deploy:refused off the endpoint to try this one again."
     )
@@ -70,12 +70,12 @@ def _put_back(
     previous: str,
     endpoint: Endpoint,
     clients: Clients,
-    patience: Patience,
+    backoff: Backoff,
     changes: Changes,
 ) -> str:
-    course = Course(endpoint_name=deployment.endpoint_name, config_name=previous, update=bluegreen.back)
+    target = Target(endpoint_name=deployment.endpoint_name, config_name=previous, update=bluegreen.back)
     try:
-        reached = bring_to(course, endpoint, clients, patience, changes)
+        reached = converge(target, endpoint, clients, backoff, changes)
     except DeployError as problem:
         return f"The previous configuration {previous} could not be put back: {problem}"
     except ClientError as error:

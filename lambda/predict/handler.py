@@ -19,7 +19,7 @@ from guard import Picture, fetch
 from messages import Request, failure, read_request, success
 from pictures import check_picture
 from settings import Settings
-from trail import kind, trail
+from tracebacks import kind, traceback_of
 
 SERVICE = os.environ.get("POWERTOOLS_SERVICE_NAME", "pawline-predict")
 
@@ -49,7 +49,7 @@ def lambda_handler(event: Any, context: Any) -> dict[str, Any]:
     except PredictError as error:
         return _refusal(event, error)
     except Exception as error:
-        logger.error("unexpected failure", extra={"trail": trail(error)})
+        logger.error("unexpected failure", extra={"traceback": traceback_of(error)})
         return _refusal(event, InternalError("Something went wrong here. Try again later."))
     logger.info("answered", extra={"unsure": answer["unsure"]})
     _count("Unsure" if answer["unsure"] else "Sure", 200)

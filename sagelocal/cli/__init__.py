@@ -22,6 +22,7 @@ COMMANDS = {
         "the server's log, or a CloudWatch log group, a stream or a job's output by its name",
     ),
     "reset": ("sagelocal.cli.reset", "stop it and remove all its state"),
+    "lint": ("sagelocal.cli.lint", "everything that is wrong with a pipeline definition"),
     "images": ("sagelocal.cli.images", "which container images it can stand in for, and how"),
     "doctor": ("sagelocal.cli.doctor", "whether this machine can run it: pass, warn, fail, and the fix"),
 }

@@ -29,17 +29,22 @@ class Image:
 
 
 def find(context: Context, uri: str, use: str) -> Image:
-    """The entry for an image used for "processing", "training", "serving" or "rules".
+    """The entry for an image used for "processing", "training", "serving" or "rules", as the server finds it."""
+    return entry_for(context.state_dir, uri, use)
+
+
+def entry_for(state_dir: Path, uri: str, use: str, named: Sequence[str] | None = None) -> Image:
+    """The entry for an image in the `files` of a state directory.
 
     Raises ValidationException that names the image and shows the lines to add when there is none.
     """
     name = _without_registry(uri)
-    for image in known(files(context.state_dir)):
+    for image in known(files(state_dir, named)):
         if use in image.runs and fnmatch.fnmatch(name.lower(), image.pattern.lower()):
             return image
     raise ValidationException(
         f"sagelocal does not know how to run the image {uri} for {use}. "
-        f"If this machine's Python can stand in for it, add to {context.state_dir / 'images.toml'}:\n"
+        f"If this machine's Python can stand in for it, add to {state_dir / 'images.toml'}:\n"
         f'[[image]]\npattern = "{name}"\nruns = ["{use}"]'
         + {
             "processing": "",

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from calls import Clients, Patience
+from calls import Backoff, Clients
 from deletion import Deletion, delete
 from deployment import Deployment
 from events import STATE_CHANGE, finish
@@ -58,10 +58,10 @@ def clients_of(world: World) -> Clients:
     return Clients(*(world.client(service) for service in SERVICES))
 
 
-def patience_of(seconds: float = 60) -> Patience:
+def patience_of(seconds: float = 60) -> Backoff:
     """Each look at the clock takes a second, and no sleep takes any."""
     ticks = iter(range(10_000))
-    return Patience(seconds, sleep=lambda _: None, clock=lambda: float(next(ticks)))
+    return Backoff(seconds, sleep=lambda _: None, clock=lambda: float(next(ticks)))
 
 
 def deploy(world: World, seconds: float = 60, **changes: Any) -> Report:

@@ -4,7 +4,7 @@ import json
 
 import boto3
 import pytest
-from calls import Clients, Patience
+from calls import Backoff, Clients
 from deploy_support import (
     CONTAINER,
     EVENT,
@@ -28,7 +28,7 @@ ALL_CREATED = [
     *("CreateModel", "CreateEndpointConfig", "PutMetricAlarm", "PutMetricAlarm", "PutMetricAlarm", "CreateEndpoint"),
     *("AddTags", "RegisterScalableTarget", "PutScalingPolicy"),
 ]
-UPDATED = ["AddTags", "UpdateEndpoint", "AddTags"]  # wishes, the update, the smoke test's verdict
+UPDATED = ["AddTags", "UpdateEndpoint", "AddTags"]  # the desired state, the update, the smoke test's verdict
 CALLS_OF_A_FIRST_DEPLOYMENT, CALLS_OF_AN_UPDATE = 22, 20
 
 
@@ -341,8 +341,8 @@ def test_the_first_looks_come_fast_and_later_ones_every_five_seconds():
         pauses.append(seconds)
         now[0] += seconds
 
-    patience = Patience(60.0, sleep=sleep, clock=lambda: now[0])
-    while patience.pause():
+    backoff = Backoff(60.0, sleep=sleep, clock=lambda: now[0])
+    while backoff.pause():
         pass
     assert pauses[0] == 0.2
     assert max(pauses) == 5.0

@@ -7,7 +7,7 @@ import urllib.request
 import boto3
 import pytest
 from botocore.exceptions import ClientError
-from calls import Clients, Patience
+from calls import Backoff, Clients
 from deletion import Deletion, delete
 from deploy_support import EVENT, RESOURCE
 from deployment import Deployment
@@ -60,11 +60,11 @@ class Account:
 
     def deploy(self, package: str, **changes) -> Report:
         deployment = Deployment.from_event(EVENT | {"model_package_arn": package} | changes)
-        return reconcile(deployment, self.clients, Patience(60))
+        return reconcile(deployment, self.clients, Backoff(60))
 
     def event(self) -> Report:
         detail = {"EndpointName": "dogs", "EndpointStatus": "IN_SERVICE"}
-        return finish({"detail-type": STATE_CHANGE, "detail": detail}, self.clients, Patience(60))
+        return finish({"detail-type": STATE_CHANGE, "detail": detail}, self.clients, Backoff(60))
 
     def breed(self) -> str:
         answer = self.runtime.invoke_endpoint(EndpointName="dogs", Body=b"x", ContentType="image/jpeg")
@@ -84,7 +84,7 @@ def serving(account: Account):
     package = account.package("beagle")
     assert account.deploy(package).status == "InService"
     yield package
-    delete(Deletion(endpoint_name="dogs"), account.clients, Patience(60))
+    delete(Deletion(endpoint_name="dogs"), account.clients, Backoff(60))
 
 
 def test_it_deploys_tests_scales_and_deletes_and_twice_changes_nothing(account: Account):
@@ -97,7 +97,7 @@ def test_it_deploys_tests_scales_and_deletes_and_twice_changes_nothing(account: 
     assert account.event().changes == ""
     found = account.scaling.describe_scalable_targets(ServiceNamespace="sagemaker")["ScalableTargets"]
     assert [(target["ResourceId"], target["MaxCapacity"]) for target in found] == [(RESOURCE, 3)]
-    assert delete(Deletion(endpoint_name="dogs"), account.clients, Patience(60)).status == "Deleted"
+    assert delete(Deletion(endpoint_name="dogs"), account.clients, Backoff(60)).status == "Deleted"
     assert account.sagemaker.list_endpoints()["Endpoints"] == account.sagemaker.list_models()["Models"] == []
     assert account.sagemaker.list_endpoint_configs()["EndpointConfigs"] == []
     assert account.scaling.describe_scalable_targets(ServiceNamespace="sagemaker")["ScalableTargets"] == []

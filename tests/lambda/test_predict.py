@@ -393,9 +393,9 @@ def test_a_defect_is_answered_with_500_and_logged_without_what_it_quotes(
     out = printed()
     assert "secret" not in json.dumps(reply) + out
     logged = next(line for line in map(json.loads, out.splitlines()) if line.get("message") == "unexpected failure")
-    assert logged["trail"][0].startswith("RuntimeError at test_predict.py:")
-    assert "handler.py" in logged["trail"][0]
-    assert logged["trail"][1].startswith("ValueError at")
+    assert logged["traceback"][0].startswith("RuntimeError at test_predict.py:")
+    assert "handler.py" in logged["traceback"][0]
+    assert logged["traceback"][1].startswith("ValueError at")
 
 
 def test_the_log_names_what_aws_answered(predict, endpoint, jpeg, printed):

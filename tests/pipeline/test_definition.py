@@ -94,11 +94,11 @@ def test_prepare_reads_and_writes_its_cache_under_one_prefix_that_no_execution_c
 def test_a_host_of_embed_downloads_the_manifest_and_its_share_of_each_splits_shards(document):
     embed = next(step for step in document["Steps"] if step["Name"] == "Embed")["Arguments"]
     inputs = {entry["InputName"]: entry["S3Input"] for entry in embed["ProcessingInputs"]}
-    divided = {name for name, found in inputs.items() if found["S3DataDistributionType"] == "ShardedByS3Key"}
-    assert divided == {"train", "valid", "test"}
+    sharded = {name for name, found in inputs.items() if found["S3DataDistributionType"] == "ShardedByS3Key"}
+    assert sharded == {"train", "valid", "test"}
     assert inputs["manifest"]["S3DataDistributionType"] == "FullyReplicated"
     prepared = {"Get": "Steps.Prepare.ProcessingOutputConfig.Outputs['prepared'].S3Output.S3Uri"}
-    folders = {"manifest": "manifest", **{split: f"shards/{split}" for split in divided}}
+    folders = {"manifest": "manifest", **{split: f"shards/{split}" for split in sharded}}
     for name, folder in folders.items():
         assert inputs[name]["S3Uri"] == {"Std:Join": {"On": "/", "Values": [prepared, f"{folder}/"]}}
         assert inputs[name]["LocalPath"] == f"/opt/ml/processing/input/prepared/{folder}"

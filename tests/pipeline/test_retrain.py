@@ -6,7 +6,7 @@ import urllib.request
 
 import pytest
 
-from pipeline import belongings, infra
+from pipeline import infra, inventory
 from pipeline.cloud import Cloud
 from tests.waiting import until
 
@@ -80,7 +80,7 @@ def test_a_start_that_waits_goes_with_destroy(cloud):
     deploy(cloud, RetrainOnNewData="true")
     put(cloud, "raw/0a1b/dogs.zip")
     until(lambda: "pawline-retrain" in schedules(cloud))
-    waiting = [item for item in belongings.find(cloud, keep_data=True) if item.name == "pawline-retrain"]
+    waiting = [item for item in inventory.find(cloud, keep_data=True) if item.name == "pawline-retrain"]
     assert [item.kind for item in waiting] == ["schedule"]
     waiting[0].delete()
     assert "pawline-retrain" not in schedules(cloud)

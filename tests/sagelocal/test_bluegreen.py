@@ -20,7 +20,7 @@ from sagelocal.services.cloudwatch import clock
 from sagelocal.services.sagemaker.hosting import deployment
 from sagelocal.services.sagemaker.hosting.endpoint import Variant, fleet
 from sagelocal.services.sagemaker.hosting.instance import Instance, Served
-from sagelocal.services.sagemaker.hosting.rollout import Overtaken, RollBack, Rollout
+from sagelocal.services.sagemaker.hosting.rollout import RollBack, Rollout, Superseded
 from tests.sagelocal.endpoint_account import SERVE, Account, Load
 from tests.waiting import is_gone, until
 
@@ -224,7 +224,7 @@ def test_a_deployment_that_takes_too_long_is_rolled_back(context: Context):
     rollout._check(time.monotonic() - 60)
     with pytest.raises(RollBack, match="did not finish within MaximumExecutionTimeoutInSeconds, 600 s"):
         rollout._check(time.monotonic() - 601)
-    with pytest.raises(Overtaken):
+    with pytest.raises(Superseded):
         Rollout(context, "e", "another", "c", [], policy)._check(time.monotonic())
 
 

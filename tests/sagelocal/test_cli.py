@@ -1,4 +1,4 @@
-"""`sagelocal up | down | status | env | logs | reset | images | doctor`, as a user calls them, the wrong ways too."""
+"""The commands of `sagelocal`, as a user calls them, the wrong ways too."""
 
 import json
 import os
@@ -247,3 +247,19 @@ def test_up_in_the_foreground_serves_until_it_is_ended(folder):
     assert serving.wait() == 0
     serving.stdout.close()
     assert sagelocal(folder, "status").returncode == 1
+
+
+def test_lint_checks_a_file_or_standard_input_and_tells_with_local_what_is_not_run_here(tmp_path):
+    definitions = ROOT / "tests" / "definitions" / "base"
+    text = (definitions / "transform.json").read_text()
+    clean = sagelocal(tmp_path, "lint", str(definitions / "transform.json"))
+    assert (clean.returncode, clean.stdout) == (0, "0 errors, 0 warnings.\n")
+    local = sagelocal(tmp_path, "lint", "--local", "--json", str(definitions / "transform.json"))
+    rules = {finding["rule"] for finding in json.loads(local.stdout)["findings"]}
+    assert local.returncode == 1 and rules == {"step_types_run_here", "images_run_here"}
+    command = [sys.executable, "-m", "sagelocal", "lint", "-"]
+    broken = text.replace('"2020-12-01"', '"2021-12-01"')
+    done = subprocess.run(command, cwd=tmp_path, env=environment(), input=broken, capture_output=True, text=True)
+    assert done.returncode == 1 and done.stdout.startswith("error    Version: is '2021-12-01'.")
+    refused(sagelocal(tmp_path, "lint", "nowhere.json"), "nowhere.json cannot be read", "Give the path")
+    assert not (tmp_path / ".sagelocal").exists()

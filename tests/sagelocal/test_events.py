@@ -284,14 +284,14 @@ def test_what_no_target_takes_goes_to_the_dead_letter_queue(client, rule, queue)
 
 
 def test_training_and_endpoint_events_have_the_describe_answer_with_milliseconds():
-    from sagelocal.services.events.notices import of_change
+    from sagelocal.services.events.state_events import of_change
 
     job = {"TrainingJobName": "t", "TrainingJobArn": "arn:t", "TrainingJobStatus": "Completed", "CreationTime": 1.5}
     job |= {"SecondaryStatusTransitions": [{"Status": "Starting", "StartTime": 2.0}], "_Host": 1}
-    notice = of_change("training-job", {"TrainingJobStatus": "InProgress"}, job)
-    assert notice.detail_type == "SageMaker Training Job State Change" and notice.resources == ("arn:t",)
-    assert notice.detail["CreationTime"] == 1500 and "_Host" not in notice.detail
-    assert notice.detail["SecondaryStatusTransitions"][0]["StartTime"] == 2000
+    event = of_change("training-job", {"TrainingJobStatus": "InProgress"}, job)
+    assert event.detail_type == "SageMaker Training Job State Change" and event.resources == ("arn:t",)
+    assert event.detail["CreationTime"] == 1500 and "_Host" not in event.detail
+    assert event.detail["SecondaryStatusTransitions"][0]["StartTime"] == 2000
     endpoint = {"EndpointName": "e", "EndpointArn": "arn:e", "EndpointStatus": "InService", "CreationTime": 1.0}
     assert of_change("endpoint", None, endpoint).detail["EndpointStatus"] == "IN_SERVICE"
     assert of_change("endpoint", endpoint, {**endpoint, "LastModifiedTime": 3.0}) is None

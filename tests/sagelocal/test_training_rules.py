@@ -4,7 +4,7 @@ import pytest
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import ValidationException
-from sagelocal.services.events.notices import of_change
+from sagelocal.services.events.state_events import of_change
 from sagelocal.services.s3 import objects
 from sagelocal.services.sagemaker.jobs import training
 
@@ -136,9 +136,9 @@ def test_the_event_of_a_training_job_carries_its_rules_statuses(context, create)
     )
     create("told", 5, [rule("Loud", 1)])
     judged(context, "told")
-    notices = [notice for notice in told if notice]
-    assert {notice.detail_type for notice in notices} == {"SageMaker Training Job State Change"}
-    found = [notice.detail["DebugRuleEvaluationStatuses"][0] for notice in notices]
+    state_events = [event for event in told if event]
+    assert {event.detail_type for event in state_events} == {"SageMaker Training Job State Change"}
+    found = [event.detail["DebugRuleEvaluationStatuses"][0] for event in state_events]
     assert found[0]["RuleEvaluationStatus"] == "InProgress"
     assert found[-1]["RuleEvaluationStatus"] == "IssuesFound"
     assert isinstance(found[-1]["LastModifiedTime"], int)

@@ -7,7 +7,14 @@ from typing import Any
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
-from sagelocal.services.cloudformation.resource import Handler, Made, answered, call, call_unless_gone, register
+from sagelocal.services.cloudformation.resource import (
+    Handler,
+    PhysicalResource,
+    answered,
+    call,
+    call_unless_gone,
+    register,
+)
 from sagelocal.services.logs import streams
 
 CONFIGURATION = (
@@ -26,14 +33,16 @@ class Function(Handler):
     type = "AWS::Lambda::Function"
     fixed = frozenset({"FunctionName", "PackageType"})
 
-    def create(self, context: Context, properties: dict[str, Any], name: str) -> Made:
+    def create(self, context: Context, properties: dict[str, Any], name: str) -> PhysicalResource:
         function = properties.get("FunctionName", name)
         request = {m: properties[m] for m in (*CONFIGURATION, "Code", "Architectures") if m in properties}
         arn = call(context, "lambda", "CreateFunction", {"FunctionName": function, **request})["FunctionArn"]
         _reserve(context, function, properties)
-        return Made(function, {"Arn": arn})
+        return PhysicalResource(function, {"Arn": arn})
 
-    def update(self, context: Context, made: Made, properties: dict[str, Any], before: dict[str, Any]) -> Made:
+    def update(
+        self, context: Context, made: PhysicalResource, properties: dict[str, Any], before: dict[str, Any]
+    ) -> PhysicalResource:
         function = {"FunctionName": made.physical_id}
         if properties["Code"] != before["Code"]:
             call(context, "lambda", "UpdateFunctionCode", {**function, **properties["Code"]})
@@ -47,7 +56,7 @@ class Function(Handler):
         _reserve(context, made.physical_id, properties)
         return made
 
-    def delete(self, context: Context, made: Made, properties: dict[str, Any]) -> None:
+    def delete(self, context: Context, made: PhysicalResource, properties: dict[str, Any]) -> None:
         call_unless_gone(context, "lambda", "DeleteFunction", {"FunctionName": made.physical_id})
 
 
@@ -55,7 +64,7 @@ class Version(Handler):
     type = "AWS::Lambda::Version"
     fixed = frozenset({"FunctionName", "Description", "CodeSha256"})
 
-    def create(self, context: Context, properties: dict[str, Any], name: str) -> Made:
+    def create(self, context: Context, properties: dict[str, Any], name: str) -> PhysicalResource:
         function = {"FunctionName": properties["FunctionName"]}
         known = call(context, "lambda", "ListVersionsByFunction", function)["Versions"]
         published = call(context, "lambda", "PublishVersion", {m: properties.get(m) for m in properties})
@@ -65,12 +74,14 @@ class Version(Handler):
                 f"A version for this Lambda function exists ( {number} ). Modify the function to create a new version."
             )
             raise AwsError("AlreadyExists", message, 409)
-        return Made(arn, {"Version": number, "FunctionArn": arn})
+        return PhysicalResource(arn, {"Version": number, "FunctionArn": arn})
 
-    def update(self, context: Context, made: Made, properties: dict[str, Any], before: dict[str, Any]) -> Made:
+    def update(
+        self, context: Context, made: PhysicalResource, properties: dict[str, Any], before: dict[str, Any]
+    ) -> PhysicalResource:
         return made
 
-    def delete(self, context: Context, made: Made, properties: dict[str, Any]) -> None:
+    def delete(self, context: Context, made: PhysicalResource, properties: dict[str, Any]) -> None:
         call_unless_gone(context, "lambda", "DeleteFunction", {"FunctionName": made.physical_id})
 
 
@@ -78,24 +89,26 @@ class Alias(Handler):
     type = "AWS::Lambda::Alias"
     fixed = frozenset({"FunctionName", "Name"})
 
-    def create(self, context: Context, properties: dict[str, Any], name: str) -> Made:
+    def create(self, context: Context, properties: dict[str, Any], name: str) -> PhysicalResource:
         arn = call(context, "lambda", "CreateAlias", _alias(properties))["AliasArn"]
         try:
-            self._bring_to(context, properties)
+            self._converge(context, properties)
         except AwsError:
-            self.delete(context, Made(arn), properties)
+            self.delete(context, PhysicalResource(arn), properties)
             raise
-        return Made(arn, {"AliasArn": arn})
+        return PhysicalResource(arn, {"AliasArn": arn})
 
-    def update(self, context: Context, made: Made, properties: dict[str, Any], before: dict[str, Any]) -> Made:
+    def update(
+        self, context: Context, made: PhysicalResource, properties: dict[str, Any], before: dict[str, Any]
+    ) -> PhysicalResource:
         try:
-            self._bring_to(context, properties)
+            self._converge(context, properties)
         except AwsError:
-            self._bring_to(context, before)  # a version whose workers do not start must not stay behind the alias
+            self._converge(context, before)  # a version whose workers do not start must not stay behind the alias
             raise
         return made
 
-    def _bring_to(self, context: Context, properties: dict[str, Any]) -> None:
+    def _converge(self, context: Context, properties: dict[str, Any]) -> None:
         call(context, "lambda", "UpdateAlias", {"RoutingConfig": {}, **_alias(properties)})
         if "ProvisionedConcurrencyConfig" in properties:
             _provision(context, properties)
@@ -103,7 +116,7 @@ class Alias(Handler):
             asked = {"FunctionName": properties["FunctionName"], "Qualifier": properties["Name"]}
             call_unless_gone(context, "lambda", "DeleteProvisionedConcurrencyConfig", asked)
 
-    def delete(self, context: Context, made: Made, properties: dict[str, Any]) -> None:
+    def delete(self, context: Context, made: PhysicalResource, properties: dict[str, Any]) -> None:
         request = {"FunctionName": properties["FunctionName"], "Name": properties["Name"]}
         call_unless_gone(context, "lambda", "DeleteAlias", request)
 
@@ -112,14 +125,16 @@ class Permission(Handler):
     type = "AWS::Lambda::Permission"
     fixed = frozenset({"FunctionName", "Action", "Principal", "SourceArn", "SourceAccount"})
 
-    def create(self, context: Context, properties: dict[str, Any], name: str) -> Made:
+    def create(self, context: Context, properties: dict[str, Any], name: str) -> PhysicalResource:
         call(context, "lambda", "AddPermission", {**properties, "StatementId": name})
-        return Made(name, {"Id": name})
+        return PhysicalResource(name, {"Id": name})
 
-    def update(self, context: Context, made: Made, properties: dict[str, Any], before: dict[str, Any]) -> Made:
+    def update(
+        self, context: Context, made: PhysicalResource, properties: dict[str, Any], before: dict[str, Any]
+    ) -> PhysicalResource:
         return made
 
-    def delete(self, context: Context, made: Made, properties: dict[str, Any]) -> None:
+    def delete(self, context: Context, made: PhysicalResource, properties: dict[str, Any]) -> None:
         request = {"FunctionName": properties["FunctionName"], "StatementId": made.physical_id}
         call_unless_gone(context, "lambda", "RemovePermission", request)
 
@@ -128,15 +143,19 @@ class Url(Handler):
     type = "AWS::Lambda::Url"
     fixed = frozenset({"TargetFunctionArn", "Qualifier"})
 
-    def create(self, context: Context, properties: dict[str, Any], name: str) -> Made:
+    def create(self, context: Context, properties: dict[str, Any], name: str) -> PhysicalResource:
         made = call(context, "lambda", "CreateFunctionUrlConfig", _url(properties))
-        return Made(made["FunctionArn"], {member: made[member] for member in ("FunctionArn", "FunctionUrl")})
+        return PhysicalResource(
+            made["FunctionArn"], {member: made[member] for member in ("FunctionArn", "FunctionUrl")}
+        )
 
-    def update(self, context: Context, made: Made, properties: dict[str, Any], before: dict[str, Any]) -> Made:
+    def update(
+        self, context: Context, made: PhysicalResource, properties: dict[str, Any], before: dict[str, Any]
+    ) -> PhysicalResource:
         call(context, "lambda", "UpdateFunctionUrlConfig", {"Cors": {}, **_url(properties)})
         return made
 
-    def delete(self, context: Context, made: Made, properties: dict[str, Any]) -> None:
+    def delete(self, context: Context, made: PhysicalResource, properties: dict[str, Any]) -> None:
         asked = {member: value for member, value in _url(properties).items() if member in ("FunctionName", "Qualifier")}
         call_unless_gone(context, "lambda", "DeleteFunctionUrlConfig", asked)
 
@@ -145,15 +164,17 @@ class EventInvokeConfig(Handler):
     type = "AWS::Lambda::EventInvokeConfig"
     fixed = frozenset({"FunctionName", "Qualifier"})
 
-    def create(self, context: Context, properties: dict[str, Any], name: str) -> Made:
+    def create(self, context: Context, properties: dict[str, Any], name: str) -> PhysicalResource:
         call(context, "lambda", "PutFunctionEventInvokeConfig", properties)
-        return Made(name)
+        return PhysicalResource(name)
 
-    def update(self, context: Context, made: Made, properties: dict[str, Any], before: dict[str, Any]) -> Made:
+    def update(
+        self, context: Context, made: PhysicalResource, properties: dict[str, Any], before: dict[str, Any]
+    ) -> PhysicalResource:
         call(context, "lambda", "PutFunctionEventInvokeConfig", properties)
         return made
 
-    def delete(self, context: Context, made: Made, properties: dict[str, Any]) -> None:
+    def delete(self, context: Context, made: PhysicalResource, properties: dict[str, Any]) -> None:
         asked = {member: properties[member] for member in ("FunctionName", "Qualifier")}
         call_unless_gone(context, "lambda", "DeleteFunctionEventInvokeConfig", asked)
 
@@ -164,15 +185,17 @@ class LogGroup(Handler):
     type = "AWS::Logs::LogGroup"
     fixed = frozenset({"LogGroupName"})
 
-    def create(self, context: Context, properties: dict[str, Any], name: str) -> Made:
+    def create(self, context: Context, properties: dict[str, Any], name: str) -> PhysicalResource:
         group = properties.get("LogGroupName", name)
         call(context, "logs", "CreateLogGroup", {"logGroupName": group})
-        return Made(group, {"Arn": f"{context.arn('logs', f'log-group:{group}')}:*"})
+        return PhysicalResource(group, {"Arn": f"{context.arn('logs', f'log-group:{group}')}:*"})
 
-    def update(self, context: Context, made: Made, properties: dict[str, Any], before: dict[str, Any]) -> Made:
+    def update(
+        self, context: Context, made: PhysicalResource, properties: dict[str, Any], before: dict[str, Any]
+    ) -> PhysicalResource:
         return made
 
-    def delete(self, context: Context, made: Made, properties: dict[str, Any]) -> None:
+    def delete(self, context: Context, made: PhysicalResource, properties: dict[str, Any]) -> None:
         if answered("logs", "DeleteLogGroup"):
             call_unless_gone(context, "logs", "DeleteLogGroup", {"logGroupName": made.physical_id})
         else:

@@ -13,7 +13,7 @@ from sagelocal.core.errors import AwsError
 from sagelocal.services.cloudformation import plan, stacks
 from sagelocal.services.cloudformation.documents import STACK, Policies, ResourceRecord, Stack
 from sagelocal.services.cloudformation.plan import Change, Wanted
-from sagelocal.services.cloudformation.resource import HANDLERS, Made
+from sagelocal.services.cloudformation.resource import HANDLERS, PhysicalResource
 
 KEEP_POLICIES = ("Retain", "RetainExceptOnCreate", "Snapshot")
 
@@ -217,8 +217,8 @@ def _outputs(context: Context, name: str, wanted: Wanted) -> list[dict[str, Any]
     ]
 
 
-def _made(record: ResourceRecord) -> Made:
-    return Made(record["PhysicalId"], record["Attributes"])
+def _made(record: ResourceRecord) -> PhysicalResource:
+    return PhysicalResource(record["PhysicalId"], record["Attributes"])
 
 
 def free_name(stack: str, logical: str) -> str:

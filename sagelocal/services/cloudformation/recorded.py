@@ -5,7 +5,7 @@ from collections.abc import Collection
 from typing import Any
 
 from sagelocal.core.context import Context
-from sagelocal.services.cloudformation.resource import Handler, Made, register
+from sagelocal.services.cloudformation.resource import Handler, PhysicalResource, register
 
 
 class Recorded(Handler):
@@ -23,27 +23,29 @@ class Recorded(Handler):
         self.fixed = frozenset({*fixed, name_property} - {""})
         self._name_property, self._arn = name_property, arn
 
-    def create(self, context: Context, properties: dict[str, Any], name: str) -> Made:
+    def create(self, context: Context, properties: dict[str, Any], name: str) -> PhysicalResource:
         physical_id = str(properties.get(self._name_property, name))
         return self._made(context, physical_id)
 
-    def update(self, context: Context, made: Made, properties: dict[str, Any], before: dict[str, Any]) -> Made:
+    def update(
+        self, context: Context, made: PhysicalResource, properties: dict[str, Any], before: dict[str, Any]
+    ) -> PhysicalResource:
         return made
 
-    def delete(self, context: Context, made: Made, properties: dict[str, Any]) -> None:
+    def delete(self, context: Context, made: PhysicalResource, properties: dict[str, Any]) -> None:
         """Nothing but the record is there."""
 
-    def _made(self, context: Context, physical_id: str) -> Made:
+    def _made(self, context: Context, physical_id: str) -> PhysicalResource:
         service, resource = self._arn
         arn = {"Arn": context.arn(service, resource.format(physical_id))} if service else {}
-        return Made(physical_id, arn)
+        return PhysicalResource(physical_id, arn)
 
 
 class Key(Recorded):
     def __init__(self) -> None:
         super().__init__("AWS::KMS::Key", arn=("kms", "key/{}"))
 
-    def create(self, context: Context, properties: dict[str, Any], name: str) -> Made:
+    def create(self, context: Context, properties: dict[str, Any], name: str) -> PhysicalResource:
         made = self._made(context, str(uuid.uuid4()))
         made.attributes["KeyId"] = made.physical_id
         return made

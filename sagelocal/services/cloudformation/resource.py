@@ -12,7 +12,7 @@ from sagelocal.core.errors import AwsError
 
 
 @dataclass
-class Made:
+class PhysicalResource:
     """A resource that exists: what Ref gives (its physical id), and what Fn::GetAtt gives."""
 
     physical_id: str
@@ -26,15 +26,17 @@ class Handler(ABC):
     fixed: frozenset[str] = frozenset()
 
     @abstractmethod
-    def create(self, context: Context, properties: dict[str, Any], name: str) -> Made:
+    def create(self, context: Context, properties: dict[str, Any], name: str) -> PhysicalResource:
         """Make it. `name`: a free name for a resource whose properties give none. Raises AwsError."""
 
     @abstractmethod
-    def update(self, context: Context, made: Made, properties: dict[str, Any], before: dict[str, Any]) -> Made:
+    def update(
+        self, context: Context, made: PhysicalResource, properties: dict[str, Any], before: dict[str, Any]
+    ) -> PhysicalResource:
         """Bring it from the properties `before` to `properties`, in place. Raises AwsError."""
 
     @abstractmethod
-    def delete(self, context: Context, made: Made, properties: dict[str, Any]) -> None:
+    def delete(self, context: Context, made: PhysicalResource, properties: dict[str, Any]) -> None:
         """Delete it; no error where it is gone already. Raises AwsError."""
 
 

@@ -15,7 +15,7 @@ from sagelocal.services.cloudwatch.evaluation import INSUFFICIENT_DATA, MORE_PER
 from sagelocal.services.cloudwatch.metrics import FINE, Metric, metrics
 from sagelocal.services.cloudwatch.summary import RATES
 from sagelocal.services.events.bus import bus
-from sagelocal.services.events.notices import iso
+from sagelocal.services.events.state_events import iso
 
 HISTORY_KEPT = 100
 ACTIONS: dict[str, Literal["OKActions", "AlarmActions", "InsufficientDataActions"]] = {

@@ -9,7 +9,7 @@ from sagelocal.services.cloudwatch import alarms
 from sagelocal.services.cloudwatch.documents import Alarm
 from sagelocal.services.cloudwatch.evaluation import Point
 from sagelocal.services.events import delivery
-from sagelocal.services.events.notices import iso
+from sagelocal.services.events.state_events import iso
 from sagelocal.services.events.targets import Target
 
 

@@ -14,7 +14,7 @@ from sagelocal.core.registry import on_start, operation
 from sagelocal.services.events import inputs, patterns, targets
 from sagelocal.services.events.bus import bus, now
 from sagelocal.services.events.documents import RULE, Rule
-from sagelocal.services.events.notices import iso
+from sagelocal.services.events.state_events import iso
 
 MAX_TARGETS = 5  # source: EventBridge quotas, targets per rule
 

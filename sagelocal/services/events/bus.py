@@ -14,9 +14,9 @@ from typing import Any
 
 from sagelocal.core.context import Context, one_per_server
 from sagelocal.core.store import Kind
-from sagelocal.services.events import delivery, inputs, notices, patterns
+from sagelocal.services.events import delivery, inputs, patterns, state_events
 from sagelocal.services.events.documents import RULE
-from sagelocal.services.events.notices import Notice
+from sagelocal.services.events.state_events import Event
 
 
 class Bus:
@@ -39,7 +39,7 @@ class Bus:
             if self._started:
                 return
             self._started = True
-        for kind in notices.KINDS:
+        for kind in state_events.KINDS:
             self.context.store.watch(Kind[Any](kind), partial(self._changed, kind))
         self.context.spawn("event bus", self._run)
 
@@ -62,13 +62,13 @@ class Bus:
         return identifier
 
     def _changed(self, kind: str, name: str, before: dict[str, Any] | None, after: dict[str, Any] | None) -> None:
-        notice: Notice | None
-        if kind == notices.STEP:
-            notice = notices.step_notice(name.rpartition("/")[0], before, after)
+        event: Event | None
+        if kind == state_events.STEP:
+            event = state_events.step_event(name.rpartition("/")[0], before, after)
         else:
-            notice = notices.of_change(kind, before, after)
-        if notice:
-            self.put("aws.sagemaker", notice.detail_type, list(notice.resources), notice.detail, now())
+            event = state_events.of_change(kind, before, after)
+        if event:
+            self.put("aws.sagemaker", event.detail_type, list(event.resources), event.detail, now())
 
     def _run(self) -> None:
         while not self.context.stopping.is_set():
@@ -100,7 +100,7 @@ def _resolved(value: str, event: dict[str, Any]) -> str:
 
 def now() -> str:
     """The time of an event, as EventBridge writes it."""
-    return notices.iso(time.time())
+    return state_events.iso(time.time())
 
 
 @one_per_server

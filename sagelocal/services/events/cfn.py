@@ -4,14 +4,21 @@ import json
 from typing import Any
 
 from sagelocal.core.context import Context
-from sagelocal.services.cloudformation.resource import Handler, Made, answered, call, call_unless_gone, register
+from sagelocal.services.cloudformation.resource import (
+    Handler,
+    PhysicalResource,
+    answered,
+    call,
+    call_unless_gone,
+    register,
+)
 
 
 class Rule(Handler):
     type = "AWS::Events::Rule"
     fixed = frozenset({"Name", "EventBusName"})
 
-    def create(self, context: Context, properties: dict[str, Any], name: str) -> Made:
+    def create(self, context: Context, properties: dict[str, Any], name: str) -> PhysicalResource:
         rule = properties.get("Name", name)
         if answered("events", "PutRule"):
             request: dict[str, Any] = {
@@ -22,16 +29,18 @@ class Rule(Handler):
             call(context, "events", "PutRule", request)
             if properties.get("Targets"):
                 call(context, "events", "PutTargets", {"Rule": rule, "Targets": properties["Targets"]})
-        return Made(rule, {"Arn": context.arn("events", f"rule/{rule}")})
+        return PhysicalResource(rule, {"Arn": context.arn("events", f"rule/{rule}")})
 
-    def update(self, context: Context, made: Made, properties: dict[str, Any], before: dict[str, Any]) -> Made:
+    def update(
+        self, context: Context, made: PhysicalResource, properties: dict[str, Any], before: dict[str, Any]
+    ) -> PhysicalResource:
         stay = {target["Id"] for target in properties.get("Targets", [])}
         gone = [target["Id"] for target in before.get("Targets", []) if target["Id"] not in stay]
         if gone and answered("events", "PutRule"):
             call(context, "events", "RemoveTargets", {"Rule": made.physical_id, "Ids": gone})
         return self.create(context, properties, made.physical_id)
 
-    def delete(self, context: Context, made: Made, properties: dict[str, Any]) -> None:
+    def delete(self, context: Context, made: PhysicalResource, properties: dict[str, Any]) -> None:
         if not answered("events", "PutRule"):
             return
         targets = [target["Id"] for target in properties.get("Targets", [])]
@@ -44,18 +53,20 @@ class Schedule(Handler):
     type = "AWS::Scheduler::Schedule"
     fixed = frozenset({"Name"})
 
-    def create(self, context: Context, properties: dict[str, Any], name: str) -> Made:
+    def create(self, context: Context, properties: dict[str, Any], name: str) -> PhysicalResource:
         schedule, group = properties.get("Name", name), properties.get("GroupName", "default")
         if answered("scheduler", "CreateSchedule"):
             call(context, "scheduler", "CreateSchedule", {**properties, "Name": schedule})
-        return Made(schedule, {"Arn": context.arn("scheduler", f"schedule/{group}/{schedule}")})
+        return PhysicalResource(schedule, {"Arn": context.arn("scheduler", f"schedule/{group}/{schedule}")})
 
-    def update(self, context: Context, made: Made, properties: dict[str, Any], before: dict[str, Any]) -> Made:
+    def update(
+        self, context: Context, made: PhysicalResource, properties: dict[str, Any], before: dict[str, Any]
+    ) -> PhysicalResource:
         if answered("scheduler", "CreateSchedule"):
             call(context, "scheduler", "UpdateSchedule", {**properties, "Name": made.physical_id})
         return made
 
-    def delete(self, context: Context, made: Made, properties: dict[str, Any]) -> None:
+    def delete(self, context: Context, made: PhysicalResource, properties: dict[str, Any]) -> None:
         if answered("scheduler", "CreateSchedule"):
             request = {"Name": made.physical_id, "GroupName": properties.get("GroupName")}
             call_unless_gone(context, "scheduler", "DeleteSchedule", request)
@@ -65,16 +76,18 @@ class ScheduleGroup(Handler):
     type = "AWS::Scheduler::ScheduleGroup"
     fixed = frozenset({"Name"})
 
-    def create(self, context: Context, properties: dict[str, Any], name: str) -> Made:
+    def create(self, context: Context, properties: dict[str, Any], name: str) -> PhysicalResource:
         group = properties.get("Name", name)
         if answered("scheduler", "CreateScheduleGroup"):
             call(context, "scheduler", "CreateScheduleGroup", {"Name": group})
-        return Made(group, {"Arn": context.arn("scheduler", f"schedule-group/{group}")})
+        return PhysicalResource(group, {"Arn": context.arn("scheduler", f"schedule-group/{group}")})
 
-    def update(self, context: Context, made: Made, properties: dict[str, Any], before: dict[str, Any]) -> Made:
+    def update(
+        self, context: Context, made: PhysicalResource, properties: dict[str, Any], before: dict[str, Any]
+    ) -> PhysicalResource:
         return made
 
-    def delete(self, context: Context, made: Made, properties: dict[str, Any]) -> None:
+    def delete(self, context: Context, made: PhysicalResource, properties: dict[str, Any]) -> None:
         if answered("scheduler", "CreateScheduleGroup"):
             call_unless_gone(context, "scheduler", "DeleteScheduleGroup", {"Name": made.physical_id})
 

@@ -4,16 +4,23 @@ import json
 from typing import Any
 
 from sagelocal.core.context import Context
-from sagelocal.services.cloudformation.resource import Handler, Made, answered, call, call_unless_gone, register
+from sagelocal.services.cloudformation.resource import (
+    Handler,
+    PhysicalResource,
+    answered,
+    call,
+    call_unless_gone,
+    register,
+)
 
 
 class Role(Handler):
     type = "AWS::IAM::Role"
     fixed = frozenset({"RoleName", "Path"})
 
-    def create(self, context: Context, properties: dict[str, Any], name: str) -> Made:
+    def create(self, context: Context, properties: dict[str, Any], name: str) -> PhysicalResource:
         role, path = properties.get("RoleName", name), properties.get("Path", "/")
-        made = Made(role, {"Arn": f"arn:aws:iam::{context.account}:role{path}{role}"})
+        made = PhysicalResource(role, {"Arn": f"arn:aws:iam::{context.account}:role{path}{role}"})
         if answered("iam", "CreateRole"):
             request: dict[str, Any] = {
                 "RoleName": role,
@@ -26,7 +33,9 @@ class Role(Handler):
             _put_policies(context, role, properties, {})
         return made
 
-    def update(self, context: Context, made: Made, properties: dict[str, Any], before: dict[str, Any]) -> Made:
+    def update(
+        self, context: Context, made: PhysicalResource, properties: dict[str, Any], before: dict[str, Any]
+    ) -> PhysicalResource:
         if answered("iam", "CreateRole"):
             role = made.physical_id
             if properties["AssumeRolePolicyDocument"] != before["AssumeRolePolicyDocument"]:
@@ -35,7 +44,7 @@ class Role(Handler):
             _put_policies(context, role, properties, before)
         return made
 
-    def delete(self, context: Context, made: Made, properties: dict[str, Any]) -> None:
+    def delete(self, context: Context, made: PhysicalResource, properties: dict[str, Any]) -> None:
         if not answered("iam", "CreateRole"):
             return
         role = made.physical_id
@@ -51,9 +60,9 @@ class InstanceProfile(Handler):
     type = "AWS::IAM::InstanceProfile"
     fixed = frozenset({"InstanceProfileName", "Path"})
 
-    def create(self, context: Context, properties: dict[str, Any], name: str) -> Made:
+    def create(self, context: Context, properties: dict[str, Any], name: str) -> PhysicalResource:
         profile, path = properties.get("InstanceProfileName", name), properties.get("Path", "/")
-        made = Made(profile, {"Arn": f"arn:aws:iam::{context.account}:instance-profile{path}{profile}"})
+        made = PhysicalResource(profile, {"Arn": f"arn:aws:iam::{context.account}:instance-profile{path}{profile}"})
         if answered("iam", "CreateInstanceProfile"):
             call(context, "iam", "CreateInstanceProfile", {"InstanceProfileName": profile, "Path": path})
             for role in properties["Roles"]:
@@ -61,7 +70,9 @@ class InstanceProfile(Handler):
                 call(context, "iam", "AddRoleToInstanceProfile", request)
         return made
 
-    def update(self, context: Context, made: Made, properties: dict[str, Any], before: dict[str, Any]) -> Made:
+    def update(
+        self, context: Context, made: PhysicalResource, properties: dict[str, Any], before: dict[str, Any]
+    ) -> PhysicalResource:
         if answered("iam", "CreateInstanceProfile"):
             _remove_roles(context, made.physical_id, before)
             for role in properties["Roles"]:
@@ -69,7 +80,7 @@ class InstanceProfile(Handler):
                 call(context, "iam", "AddRoleToInstanceProfile", request)
         return made
 
-    def delete(self, context: Context, made: Made, properties: dict[str, Any]) -> None:
+    def delete(self, context: Context, made: PhysicalResource, properties: dict[str, Any]) -> None:
         if answered("iam", "CreateInstanceProfile"):
             _remove_roles(context, made.physical_id, properties)
             request = {"InstanceProfileName": made.physical_id}

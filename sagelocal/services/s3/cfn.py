@@ -7,7 +7,7 @@ from werkzeug.wrappers import Request
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
-from sagelocal.services.cloudformation.resource import Handler, Made, register
+from sagelocal.services.cloudformation.resource import Handler, PhysicalResource, register
 from sagelocal.services.s3 import buckets, tree, xml
 from sagelocal.services.s3.documents import BUCKET_SETTING, Setting
 
@@ -18,20 +18,22 @@ class Bucket(Handler):
     type = "AWS::S3::Bucket"
     fixed = frozenset({"BucketName"})
 
-    def create(self, context: Context, properties: dict[str, Any], name: str) -> Made:
+    def create(self, context: Context, properties: dict[str, Any], name: str) -> PhysicalResource:
         bucket = properties.get("BucketName", name.lower())
         if tree.bucket_path(context, bucket).is_dir():
             raise AwsError("AlreadyExists", f"{bucket} already exists", 409)
         buckets.create(context, bucket, NO_REQUEST)
         _keep_settings(context, bucket, properties)
         arn = f"arn:aws:s3:::{bucket}"
-        return Made(bucket, {"Arn": arn, "DomainName": f"{bucket}.s3.amazonaws.com"})
+        return PhysicalResource(bucket, {"Arn": arn, "DomainName": f"{bucket}.s3.amazonaws.com"})
 
-    def update(self, context: Context, made: Made, properties: dict[str, Any], before: dict[str, Any]) -> Made:
+    def update(
+        self, context: Context, made: PhysicalResource, properties: dict[str, Any], before: dict[str, Any]
+    ) -> PhysicalResource:
         _keep_settings(context, made.physical_id, properties)
         return made
 
-    def delete(self, context: Context, made: Made, properties: dict[str, Any]) -> None:
+    def delete(self, context: Context, made: PhysicalResource, properties: dict[str, Any]) -> None:
         if tree.bucket_path(context, made.physical_id).is_dir():
             buckets.delete(context, made.physical_id, NO_REQUEST)
 
@@ -40,17 +42,19 @@ class BucketPolicy(Handler):
     type = "AWS::S3::BucketPolicy"
     fixed = frozenset({"Bucket"})
 
-    def create(self, context: Context, properties: dict[str, Any], name: str) -> Made:
+    def create(self, context: Context, properties: dict[str, Any], name: str) -> PhysicalResource:
         bucket = properties["Bucket"]
         tree.existing_bucket(context, bucket)
         text = json.dumps(properties["PolicyDocument"])
         context.store.put(BUCKET_SETTING, f"{bucket}?policy", Setting(text=text))
-        return Made(bucket)
+        return PhysicalResource(bucket)
 
-    def update(self, context: Context, made: Made, properties: dict[str, Any], before: dict[str, Any]) -> Made:
+    def update(
+        self, context: Context, made: PhysicalResource, properties: dict[str, Any], before: dict[str, Any]
+    ) -> PhysicalResource:
         return self.create(context, properties, "")
 
-    def delete(self, context: Context, made: Made, properties: dict[str, Any]) -> None:
+    def delete(self, context: Context, made: PhysicalResource, properties: dict[str, Any]) -> None:
         context.store.delete(BUCKET_SETTING, f"{made.physical_id}?policy")
 
 

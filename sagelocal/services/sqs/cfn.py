@@ -11,7 +11,7 @@ from sagelocal.core.context import Context
 from sagelocal.core.registry import on_moto
 from sagelocal.core.store import Kind
 from sagelocal.services.cloudformation.recorded import Recorded
-from sagelocal.services.cloudformation.resource import Handler, Made, register
+from sagelocal.services.cloudformation.resource import Handler, PhysicalResource, register
 
 
 class QueueOrTopic(TypedDict):
@@ -30,17 +30,19 @@ class Queue(Handler):
     type = "AWS::SQS::Queue"
     fixed = frozenset({"QueueName", "FifoQueue"})
 
-    def create(self, context: Context, properties: dict[str, Any], name: str) -> Made:
+    def create(self, context: Context, properties: dict[str, Any], name: str) -> PhysicalResource:
         queue = properties.get("QueueName", name)
         arn = context.arn("sqs", queue)
         _remember(context, arn, "sqs", queue)
         url = f"https://sqs.{context.region}.amazonaws.com/{context.account}/{queue}"
-        return Made(url, {"Arn": arn, "QueueName": queue, "QueueUrl": url})
+        return PhysicalResource(url, {"Arn": arn, "QueueName": queue, "QueueUrl": url})
 
-    def update(self, context: Context, made: Made, properties: dict[str, Any], before: dict[str, Any]) -> Made:
+    def update(
+        self, context: Context, made: PhysicalResource, properties: dict[str, Any], before: dict[str, Any]
+    ) -> PhysicalResource:
         return made
 
-    def delete(self, context: Context, made: Made, properties: dict[str, Any]) -> None:
+    def delete(self, context: Context, made: PhysicalResource, properties: dict[str, Any]) -> None:
         _forget(context, made.attributes["Arn"])
 
 
@@ -48,16 +50,18 @@ class Topic(Handler):
     type = "AWS::SNS::Topic"
     fixed = frozenset({"TopicName", "FifoTopic"})
 
-    def create(self, context: Context, properties: dict[str, Any], name: str) -> Made:
+    def create(self, context: Context, properties: dict[str, Any], name: str) -> PhysicalResource:
         topic = properties.get("TopicName", name)
         arn = context.arn("sns", topic)
         _remember(context, arn, "sns", topic)
-        return Made(arn, {"TopicArn": arn, "TopicName": topic})
+        return PhysicalResource(arn, {"TopicArn": arn, "TopicName": topic})
 
-    def update(self, context: Context, made: Made, properties: dict[str, Any], before: dict[str, Any]) -> Made:
+    def update(
+        self, context: Context, made: PhysicalResource, properties: dict[str, Any], before: dict[str, Any]
+    ) -> PhysicalResource:
         return made
 
-    def delete(self, context: Context, made: Made, properties: dict[str, Any]) -> None:
+    def delete(self, context: Context, made: PhysicalResource, properties: dict[str, Any]) -> None:
         _forget(context, made.physical_id)
 
 

@@ -21,7 +21,7 @@ from sagelocal.services.sagemaker.hosting.instance import Instance, StartFailed
 POLL_SECONDS = 0.2  # between two looks at the alarms
 
 
-class Overtaken(Exception):
+class Superseded(Exception):
     """The endpoint was deleted, or the server stops: this deployment is nobody's any more."""
 
 
@@ -52,7 +52,7 @@ class Rollout:
             note_failure(self.context, self.endpoint, self.token, str(problem))
         except RollBack as problem:
             self._roll_back(blue, green, str(problem))
-        except Overtaken:
+        except Superseded:
             serving.drain(_instances(green) + _instances(blue))
         else:
             serving.drain(_instances(blue))
@@ -89,13 +89,13 @@ class Rollout:
             if left <= 0:
                 return
             if self.context.stopping.wait(min(left, POLL_SECONDS)):
-                raise Overtaken
+                raise Superseded
 
     def _check(self, began: float) -> None:
         """Whether the deployment may go on. Raises RollBack, Overtaken."""
         body = self.context.store.get(ENDPOINT, self.endpoint)
         if body is None or body["_Deployment"] != self.token:
-            raise Overtaken
+            raise Superseded
         for name in self.policy.alarms:
             _check_alarm(self.context, name)
         timeout = self.policy.timeout_seconds
@@ -127,7 +127,7 @@ class Rollout:
         try:
             change(self.context, self.endpoint, self.token, turn)
             self._tell("Deleting", "Terminating {count} instance(s).")
-        except Overtaken:
+        except Superseded:
             serving.drain(_instances(blue))
         serving.drain(_instances(green))
         note_failure(self.context, self.endpoint, self.token, reason)
@@ -164,13 +164,13 @@ def change(context: Context, endpoint: str, token: str, edit: Callable[[Endpoint
 
     def guarded(body: Endpoint) -> None:
         if body["_Deployment"] != token:
-            raise Overtaken
+            raise Superseded
         edit(body)
 
     try:
         return context.store.change(ENDPOINT, endpoint, guarded)
     except KeyError:
-        raise Overtaken from None
+        raise Superseded from None
 
 
 def put_in_service(body: Endpoint, variants: list[PlannedVariant]) -> None:
@@ -197,7 +197,7 @@ def note_failure(context: Context, endpoint: str, token: str, reason: str) -> No
 
     try:
         after = change(context, endpoint, token, note)
-    except Overtaken:
+    except Superseded:
         return
     if after["EndpointStatus"] == "Failed":
         fleet(context).unroute(endpoint)
@@ -241,7 +241,7 @@ def rescale(context: Context, endpoint: str, token: str, variants: list[PlannedV
 
     try:
         change(context, endpoint, token, finish)
-    except Overtaken:
+    except Superseded:
         serving.stop([instance for instance in _instances(routed) if id(instance) not in there])
     else:
         serving.drain(removed)

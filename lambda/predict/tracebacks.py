@@ -8,7 +8,7 @@ from pathlib import Path
 from botocore.exceptions import ClientError
 
 
-def trail(error: BaseException) -> list[str]:
+def traceback_of(error: BaseException) -> list[str]:
     """The exception and what led to it, the latest first: `Type at file:line function < file:line function …`."""
     lines: list[str] = []
     current: BaseException | None = error

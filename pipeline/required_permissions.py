@@ -7,7 +7,7 @@ from pipeline.settings import MANAGED, Settings
 
 
 @dataclass(frozen=True)
-class Need:
+class Permission:
     """Actions that must be allowed on a resource, in a request with `context` (condition key -> value)."""
 
     actions: tuple[str, ...]
@@ -15,47 +15,47 @@ class Need:
     context: tuple[tuple[str, str], ...] = ()
 
 
-def denied(cloud: Cloud, principal: str, needs: list[Need]) -> list[str]:
+def denied(cloud: Cloud, principal: str, required: list[Permission]) -> list[str]:
     """Which needs the principal does not have, in words, by SimulatePrincipalPolicy."""
     found = []
-    for need in needs:
+    for permission in required:
         entries = [
             {"ContextKeyName": key, "ContextKeyValues": [value], "ContextKeyType": "string"}
-            for key, value in need.context
+            for key, value in permission.context
         ]
         answer = cloud.client("iam").simulate_principal_policy(
             PolicySourceArn=principal,
-            ActionNames=list(need.actions),
-            ResourceArns=[need.resource],
+            ActionNames=list(permission.actions),
+            ResourceArns=[permission.resource],
             **({"ContextEntries": entries} if entries else {}),
         )
         found += [
-            f"{result['EvalActionName']} on {need.resource}"
+            f"{result['EvalActionName']} on {permission.resource}"
             for result in answer["EvaluationResults"]
             if result["EvalDecision"] != "allowed"
         ]
     return found
 
 
-def of_the_user(settings: Settings) -> list[Need]:
+def of_the_user(settings: Settings) -> list[Permission]:
     """What the commands do in their user's name."""
     sagemaker = f"arn:aws:sagemaker:{settings.region}:{settings.account}"
     pipeline = f"{sagemaker}:pipeline/{settings.pipeline_name}"
     to_sagemaker = (("iam:PassedToService", "sagemaker.amazonaws.com"),)
     execution = ("DescribePipelineExecution", "ListPipelineExecutionSteps", "StopPipelineExecution")
     return [
-        Need(
+        Permission(
             _of("sagemaker", "CreatePipeline", "UpdatePipeline", "DescribePipeline", "StartPipelineExecution"), pipeline
         ),
-        Need(_of("sagemaker", *execution, "RetryPipelineExecution"), f"{pipeline}/execution/*"),
-        Need(("iam:PassRole",), settings.role("pipeline"), to_sagemaker),
-        Need(("s3:ListBucket",), f"arn:aws:s3:::{settings.bucket}"),
-        Need(("s3:PutObject", "s3:GetObject"), f"arn:aws:s3:::{settings.bucket}/{settings.project}/*"),
-        Need(("lambda:InvokeFunction",), settings.alias("predict")),
+        Permission(_of("sagemaker", *execution, "RetryPipelineExecution"), f"{pipeline}/execution/*"),
+        Permission(("iam:PassRole",), settings.role("pipeline"), to_sagemaker),
+        Permission(("s3:ListBucket",), f"arn:aws:s3:::{settings.bucket}"),
+        Permission(("s3:PutObject", "s3:GetObject"), f"arn:aws:s3:::{settings.bucket}/{settings.project}/*"),
+        Permission(("lambda:InvokeFunction",), settings.alias("predict")),
     ]
 
 
-def of_the_roles(settings: Settings) -> dict[str, list[Need]]:
+def of_the_roles(settings: Settings) -> dict[str, list[Permission]]:
     """What each of the project's roles does, by its name."""
     sagemaker = f"arn:aws:sagemaker:{settings.region}:{settings.account}"
     objects = f"arn:aws:s3:::{settings.bucket}/{settings.project}"
@@ -65,38 +65,40 @@ def of_the_roles(settings: Settings) -> dict[str, list[Need]]:
     passed = (("iam:PassedToService", "sagemaker.amazonaws.com"),)
     return {
         "pipeline": [
-            Need(("sagemaker:CreateProcessingJob",), f"{sagemaker}:processing-job/pipelines-doctor"),
-            Need(("sagemaker:CreateTrainingJob",), f"{sagemaker}:training-job/pipelines-doctor"),
-            Need(("iam:PassRole",), settings.role("job"), passed),
-            Need(("lambda:InvokeFunction",), settings.function("deploy")),
+            Permission(("sagemaker:CreateProcessingJob",), f"{sagemaker}:processing-job/pipelines-doctor"),
+            Permission(("sagemaker:CreateTrainingJob",), f"{sagemaker}:training-job/pipelines-doctor"),
+            Permission(("iam:PassRole",), settings.role("job"), passed),
+            Permission(("lambda:InvokeFunction",), settings.function("deploy")),
         ],
         "job": [
-            Need(("s3:GetObject", "s3:PutObject"), f"{objects}/runs/doctor"),
+            Permission(("s3:GetObject", "s3:PutObject"), f"{objects}/runs/doctor"),
             *_of_managed_rules(settings),
         ],
-        "model": [Need(("s3:GetObject",), f"{objects}/models/doctor")],
+        "model": [Permission(("s3:GetObject",), f"{objects}/models/doctor")],
         "deploy": [
-            Need(_of("sagemaker", "CreateEndpoint", "UpdateEndpoint", "DescribeEndpoint", "InvokeEndpoint"), endpoint),
-            Need(_of("sagemaker", "AddTags", "ListTags"), endpoint),
-            Need(
+            Permission(
+                _of("sagemaker", "CreateEndpoint", "UpdateEndpoint", "DescribeEndpoint", "InvokeEndpoint"), endpoint
+            ),
+            Permission(_of("sagemaker", "AddTags", "ListTags"), endpoint),
+            Permission(
                 _of("sagemaker", "ListModelPackages", "DescribeModelPackage"),
                 f"{sagemaker}:model-package/{settings.model_package_group}/1",
             ),
-            Need(_of("cloudwatch", "PutMetricAlarm", "DescribeAlarms"), f"{alarms}-latency"),
-            Need(("iam:PassRole",), settings.role("model"), passed),
+            Permission(_of("cloudwatch", "PutMetricAlarm", "DescribeAlarms"), f"{alarms}-latency"),
+            Permission(("iam:PassRole",), settings.role("model"), passed),
         ],
-        "predict": [Need(("sagemaker:InvokeEndpoint",), endpoint)],
+        "predict": [Permission(("sagemaker:InvokeEndpoint",), endpoint)],
         "scheduler": [
-            Need(("sagemaker:StartPipelineExecution",), f"{sagemaker}:pipeline/{settings.pipeline_name}"),
-            Need(("sqs:SendMessage",), queue),
+            Permission(("sagemaker:StartPipelineExecution",), f"{sagemaker}:pipeline/{settings.pipeline_name}"),
+            Permission(("sqs:SendMessage",), queue),
         ],
     }
 
 
-def _of_managed_rules(settings: Settings) -> list[Need]:
+def _of_managed_rules(settings: Settings) -> list[Permission]:
     """The Debug step waits for SageMaker's verdict."""
     job = f"arn:aws:sagemaker:{settings.region}:{settings.account}:training-job/pipelines-doctor"
-    return [Need(("sagemaker:DescribeTrainingJob",), job)] if settings.debugger == MANAGED else []
+    return [Permission(("sagemaker:DescribeTrainingJob",), job)] if settings.debugger == MANAGED else []
 
 
 def _of(service: str, *operations: str) -> tuple[str, ...]:

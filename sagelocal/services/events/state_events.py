@@ -16,7 +16,7 @@ STEP_TYPES = {"ProcessingJob": "Processing", "TrainingJob": "Training", "TuningJ
 
 
 @dataclass(frozen=True)
-class Notice:
+class Event:
     """What a change is worth telling: the event's detail-type, the ARNs it is about, and its detail."""
 
     detail_type: str
@@ -24,15 +24,15 @@ class Notice:
     detail: dict[str, Any]
 
 
-def of_change(kind: str, before: dict[str, Any] | None, after: dict[str, Any] | None) -> Notice | None:
-    """The notice of a document's change; None for changes that AWS sends nothing for."""
+def of_change(kind: str, before: dict[str, Any] | None, after: dict[str, Any] | None) -> Event | None:
+    """The event of a document's change; None for changes that AWS sends nothing for."""
     reader = _READERS[kind]
     if after is None or (before and all(before.get(m) == after.get(m) for m in reader.members)):
         return None
-    return reader.notice(before or {}, after)
+    return reader.event(before or {}, after)
 
 
-def _execution(before: dict[str, Any], after: dict[str, Any]) -> Notice:
+def _execution(before: dict[str, Any], after: dict[str, Any]) -> Event:
     ended = after["PipelineExecutionStatus"] not in ("Executing", "Stopping")
     detail = {
         "pipelineExecutionDisplayName": after.get("PipelineExecutionDisplayName"),
@@ -45,11 +45,11 @@ def _execution(before: dict[str, Any], after: dict[str, Any]) -> Notice:
         "pipelineExecutionArn": after["PipelineExecutionArn"],
     }
     resources = (after["PipelineArn"], after["PipelineExecutionArn"])
-    return Notice("SageMaker Model Building Pipeline Execution Status Change", resources, _without_none(detail))
+    return Event("SageMaker Model Building Pipeline Execution Status Change", resources, _without_none(detail))
 
 
-def step_notice(execution_arn: str, before: dict[str, Any] | None, after: dict[str, Any] | None) -> Notice | None:
-    """The notice of a step's change; a step's document does not name its execution."""
+def step_event(execution_arn: str, before: dict[str, Any] | None, after: dict[str, Any] | None) -> Event | None:
+    """The event of a step's change; a step's document does not name its execution."""
     if after is None or (before and before["StepStatus"] == after["StepStatus"]):
         return None
     pipeline_arn = execution_arn.partition("/execution/")[0]
@@ -69,34 +69,34 @@ def step_notice(execution_arn: str, before: dict[str, Any] | None, after: dict[s
         "pipelineExecutionArn": execution_arn,
     }
     resources = (pipeline_arn, execution_arn)
-    return Notice("SageMaker Model Building Pipeline Execution Step Status Change", resources, _without_none(detail))
+    return Event("SageMaker Model Building Pipeline Execution Step Status Change", resources, _without_none(detail))
 
 
-def _model_package(before: dict[str, Any], after: dict[str, Any]) -> Notice:
+def _model_package(before: dict[str, Any], after: dict[str, Any]) -> Event:
     changed = [member for member in _READERS["model-package"].members if before.get(member) != after.get(member)]
     detail = _described("DescribeModelPackage", after, iso)
     if before:
         detail["UpdatedModelPackageFields"] = changed
     else:  # only a package that was changed since it was made has a time of that
         detail.pop("LastModifiedTime", None)
-    return Notice("SageMaker Model Package State Change", (after["ModelPackageArn"],), detail)
+    return Event("SageMaker Model Package State Change", (after["ModelPackageArn"],), detail)
 
 
-def _endpoint(before: dict[str, Any], after: dict[str, Any]) -> Notice:
+def _endpoint(before: dict[str, Any], after: dict[str, Any]) -> Event:
     """A change of the endpoint's status, or of how far its deployment is."""
     of_status = before.get("EndpointStatus") != after["EndpointStatus"]
     detail = _described("DescribeEndpoint", after, milliseconds) | {"Tags": _tags(after)}
     detail["EndpointStatus"] = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", after["EndpointStatus"]).upper()
     what = "Endpoint State Change" if of_status else "Endpoint Deployment State Change"
-    return Notice(f"SageMaker {what}", (after["EndpointArn"],), detail)
+    return Event(f"SageMaker {what}", (after["EndpointArn"],), detail)
 
 
-def _job(operation: str, detail_type: str, arn: str) -> Callable[[dict[str, Any], dict[str, Any]], Notice]:
-    def notice(before: dict[str, Any], after: dict[str, Any]) -> Notice:
+def _job(operation: str, detail_type: str, arn: str) -> Callable[[dict[str, Any], dict[str, Any]], Event]:
+    def event(before: dict[str, Any], after: dict[str, Any]) -> Event:
         detail = _described(operation, after, milliseconds) | {"Tags": _tags(after)}
-        return Notice(detail_type, (after[arn],), detail)
+        return Event(detail_type, (after[arn],), detail)
 
-    return notice
+    return event
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class _Reader:
     """Which members of a document, when they change, are an event, and how it is made."""
 
     members: tuple[str, ...]
-    notice: Callable[[dict[str, Any], dict[str, Any]], Notice]
+    event: Callable[[dict[str, Any], dict[str, Any]], Event]
 
 
 STEP = "pipeline-execution-step"
