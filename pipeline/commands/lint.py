@@ -18,7 +18,7 @@ def main(
     as_json: JsonOption = False,
 ) -> None:
     if file:
-        findings = lint(_text(file), extra=[rules.as_advice(rule) for rule in rules.RULES])
+        findings = lint(_text(file), extra=[rules.as_advice(rule) for rule in rules.ADVICE])
     else:
         findings = lint(definition.definition(settings.from_environment()), extra=rules.RULES)
     tell({"findings": [asdict(finding) for finding in findings]}, as_json, render(findings))
