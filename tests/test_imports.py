@@ -1,6 +1,7 @@
 """The import table of docs/architecture.md: who may import whom."""
 
 import ast
+import re
 import sys
 from pathlib import Path
 
@@ -75,6 +76,16 @@ def test_a_room_imports_only_what_the_table_allows(room: str):
         if not allowed(name, room)
     ]
     assert not wrong
+
+
+@pytest.mark.parametrize("room", sorted(TABLE))
+def test_a_data_file_names_only_programs_of_its_own_room(room: str):
+    """An import that hides in data: a path that begins with ./ or ../ leads to a file in the room."""
+    for path in [found for kind in ("toml", "json", "yaml") for found in (ROOT / room).rglob(f"*.{kind}")]:
+        text = re.sub(r"(?m)^\s*#.*$", "", path.read_text())
+        for named in re.findall(r"""["'](\.\.?/[^"' ]+)["']""", text):
+            program = (path.parent / named).resolve()
+            assert program.is_file() and program.is_relative_to(ROOT / room), f"{path} names {named}"
 
 
 @pytest.mark.parametrize("package", ["contract", "pipeline", "steps"])

@@ -2,6 +2,7 @@
 
 what         the case's name in its file
 definition   the file in base/ that is edited
+text         in place of a definition and its edits: what is sent, letter by letter
 edits        ["put", step, path, value], ["add", step, path, item], ["drop", step, path]; step "" is the document
 findings     of lint: "error Train Arguments.RoleArn arguments_fit_the_request"
 local        findings that only the server on this machine adds
@@ -27,6 +28,8 @@ def all_cases() -> list[tuple[str, dict[str, Any]]]:
 
 
 def text_of(case: dict[str, Any]) -> str:
+    if "text" in case:
+        return str(case["text"])
     document = base(case["definition"])
     for what, step, path, *value in case["edits"]:
         container, key = place(document, step, path)

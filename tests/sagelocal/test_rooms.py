@@ -1,6 +1,5 @@
 """The rooms of sagelocal: who may import whom, and no circle of rooms or files."""
 
-import re
 from pathlib import Path
 
 from tests.import_graph import assert_no_circle, between, imports_within
@@ -53,9 +52,3 @@ def test_no_rooms_and_no_files_import_each_other_in_a_circle():
     imports = imports_within(PACKAGE)
     assert_no_circle(imports)
     assert_no_circle(between(room, imports))
-
-
-def test_data_files_name_no_program_outside_of_the_package():
-    """An import that hides in data: a command of an images file may lie in the package or in the container."""
-    for path in [*PACKAGE.rglob("*.toml"), *PACKAGE.rglob("*.json"), *PACKAGE.rglob("*.yaml")]:
-        assert not re.findall(r"""["'](\.\./[^"']*)""", path.read_text()), path
