@@ -93,8 +93,8 @@ def not_run(operation: str, request: dict[str, Any]) -> Iterator[Problem]:
     for limit in LIMITS.get(operation, ()):
         for field, value in _at(request, limit.path.split("."), ""):
             if not references.kind(value) and limit.refused(value):
-                shown_value = f" {value}" if isinstance(value, str) else ""
-                yield field, f"{field.rpartition('.')[2]}{shown_value} is not run by the embedded SageMaker.", limit.fix
+                what = f"{value} " if isinstance(value, str) else ""
+                yield field, f"{what}is not run by the embedded SageMaker.", limit.fix
 
 
 def step_types_run_here(definition: Definition) -> Iterator[Finding]:

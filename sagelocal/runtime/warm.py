@@ -47,6 +47,11 @@ class Worker:
                 self._theirs.close()
                 threading.Thread(target=self._await_ready, name="warm-worker", daemon=True).start()
 
+    def usable(self, timeout: float = READY_SECONDS) -> bool:
+        """Whether it can fork jobs; waits for it to finish importing."""
+        self.prepare()
+        return self._process is not None and self._settled.wait(timeout) and self._usable
+
     def start(self, spec: ProcessSpec, output: int) -> tuple[int, Callable[[], int]] | None:
         """Fork a Python command: its process id and a function that waits for its exit code.
 
@@ -54,8 +59,7 @@ class Worker:
         """
         if not is_python_program(spec.argv):
             return None
-        self.prepare()
-        if self._process is None or not self._settled.wait(READY_SECONDS) or not self._usable:
+        if not self.usable() or self._process is None or self._process.poll() is not None:
             return None
         request = {
             "argv": spec.argv[1:],
@@ -65,7 +69,7 @@ class Worker:
             "read_only": spec.read_only,
             "mode": launch.isolation(),
         }
-        return self._fork(json.dumps(request).encode(), output) if self._process.poll() is None else None
+        return self._fork(json.dumps(request).encode(), output)
 
     def stop(self) -> None:
         """End the worker, and with it the jobs it forked."""

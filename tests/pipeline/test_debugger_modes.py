@@ -5,9 +5,10 @@ import json
 import pytest
 
 from contract.rules import BLOCKING_RULES, MANAGED_RULES, RULES
-from pipeline import definition, lint, parameters, settings
+from pipeline import definition, parameters, rules, settings
 from pipeline.errors import ParameterError, UserError
 from pipeline.parameters import BY_NAME
+from sagelocal.definition import lint
 
 
 def document(**environment: str) -> dict:
@@ -80,7 +81,8 @@ def test_off_saves_no_tensors_and_has_neither_step_nor_condition(off):
 
 @pytest.mark.parametrize("mode", settings.DEBUGGER_CHOICES)
 def test_every_mode_is_a_definition_without_a_finding(mode):
-    assert lint.lint(definition.definition(settings.from_environment({"PAWLINE_DEBUGGER": mode}))) == []
+    document = definition.definition(settings.from_environment({"PAWLINE_DEBUGGER": mode}))
+    assert lint(document, extra=rules.RULES) == []
 
 
 def test_the_rule_images_are_those_that_the_sdk_knows(monkeypatch):

@@ -3,9 +3,10 @@
 import boto3
 import pytest
 
-from pipeline import definition, lint, settings, upsert
+from pipeline import definition, settings, upsert
 from pipeline.cloud import Cloud
 from pipeline.errors import UserError
+from sagelocal.definition import errors, lint
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def test_it_says_created_then_unchanged_then_updated_with_what_changed(cloud, mo
 
 def test_a_definition_that_aws_would_refuse_is_not_sent(cloud, monkeypatch):
     broken = definition.definition(cloud.settings).replace('"Strategy"', '"Strategem"')
-    assert lint.errors(lint.lint(broken))
+    assert errors(lint(broken))
     monkeypatch.setattr(definition, "definition", lambda *_: broken)
     with pytest.raises(UserError, match="Tune"):
         upsert.upsert(cloud)

@@ -61,9 +61,9 @@ def test_a_package_brings_image_data_and_environment_and_the_model_overrides_the
             {"PrimaryContainer": {"ModelPackageName": "arn:aws:sagemaker:us-east-1:123456789012:model-package/g/9"}},
             "g/9",
         ),
-        ({"Containers": [{"Image": IMAGE}, {"Image": IMAGE}]}, "this one has 2"),
+        ({"Containers": [{"Image": IMAGE}, {"Image": IMAGE}]}, "Containers: is not run"),
         ({"PrimaryContainer": {"Image": IMAGE}, "Containers": [{"Image": IMAGE}]}, "Only one of"),
-        ({}, "this one has 0"),
+        ({}, "needs a container"),
     ],
 )
 def test_a_model_that_cannot_be_served_is_refused(account: Context, request_: dict, message: str):
@@ -109,7 +109,7 @@ def test_a_variant_that_cannot_be_run_is_refused(account: Context, change: dict,
 def test_what_is_not_run_is_refused_instead_of_ignored(account: Context):
     create(account, PrimaryContainer={"Image": IMAGE})
     variant = {"VariantName": "v", "ModelName": "m", **INSTANCES}
-    with pytest.raises(ValidationException, match="does not run AsyncInferenceConfig"):
+    with pytest.raises(ValidationException, match="AsyncInferenceConfig: is not run"):
         config(account, variant, AsyncInferenceConfig={"OutputConfig": {"S3OutputPath": "s3://models/o"}})
     with pytest.raises(ValidationException, match="must be unique: v, v"):
         config(account, variant, variant)

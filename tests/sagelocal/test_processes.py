@@ -30,7 +30,7 @@ def run(context: Context, tree: Path):
     def run_script(source: str, from_warm: bool = False, **env: str) -> tuple[int | None, list[str]]:
         (tree / "script.py").write_text(source)
         if from_warm:
-            assert warm.prepare(context).usable(HANG), "the process would be started cold"
+            assert warm.worker(context).usable(HANG), "the process would be started cold"
         lines: list[str] = []
         spec = ProcessSpec(
             argv=["python3", "/opt/ml/script.py", "--flag", "a b"],

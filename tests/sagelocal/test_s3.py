@@ -60,8 +60,9 @@ def test_an_object_comes_back_with_all_that_was_said_about_it(s3, bucket: str):
 
 def test_a_client_that_waits_for_continue_before_its_body_is_told_to(server, bucket: str):
     """botocore would wait a second for each put."""
-    with socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2])), timeout=HANG) as connection:
-        head = f"PUT /{bucket}/k HTTP/1.1\r\nHost: 127.0.0.1\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n"
+    host = server.url.partition("//")[2]
+    with socket.create_connection(("127.0.0.1", int(host.rpartition(":")[2])), timeout=HANG) as connection:
+        head = f"PUT /{bucket}/k HTTP/1.1\r\nHost: {host}\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n"
         connection.sendall(head.encode())
         assert connection.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n"
         connection.sendall(b"data")

@@ -280,7 +280,7 @@ def test_a_model_may_be_stored_uncompressed(context, bucket, run):
 
 def test_what_cannot_run_is_refused_at_once(context, bucket, run):
     algorithm = {"TrainingImage": IMAGE, "TrainingInputMode": "File"}
-    with pytest.raises(ValidationException, match="input mode Pipe is not run here"):
+    with pytest.raises(ValidationException, match="InputMode: Pipe is not run"):
         run("pipe", "", InputDataConfig=[{**channel("train", f"{bucket}/x"), "InputMode": "Pipe"}])
     with pytest.raises(ValidationException, match="needs a group around the value"):
         run("metric", "", metrics=[{"Name": "loss", "Regex": "loss=.*"}])
