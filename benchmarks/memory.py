@@ -7,7 +7,7 @@ Prepare's peak is where its workers happen to hold large pictures at the same ti
 looks: it takes the small set ten times, so that both peaks are of as many images. Shared pages are counted once. What
 is wanted to stay the same is the memory that the system cannot take back; pages of mapped files (libraries, features),
 which it drops as it likes, are in the second row. Fewer than 600 images Embed would leave to PyTorch, and ten times as
-many to OpenVINO (breeds.graph_embedder.MIN_VIEWS): two programs, which say nothing of each other.
+many to OpenVINO (breeds.model.graph_embedder.MIN_VIEWS): two programs, which say nothing of each other.
 """
 
 import argparse

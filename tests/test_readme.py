@@ -6,11 +6,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "sagelocal/README.md", "sagelocal/CHANGELOG.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 TEXT = {page: page.read_text() for page in PAGES}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_every_link_leads_somewhere(page):
     targets = re.findall(r"\]\(([^)#]+)", TEXT[page])
     missing = [t for t in targets if "://" not in t and not (page.parent / t).exists()]

@@ -1,4 +1,4 @@
-"""A pipeline definition, read as far as it can be: rules and the engine work on this and never parse the text again.
+"""A pipeline definition, read as far as it can be: rules and executions work on this and never parse the text again.
 
 Schema: https://github.com/aws-sagemaker-mlops/sagemaker-model-building-pipeline-definition-JSON-schema
 """

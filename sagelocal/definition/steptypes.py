@@ -1,6 +1,6 @@
 """The step types of the definition language: what their Arguments are and what their properties are.
 
-Source: sagemaker 3.27 (StepTypeEnum and each step class), sagemaker-facts §2.
+Source: the SageMaker SDK 3.27 (StepTypeEnum and each step class).
 """
 
 from collections.abc import Mapping

@@ -34,6 +34,7 @@ class Check(NamedTuple):
 
 MINUTES = "trains for minutes what tests/e2e/test_main_job.py trains"
 PERSON = "the AWS CLI is not part of this project"
+STRANGER = "tests/sagelocal/test_install.py does it in a new environment"
 PAGE = "tests/lambda/test_serving_doc.py runs it with what is around it on its page"
 
 # A regular expression for the whole command -> the way in which it is tried. The first that fits counts; those that
@@ -71,11 +72,10 @@ RULES: dict[str, Run | Check] = {
     r"pawline start .*": Check(ways.parsed, MINUTES),
     r"pawline stop EXECUTION": Run(on="newest"),
     r"pawline retry.*": Run(1, on="failed"),  # what failed fails again
-    r"sagelocal (up|status|env|logs|images|doctor).*": Run(),
+    r"sagelocal (up|status|env|logs|lint|images|doctor).*": Run(),
     r"eval \"\$\(sagelocal env\)\"": Run(),
-    r"pip install \./sagelocal": Check(
-        ways.shell_syntax, "tests/sagelocal/test_install.py does it in a new environment"
-    ),
+    r"pip install \./sagelocal": Check(ways.shell_syntax, STRANGER),
+    r"python mine\.py": Check(ways.shell_syntax, STRANGER),
     r"pawline destroy.* --keep-data": Run(),
     r"pawline destroy.*": Run(),
     r"pawline stop --server": Run(),
@@ -117,7 +117,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
 
 
 def _get_data(made: Checkout) -> None:
-    """The pictures that were drawn, under the names that the pages give to data; the tensors of their training."""
+    """What was drawn, trained and run, under the names that the pages give to photos, tensors and a definition."""
     (drawn,) = made.folder.glob(".*/sample-dogs.zip")
     shutil.copyfile(drawn, made.folder / "dogImages.zip")
     shutil.unpack_archive(drawn, made.folder / "photos")
@@ -125,6 +125,7 @@ def _get_data(made: Checkout) -> None:
     uploaded = last_json(made.run("pawline upload --data dogImages.zip --weights random --json"))
     made.values["InputDataUri=s3://…"] = f"InputDataUri={uploaded['input_data_uri']}"
     made.values["PretrainedWeightsUri=s3://…"] = f"PretrainedWeightsUri={uploaded['weights_uri']}"
+    (made.folder / "definition.json").write_text(made.run("pawline definition").stdout)
     collections = sorted(made.folder.glob(".*/s3/*/*/tensors/**/collections/"))
     made.values["TENSORS"] = str(collections[-1].parent)
 

@@ -33,7 +33,7 @@ NO_OPERATION = {"iam:PassRole", "lambda:InvokeFunctionUrl", *IAM_NAME.values()}
 FREE = {"sts:GetCallerIdentity"}
 WITH_A_KEY = {"kms:ScheduleKeyDeletion"}  # in the text, for those who have a key
 
-SET_UP = {"belongings.py", "changeset.py", "destroy.py", "functions.py", "infra.py"}
+SET_UP = {"changeset.py", "destroy.py", "functions.py", "infra.py", "inventory.py"}
 ON_THIS_MACHINE = {"local.py"}
 
 

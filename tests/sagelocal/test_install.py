@@ -1,6 +1,7 @@
 """sagelocal by itself: installed into an empty environment, it runs a pipeline for plain boto3."""
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -15,50 +16,8 @@ pytestmark = [pytest.mark.install, pytest.mark.timeout(1800)]
 PROJECT = Path(__file__).parents[2] / "sagelocal"
 LARGEST = 300 * 10**6  # bytes of site-packages
 
-# What a stranger writes: one Processing step that copies what it is given, in capitals.
-PIPELINE = """
-import json, sys, time
-import boto3
-
-s3, sagemaker = boto3.client("s3"), boto3.client("sagemaker")
-s3.create_bucket(Bucket="mine")
-s3.put_object(Bucket="mine", Key="in/words.txt", Body=b"it runs")
-copy = "cp /opt/ml/processing/in/words.txt /dev/stdout | tr a-z A-Z > /opt/ml/processing/out/words.txt"
-FILES = {"S3DataType": "S3Prefix", "S3InputMode": "File"}
-
-
-def place(name, uri, direction):
-    return {"S3Uri": uri, "LocalPath": f"/opt/ml/processing/{name}", **direction}
-
-
-step = {
-    "Name": "Shout",
-    "Type": "Processing",
-    "Arguments": {
-        "ProcessingResources": {
-            "ClusterConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1}
-        },
-        "AppSpecification": {"ImageUri": "python:3", "ContainerEntrypoint": ["sh", "-c", copy]},
-        "RoleArn": "arn:aws:iam::123456789012:role/mine",
-        "ProcessingInputs": [{"InputName": "in", "S3Input": place("in", "s3://mine/in/", FILES)}],
-        "ProcessingOutputConfig": {
-            "Outputs": [{"OutputName": "out", "S3Output": place("out", "s3://mine/out/", {"S3UploadMode": "EndOfJob"})}]
-        },
-    },
-}
-definition = json.dumps({"Version": "2020-12-01", "Parameters": [], "Steps": [step]})
-sagemaker.create_pipeline(
-    PipelineName="mine", PipelineDefinition=definition, RoleArn="arn:aws:iam::123456789012:role/mine"
-)
-arn = sagemaker.start_pipeline_execution(PipelineName="mine")["PipelineExecutionArn"]
-status = "Executing"
-while status == "Executing":
-    time.sleep(0.1)
-    found = sagemaker.describe_pipeline_execution(PipelineExecutionArn=arn)
-    status = found["PipelineExecutionStatus"]
-print(status, found.get("FailureReason", ""))
-print(s3.get_object(Bucket="mine", Key="out/words.txt")["Body"].read().decode())
-"""
+# What a stranger pastes: the example of the README.
+(PIPELINE,) = re.findall(r"^```python\n(.*?)^```", (PROJECT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
 
 # Without a socket, as tests/sagelocal/conftest.py has it.
 TUNING = """

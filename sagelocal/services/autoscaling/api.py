@@ -1,6 +1,6 @@
 """Application Auto Scaling for SageMaker's production variants: targets, policies, scheduled actions and activities.
 
-What acts on them is in embedded/autoscaling/.
+What acts on them: loop.py and policies.py.
 """
 
 import time

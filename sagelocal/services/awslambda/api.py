@@ -1,4 +1,4 @@
-"""AWS Lambda: functions and versions. Aliases, concurrency, invocations, events and URLs are in awslambda_*.py.
+"""AWS Lambda: functions and versions. Aliases, concurrency, invocations, events and URLs: *_api.py.
 
 What is kept of a function is in documents.py.
 """

@@ -1,4 +1,4 @@
-"""Runs one Lambda function in its own process: `python lambda_worker.py SOCKET`.
+"""Runs one Lambda function in its own process: `python worker.py SOCKET`.
 
 Connects to the server's socket, imports the handler once, then answers one event after the other: a line of JSON in, a
 line of JSON out. Imports nothing of this project: a function sees its own code and this environment's packages only.

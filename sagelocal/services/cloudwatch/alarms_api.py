@@ -1,4 +1,4 @@
-"""CloudWatch's alarms on one metric each. They are evaluated in embedded/cloudwatch/alarms.py."""
+"""CloudWatch's alarms on one metric each. They are evaluated in alarms.py."""
 
 import time
 from collections.abc import Mapping

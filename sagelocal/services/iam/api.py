@@ -1,4 +1,4 @@
-"""IAM: roles with their trust and inline policies. Managed policies and instance profiles are in iam_policies.py."""
+"""IAM: roles with their trust and inline policies. Managed policies and instance profiles are in policies_api.py."""
 
 import json
 import re

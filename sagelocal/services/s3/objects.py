@@ -1,4 +1,4 @@
-"""Objects by their s3:// URI, for everything inside the server: jobs, endpoints, functions and the engine
+"""Objects by their s3:// URI, for everything inside the server: jobs, endpoints, functions and executions
 read and write S3 here, without a socket. The files are those that the S3 service serves (see s3/tree.py).
 
 Raises everywhere: tree.NoSuchBucket, tree.NoSuchKey, and ValidationException for what is no s3:// URI.

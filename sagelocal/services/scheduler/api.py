@@ -1,4 +1,4 @@
-"""Amazon EventBridge Scheduler: schedules that fire, and their groups. The firing is in embedded/scheduling/loop.py."""
+"""Amazon EventBridge Scheduler: schedules that fire, and their groups. They are fired in loop.py."""
 
 import json
 import time

@@ -1,1 +1,1 @@
-"""Runs a pipeline definition: what AWS's pipeline service does with the JSON document that `pipeline/` writes."""
+"""Runs a pipeline definition: what AWS's pipeline service does with the JSON document that CreatePipeline was given."""

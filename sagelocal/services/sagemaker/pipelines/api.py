@@ -1,4 +1,4 @@
-"""SageMaker's operations on pipelines; those on their executions are in sagemaker_executions."""
+"""SageMaker's operations on pipelines; those on their executions are in executions_api.py."""
 
 import time
 from functools import partial
