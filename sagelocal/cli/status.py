@@ -6,6 +6,7 @@ from typing import Any
 
 from sagelocal.cli.common import client, command, json_option, tell
 from sagelocal.core import lifecycle
+from sagelocal.core.json import Json
 
 # What is listed: its word, boto3's paginator, the member of its answer, the member with the name.
 JOBS = (
@@ -59,7 +60,7 @@ def at_work(sagemaker: Any) -> list[dict[str, str]]:
     return found
 
 
-def _all(sagemaker: Any, operation: str, member: str, **asked: Any) -> list[dict[str, Any]]:
+def _all(sagemaker: Any, operation: str, member: str, **asked: Any) -> list[Json]:
     return [one for page in sagemaker.get_paginator(operation).paginate(**asked) for one in page[member]]
 
 

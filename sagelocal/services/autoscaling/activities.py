@@ -5,10 +5,10 @@ Wording: https://docs.aws.amazon.com/autoscaling/application/userguide/applicati
 
 import time
 import uuid
-from typing import Any
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
+from sagelocal.core.json import Json
 from sagelocal.services.autoscaling import targets
 from sagelocal.services.autoscaling.cooldown import Cooldown
 from sagelocal.services.autoscaling.documents import ACTIVITY, Activity, BegunCooldown, OfVariant
@@ -79,7 +79,7 @@ def cooldown_of(context: Context, target: OfVariant) -> Cooldown | None:
     return None
 
 
-def _ended(context: Context, activity: Activity) -> dict[str, Any] | None:
+def _ended(context: Context, activity: Activity) -> Json | None:
     """How an activity in progress ended; None while it has not."""
     count = activity["_Count"]
     capacity = targets.capacity(context, activity)

@@ -41,12 +41,7 @@ def called(context: Context, arn: str, alarm: Alarm, points: Sequence[Point], no
 
 
 def change(
-    context: Context,
-    policy: ScalingPolicy,
-    target: ScalableTarget,
-    alarm: Alarm,
-    values: list[float],
-    now: float,
+    context: Context, policy: ScalingPolicy, target: ScalableTarget, alarm: Alarm, values: list[float], now: float
 ) -> Activity | None:
     """Ask for the count that a policy wants now; the activity, or None when nothing is to be done.
 
@@ -98,12 +93,7 @@ def _tracked(
 
 
 def _stepped(
-    policy: ScalingPolicy,
-    alarm: Alarm,
-    values: list[float],
-    running: Cooldown | None,
-    desired: int,
-    now: float,
+    policy: ScalingPolicy, alarm: Alarm, values: list[float], running: Cooldown | None, desired: int, now: float
 ) -> int | None:
     configuration = policy[step.CONFIGURATION]
     amount = step.adjustment(configuration, step.breach(configuration, values, alarm["Threshold"]))

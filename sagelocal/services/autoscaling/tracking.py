@@ -5,11 +5,12 @@ Source: https://docs.aws.amazon.com/autoscaling/application/userguide/applicatio
 
 import math
 import uuid
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from sagelocal.core import listing
 from sagelocal.core.context import Context
 from sagelocal.core.errors import ValidationException
+from sagelocal.core.json import Json
 from sagelocal.services.autoscaling import targets
 from sagelocal.services.autoscaling.documents import ScalingPolicy
 from sagelocal.services.cloudwatch import alarms
@@ -26,7 +27,7 @@ LOW_SHARE = 0.9  # of the target: below it for LOW_PERIODS there is an instance 
 LEAST_KEPT = 0.5  # AWS says that it scales in "more gradually", not how: here at most half goes at once
 
 
-def check(configuration: dict[str, Any]) -> None:
+def check(configuration: Json) -> None:
     """Raise ValidationException for a configuration that cannot be tracked here."""
     predefined = configuration.get("PredefinedMetricSpecification")
     customized = configuration.get("CustomizedMetricSpecification")
@@ -103,7 +104,7 @@ def _kind(alarm_name: str) -> str:
     return "AlarmHigh" if "-AlarmHigh-" in alarm_name else "AlarmLow"
 
 
-def _metric(policy: ScalingPolicy) -> dict[str, Any]:
+def _metric(policy: ScalingPolicy) -> Json:
     """What the policy's alarms look at."""
     customized = policy[CONFIGURATION].get("CustomizedMetricSpecification")
     if customized:

@@ -7,6 +7,7 @@ from typing import Any
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
+from sagelocal.core.json import Json
 from sagelocal.core.registry import operation
 from sagelocal.services.awslambda import provisioned
 from sagelocal.services.awslambda.api import (
@@ -32,7 +33,7 @@ CONDITIONS = (  # a member of AddPermission, and the operator and key that it be
 
 
 @operation("lambda", "CreateAlias")
-def create_alias(context: Context, request: dict[str, Any]) -> Alias:
+def create_alias(context: Context, request: Json) -> Alias:
     name, _ = parse_name(request["FunctionName"])
     body = find(context, name)
     if request["Name"] in body["Aliases"]:
@@ -42,7 +43,7 @@ def create_alias(context: Context, request: dict[str, Any]) -> Alias:
 
 
 @operation("lambda", "UpdateAlias")
-def update_alias(context: Context, request: dict[str, Any]) -> Alias:
+def update_alias(context: Context, request: Json) -> Alias:
     name, _ = parse_name(request["FunctionName"])
     alias = get_alias(context, request)
     check_revision(alias, request)
@@ -50,7 +51,7 @@ def update_alias(context: Context, request: dict[str, Any]) -> Alias:
 
 
 @operation("lambda", "GetAlias")
-def get_alias(context: Context, request: dict[str, Any]) -> Alias:
+def get_alias(context: Context, request: Json) -> Alias:
     name, _ = parse_name(request["FunctionName"])
     aliases = find(context, name)["Aliases"]
     if request["Name"] not in aliases:
@@ -60,14 +61,14 @@ def get_alias(context: Context, request: dict[str, Any]) -> Alias:
 
 
 @operation("lambda", "ListAliases")
-def list_aliases(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def list_aliases(context: Context, request: Json) -> Json:
     aliases = find(context, parse_name(request["FunctionName"])[0])["Aliases"].values()
     wanted = request.get("FunctionVersion")
     return {"Aliases": [alias for alias in aliases if wanted in (None, alias["FunctionVersion"])]}
 
 
 @operation("lambda", "DeleteAlias")
-def delete_alias(context: Context, request: dict[str, Any]) -> None:
+def delete_alias(context: Context, request: Json) -> None:
     name, _ = parse_name(request["FunctionName"])
     find(context, name)
 
@@ -77,7 +78,7 @@ def delete_alias(context: Context, request: dict[str, Any]) -> None:
 
 
 @operation("lambda", "AddPermission")
-def add_permission(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def add_permission(context: Context, request: Json) -> Json:
     """Kept and given back; function URLs alone obey it."""
     name, qualifier = parse_name(request["FunctionName"], request.get("Qualifier"))
     body = find(context, name)
@@ -99,7 +100,7 @@ def add_permission(context: Context, request: dict[str, Any]) -> dict[str, Any]:
 
 
 @operation("lambda", "RemovePermission")
-def remove_permission(context: Context, request: dict[str, Any]) -> None:
+def remove_permission(context: Context, request: Json) -> None:
     name, _ = parse_name(request["FunctionName"])
     if request["StatementId"] not in find(context, name)["Policy"]:
         message = f"Statement {request['StatementId']} is not found in resource policy."
@@ -108,7 +109,7 @@ def remove_permission(context: Context, request: dict[str, Any]) -> None:
 
 
 @operation("lambda", "GetPolicy")
-def get_policy(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def get_policy(context: Context, request: Json) -> Json:
     body = find(context, parse_name(request["FunctionName"])[0])
     if not body["Policy"]:
         raise AwsError("ResourceNotFoundException", "The resource you requested does not exist.", 404)
@@ -124,7 +125,7 @@ def _principal(given: str) -> str | dict[str, str]:
     return {"Service": given} if given.endswith(".amazonaws.com") else {"AWS": given}
 
 
-def _conditions(request: dict[str, Any]) -> dict[str, dict[str, str]]:
+def _conditions(request: Json) -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = {}
     for member, operator, key in CONDITIONS:
         if member in request:
@@ -134,12 +135,7 @@ def _conditions(request: dict[str, Any]) -> dict[str, dict[str, str]]:
 
 
 def _put(
-    context: Context,
-    name: str,
-    alias: str,
-    body: FunctionDocument,
-    request: dict[str, Any],
-    before: Mapping[str, Any],
+    context: Context, name: str, alias: str, body: FunctionDocument, request: Json, before: Mapping[str, Any]
 ) -> Alias:
     version = request.get("FunctionVersion") or before["FunctionVersion"]
     weights = request.get("RoutingConfig", before.get("RoutingConfig") or {}).get("AdditionalVersionWeights") or {}

@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
+from sagelocal.core.json import Json
 from sagelocal.core.registry import operation
 from sagelocal.core.store import AlreadyExists, amend
 from sagelocal.services.awslambda import code as lambda_code
@@ -35,7 +36,7 @@ RESERVED_VARIABLES = {  # https://docs.aws.amazon.com/lambda/latest/dg/configura
 
 
 @operation("lambda", "CreateFunction")
-def create_function(context: Context, request: dict[str, Any]) -> Configuration:
+def create_function(context: Context, request: Json) -> Configuration:
     name, _ = parse_name(request["FunctionName"])
     if context.store.get(FUNCTION, name):
         raise _conflict(f"Function already exist: {name}")
@@ -45,7 +46,7 @@ def create_function(context: Context, request: dict[str, Any]) -> Configuration:
         if member not in request:
             raise invalid(f"{member} is needed for functions from a zip.")
     code = lambda_code.unpack(context, name, request["Code"])
-    described: dict[str, Any] = {
+    described: Json = {
         "FunctionName": name,
         "FunctionArn": context.arn("lambda", f"function:{name}"),
         "Description": "",
@@ -82,7 +83,7 @@ def create_function(context: Context, request: dict[str, Any]) -> Configuration:
 
 
 @operation("lambda", "UpdateFunctionCode")
-def update_function_code(context: Context, request: dict[str, Any]) -> Configuration:
+def update_function_code(context: Context, request: Json) -> Configuration:
     name, _ = parse_name(request["FunctionName"])
     check_revision(find(context, name)["Configuration"], request)
     code = lambda_code.unpack(context, name, request)
@@ -94,7 +95,7 @@ def update_function_code(context: Context, request: dict[str, Any]) -> Configura
 
 
 @operation("lambda", "UpdateFunctionConfiguration")
-def update_function_configuration(context: Context, request: dict[str, Any]) -> Configuration:
+def update_function_configuration(context: Context, request: Json) -> Configuration:
     name, _ = parse_name(request["FunctionName"])
     check_revision(find(context, name)["Configuration"], request)
     _check_configuration(request)
@@ -107,25 +108,21 @@ def update_function_configuration(context: Context, request: dict[str, Any]) -> 
 
 
 @operation("lambda", "GetFunction")
-def get_function(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def get_function(context: Context, request: Json) -> Json:
     body, configuration = resolve(context, request)
-    answer: dict[str, Any] = {
-        "Configuration": configuration,
-        "Code": {"RepositoryType": "S3"},
-        "Tags": body["Tags"] or None,
-    }
+    answer: Json = {"Configuration": configuration, "Code": {"RepositoryType": "S3"}, "Tags": body["Tags"] or None}
     if "Concurrency" in body:
         answer["Concurrency"] = body["Concurrency"]
     return answer
 
 
 @operation("lambda", "GetFunctionConfiguration")
-def get_function_configuration(context: Context, request: dict[str, Any]) -> Configuration:
+def get_function_configuration(context: Context, request: Json) -> Configuration:
     return resolve(context, request)[1]
 
 
 @operation("lambda", "ListFunctions")
-def list_functions(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def list_functions(context: Context, request: Json) -> Json:
     functions = context.store.list(FUNCTION)
     configurations = [body["Configuration"] for body in functions]
     if request.get("FunctionVersion") == "ALL":
@@ -134,7 +131,7 @@ def list_functions(context: Context, request: dict[str, Any]) -> dict[str, Any]:
 
 
 @operation("lambda", "DeleteFunction")
-def delete_function(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def delete_function(context: Context, request: Json) -> Json:
     name, qualifier = parse_name(request["FunctionName"], request.get("Qualifier"))
     body = find(context, name)
     if qualifier:
@@ -154,7 +151,7 @@ def delete_function(context: Context, request: dict[str, Any]) -> dict[str, Any]
 
 
 @operation("lambda", "PublishVersion")
-def publish_version(context: Context, request: dict[str, Any]) -> Configuration:
+def publish_version(context: Context, request: Json) -> Configuration:
     """A version of what $LATEST is now; the last one again when nothing has changed since."""
     name, _ = parse_name(request["FunctionName"])
     body = find(context, name)
@@ -185,7 +182,7 @@ def publish_version(context: Context, request: dict[str, Any]) -> Configuration:
 
 
 @operation("lambda", "ListVersionsByFunction")
-def list_versions_by_function(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def list_versions_by_function(context: Context, request: Json) -> Json:
     body = find(context, parse_name(request["FunctionName"])[0])
     return paged([body["Configuration"], *body["Versions"].values()], request, "Versions")
 
@@ -224,7 +221,7 @@ def resolve(context: Context, request: Mapping[str, Any]) -> tuple[FunctionDocum
     return body, body["Versions"][version]
 
 
-def paged(items: Sequence[Mapping[str, Any]], request: dict[str, Any], answer: str) -> dict[str, Any]:
+def paged(items: Sequence[Mapping[str, Any]], request: Json, answer: str) -> Json:
     marker = request.get("Marker", "0")
     if not marker.isdigit():
         raise invalid(f"Invalid Marker: {marker}")
@@ -244,7 +241,7 @@ def moment() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S.000+0000", time.gmtime())
 
 
-def check_revision(current: Configuration | Alias, request: dict[str, Any]) -> None:
+def check_revision(current: Configuration | Alias, request: Json) -> None:
     if request.get("RevisionId", current["RevisionId"]) != current["RevisionId"]:
         message = "The Revision Id provided does not match the latest Revision Id. Get the latest one and retry."
         raise AwsError("PreconditionFailedException", message, 412)
@@ -266,7 +263,7 @@ def _conflict(message: str) -> AwsError:
 def forget(stored: FunctionDocument, qualifier: str) -> None:
     """Take a version or an alias out of a function's document, with what belongs to it."""
     for kept in (stored["Versions"], stored["Aliases"], stored.get("Provisioned"), stored.get("EventConfigs")):
-        cast(dict[str, Any], kept or {}).pop(qualifier, None)
+        cast(Json, kept or {}).pop(qualifier, None)
 
 
 def _delete_version(context: Context, name: str, version: str) -> None:
@@ -275,13 +272,13 @@ def _delete_version(context: Context, name: str, version: str) -> None:
     provisioned.apply(context, name, body)
 
 
-def _changed(context: Context, name: str, changes: dict[str, Any]) -> Configuration:
+def _changed(context: Context, name: str, changes: Json) -> Configuration:
     body = context.store.change(FUNCTION, name, lambda stored: amend(stored["Configuration"], changes | _touched()))
     pool(context).current(name, body["Configuration"]["RevisionId"])
     return body["Configuration"]
 
 
-def _check_configuration(request: dict[str, Any]) -> None:
+def _check_configuration(request: Json) -> None:
     runtime = request.get("Runtime", "python3")
     if not runtime.startswith("python3"):
         raise invalid(f"The embedded Lambda runs Python 3 functions, not {runtime}.")
@@ -298,7 +295,7 @@ def _check_configuration(request: dict[str, Any]) -> None:
         )
 
 
-def _of_code(code: lambda_code.Code) -> dict[str, Any]:
+def _of_code(code: lambda_code.Code) -> Json:
     return {"CodeSize": code.size, "CodeSha256": code.sha256, "_Code": str(code.directory)}
 
 

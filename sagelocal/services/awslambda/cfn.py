@@ -3,10 +3,10 @@ functions write."""
 
 import shutil
 import time
-from typing import Any
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
+from sagelocal.core.json import Json
 from sagelocal.services.cloudformation.resource import (
     Handler,
     PhysicalResource,
@@ -22,7 +22,7 @@ CONFIGURATION = (
     *("DeadLetterConfig", "TracingConfig", "EphemeralStorage", "LoggingConfig"),
 )
 # What a removed property goes back to.
-DEFAULTS: dict[str, Any] = {
+DEFAULTS: Json = {
     **{"Description": "", "Timeout": 3, "MemorySize": 128, "Environment": {"Variables": {}}, "Layers": []},
     "DeadLetterConfig": {"TargetArn": ""},
 }
@@ -33,16 +33,14 @@ class Function(Handler):
     type = "AWS::Lambda::Function"
     fixed = frozenset({"FunctionName", "PackageType"})
 
-    def create(self, context: Context, properties: dict[str, Any], name: str) -> PhysicalResource:
+    def create(self, context: Context, properties: Json, name: str) -> PhysicalResource:
         function = properties.get("FunctionName", name)
         request = {m: properties[m] for m in (*CONFIGURATION, "Code", "Architectures") if m in properties}
         arn = call(context, "lambda", "CreateFunction", {"FunctionName": function, **request})["FunctionArn"]
         _reserve(context, function, properties)
         return PhysicalResource(function, {"Arn": arn})
 
-    def update(
-        self, context: Context, made: PhysicalResource, properties: dict[str, Any], before: dict[str, Any]
-    ) -> PhysicalResource:
+    def update(self, context: Context, made: PhysicalResource, properties: Json, before: Json) -> PhysicalResource:
         function = {"FunctionName": made.physical_id}
         if properties["Code"] != before["Code"]:
             call(context, "lambda", "UpdateFunctionCode", {**function, **properties["Code"]})
@@ -56,7 +54,7 @@ class Function(Handler):
         _reserve(context, made.physical_id, properties)
         return made
 
-    def delete(self, context: Context, made: PhysicalResource, properties: dict[str, Any]) -> None:
+    def delete(self, context: Context, made: PhysicalResource, properties: Json) -> None:
         call_unless_gone(context, "lambda", "DeleteFunction", {"FunctionName": made.physical_id})
 
 
@@ -64,7 +62,7 @@ class Version(Handler):
     type = "AWS::Lambda::Version"
     fixed = frozenset({"FunctionName", "Description", "CodeSha256"})
 
-    def create(self, context: Context, properties: dict[str, Any], name: str) -> PhysicalResource:
+    def create(self, context: Context, properties: Json, name: str) -> PhysicalResource:
         function = {"FunctionName": properties["FunctionName"]}
         known = call(context, "lambda", "ListVersionsByFunction", function)["Versions"]
         published = call(context, "lambda", "PublishVersion", {m: properties.get(m) for m in properties})
@@ -76,12 +74,10 @@ class Version(Handler):
             raise AwsError("AlreadyExists", message, 409)
         return PhysicalResource(arn, {"Version": number, "FunctionArn": arn})
 
-    def update(
-        self, context: Context, made: PhysicalResource, properties: dict[str, Any], before: dict[str, Any]
-    ) -> PhysicalResource:
+    def update(self, context: Context, made: PhysicalResource, properties: Json, before: Json) -> PhysicalResource:
         return made
 
-    def delete(self, context: Context, made: PhysicalResource, properties: dict[str, Any]) -> None:
+    def delete(self, context: Context, made: PhysicalResource, properties: Json) -> None:
         call_unless_gone(context, "lambda", "DeleteFunction", {"FunctionName": made.physical_id})
 
 
@@ -89,7 +85,7 @@ class Alias(Handler):
     type = "AWS::Lambda::Alias"
     fixed = frozenset({"FunctionName", "Name"})
 
-    def create(self, context: Context, properties: dict[str, Any], name: str) -> PhysicalResource:
+    def create(self, context: Context, properties: Json, name: str) -> PhysicalResource:
         arn = call(context, "lambda", "CreateAlias", _alias(properties))["AliasArn"]
         try:
             self._converge(context, properties)
@@ -98,9 +94,7 @@ class Alias(Handler):
             raise
         return PhysicalResource(arn, {"AliasArn": arn})
 
-    def update(
-        self, context: Context, made: PhysicalResource, properties: dict[str, Any], before: dict[str, Any]
-    ) -> PhysicalResource:
+    def update(self, context: Context, made: PhysicalResource, properties: Json, before: Json) -> PhysicalResource:
         try:
             self._converge(context, properties)
         except AwsError:
@@ -108,7 +102,7 @@ class Alias(Handler):
             raise
         return made
 
-    def _converge(self, context: Context, properties: dict[str, Any]) -> None:
+    def _converge(self, context: Context, properties: Json) -> None:
         call(context, "lambda", "UpdateAlias", {"RoutingConfig": {}, **_alias(properties)})
         if "ProvisionedConcurrencyConfig" in properties:
             _provision(context, properties)
@@ -116,7 +110,7 @@ class Alias(Handler):
             asked = {"FunctionName": properties["FunctionName"], "Qualifier": properties["Name"]}
             call_unless_gone(context, "lambda", "DeleteProvisionedConcurrencyConfig", asked)
 
-    def delete(self, context: Context, made: PhysicalResource, properties: dict[str, Any]) -> None:
+    def delete(self, context: Context, made: PhysicalResource, properties: Json) -> None:
         request = {"FunctionName": properties["FunctionName"], "Name": properties["Name"]}
         call_unless_gone(context, "lambda", "DeleteAlias", request)
 
@@ -125,16 +119,14 @@ class Permission(Handler):
     type = "AWS::Lambda::Permission"
     fixed = frozenset({"FunctionName", "Action", "Principal", "SourceArn", "SourceAccount"})
 
-    def create(self, context: Context, properties: dict[str, Any], name: str) -> PhysicalResource:
+    def create(self, context: Context, properties: Json, name: str) -> PhysicalResource:
         call(context, "lambda", "AddPermission", {**properties, "StatementId": name})
         return PhysicalResource(name, {"Id": name})
 
-    def update(
-        self, context: Context, made: PhysicalResource, properties: dict[str, Any], before: dict[str, Any]
-    ) -> PhysicalResource:
+    def update(self, context: Context, made: PhysicalResource, properties: Json, before: Json) -> PhysicalResource:
         return made
 
-    def delete(self, context: Context, made: PhysicalResource, properties: dict[str, Any]) -> None:
+    def delete(self, context: Context, made: PhysicalResource, properties: Json) -> None:
         request = {"FunctionName": properties["FunctionName"], "StatementId": made.physical_id}
         call_unless_gone(context, "lambda", "RemovePermission", request)
 
@@ -143,19 +135,17 @@ class Url(Handler):
     type = "AWS::Lambda::Url"
     fixed = frozenset({"TargetFunctionArn", "Qualifier"})
 
-    def create(self, context: Context, properties: dict[str, Any], name: str) -> PhysicalResource:
+    def create(self, context: Context, properties: Json, name: str) -> PhysicalResource:
         made = call(context, "lambda", "CreateFunctionUrlConfig", _url(properties))
         return PhysicalResource(
             made["FunctionArn"], {member: made[member] for member in ("FunctionArn", "FunctionUrl")}
         )
 
-    def update(
-        self, context: Context, made: PhysicalResource, properties: dict[str, Any], before: dict[str, Any]
-    ) -> PhysicalResource:
+    def update(self, context: Context, made: PhysicalResource, properties: Json, before: Json) -> PhysicalResource:
         call(context, "lambda", "UpdateFunctionUrlConfig", {"Cors": {}, **_url(properties)})
         return made
 
-    def delete(self, context: Context, made: PhysicalResource, properties: dict[str, Any]) -> None:
+    def delete(self, context: Context, made: PhysicalResource, properties: Json) -> None:
         asked = {member: value for member, value in _url(properties).items() if member in ("FunctionName", "Qualifier")}
         call_unless_gone(context, "lambda", "DeleteFunctionUrlConfig", asked)
 
@@ -164,17 +154,15 @@ class EventInvokeConfig(Handler):
     type = "AWS::Lambda::EventInvokeConfig"
     fixed = frozenset({"FunctionName", "Qualifier"})
 
-    def create(self, context: Context, properties: dict[str, Any], name: str) -> PhysicalResource:
+    def create(self, context: Context, properties: Json, name: str) -> PhysicalResource:
         call(context, "lambda", "PutFunctionEventInvokeConfig", properties)
         return PhysicalResource(name)
 
-    def update(
-        self, context: Context, made: PhysicalResource, properties: dict[str, Any], before: dict[str, Any]
-    ) -> PhysicalResource:
+    def update(self, context: Context, made: PhysicalResource, properties: Json, before: Json) -> PhysicalResource:
         call(context, "lambda", "PutFunctionEventInvokeConfig", properties)
         return made
 
-    def delete(self, context: Context, made: PhysicalResource, properties: dict[str, Any]) -> None:
+    def delete(self, context: Context, made: PhysicalResource, properties: Json) -> None:
         asked = {member: properties[member] for member in ("FunctionName", "Qualifier")}
         call_unless_gone(context, "lambda", "DeleteFunctionEventInvokeConfig", asked)
 
@@ -185,24 +173,22 @@ class LogGroup(Handler):
     type = "AWS::Logs::LogGroup"
     fixed = frozenset({"LogGroupName"})
 
-    def create(self, context: Context, properties: dict[str, Any], name: str) -> PhysicalResource:
+    def create(self, context: Context, properties: Json, name: str) -> PhysicalResource:
         group = properties.get("LogGroupName", name)
         call(context, "logs", "CreateLogGroup", {"logGroupName": group})
         return PhysicalResource(group, {"Arn": f"{context.arn('logs', f'log-group:{group}')}:*"})
 
-    def update(
-        self, context: Context, made: PhysicalResource, properties: dict[str, Any], before: dict[str, Any]
-    ) -> PhysicalResource:
+    def update(self, context: Context, made: PhysicalResource, properties: Json, before: Json) -> PhysicalResource:
         return made
 
-    def delete(self, context: Context, made: PhysicalResource, properties: dict[str, Any]) -> None:
+    def delete(self, context: Context, made: PhysicalResource, properties: Json) -> None:
         if answered("logs", "DeleteLogGroup"):
             call_unless_gone(context, "logs", "DeleteLogGroup", {"logGroupName": made.physical_id})
         else:
             shutil.rmtree(streams.group_directory(context, made.physical_id), ignore_errors=True)
 
 
-def _reserve(context: Context, function: str, properties: dict[str, Any]) -> None:
+def _reserve(context: Context, function: str, properties: Json) -> None:
     limit = properties.get("ReservedConcurrentExecutions")
     if limit is None:
         call(context, "lambda", "DeleteFunctionConcurrency", {"FunctionName": function})
@@ -211,7 +197,7 @@ def _reserve(context: Context, function: str, properties: dict[str, Any]) -> Non
     call(context, "lambda", "PutFunctionConcurrency", request)
 
 
-def _alias(properties: dict[str, Any]) -> dict[str, Any]:
+def _alias(properties: Json) -> Json:
     members = ("FunctionName", "Name", "FunctionVersion", "Description")
     request = {member: properties[member] for member in members if member in properties}
     if "RoutingConfig" in properties:
@@ -221,7 +207,7 @@ def _alias(properties: dict[str, Any]) -> dict[str, Any]:
     return request
 
 
-def _provision(context: Context, properties: dict[str, Any]) -> None:
+def _provision(context: Context, properties: Json) -> None:
     """Ask for an alias's workers and wait until they are ready, as CloudFormation does. Raises AwsError."""
     wanted = properties["ProvisionedConcurrencyConfig"]
     alias = {"FunctionName": properties["FunctionName"], "Qualifier": properties["Name"]}
@@ -235,7 +221,7 @@ def _provision(context: Context, properties: dict[str, Any]) -> None:
         raise AwsError("NotStabilized", message, 400)
 
 
-def _url(properties: dict[str, Any]) -> dict[str, Any]:
+def _url(properties: Json) -> Json:
     members = ("Qualifier", "AuthType", "Cors", "InvokeMode")
     request = {member: properties[member] for member in members if member in properties}
     return request | {"FunctionName": properties["TargetFunctionArn"]}

@@ -9,10 +9,10 @@ import uuid
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
+from sagelocal.core.json import Json
 from sagelocal.services.s3 import objects
 
 MAX_UNPACKED_BYTES = 250 << 20  # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
@@ -32,7 +32,7 @@ class InvalidCode(AwsError):
         super().__init__("InvalidParameterValueException", message, 400)
 
 
-def unpack(context: Context, name: str, source: dict[str, Any]) -> Code:
+def unpack(context: Context, name: str, source: Json) -> Code:
     """The code that a request brings as ZipFile or S3Bucket and S3Key. Raises InvalidCode."""
     archive = _archive(context, source)
     digest = hashlib.sha256(archive)
@@ -50,7 +50,7 @@ def unpack(context: Context, name: str, source: dict[str, Any]) -> Code:
     return Code(directory, len(archive), base64.b64encode(digest.digest()).decode())
 
 
-def _archive(context: Context, source: dict[str, Any]) -> bytes:
+def _archive(context: Context, source: Json) -> bytes:
     if "ZipFile" in source:
         archive: bytes = source["ZipFile"]
         return archive

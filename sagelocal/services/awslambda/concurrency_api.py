@@ -5,6 +5,7 @@ from typing import Any
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
+from sagelocal.core.json import Json
 from sagelocal.core.registry import on_start, operation
 from sagelocal.services.awslambda import provisioned as lambda_provisioned
 from sagelocal.services.awslambda.api import LATEST, find, invalid, moment, not_found, paged, parse_name
@@ -13,7 +14,7 @@ from sagelocal.services.awslambda.pool import MAX_WORKERS
 
 
 @operation("lambda", "PutFunctionConcurrency")
-def put_function_concurrency(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def put_function_concurrency(context: Context, request: Json) -> Json:
     """0 lets nothing run."""
     name, _ = parse_name(request["FunctionName"])
     number = request["ReservedConcurrentExecutions"]
@@ -29,19 +30,19 @@ def put_function_concurrency(context: Context, request: dict[str, Any]) -> dict[
 
 
 @operation("lambda", "GetFunctionConcurrency")
-def get_function_concurrency(context: Context, request: dict[str, Any]) -> Mapping[str, Any]:
+def get_function_concurrency(context: Context, request: Json) -> Mapping[str, Any]:
     return find(context, parse_name(request["FunctionName"])[0]).get("Concurrency", {})
 
 
 @operation("lambda", "DeleteFunctionConcurrency")
-def delete_function_concurrency(context: Context, request: dict[str, Any]) -> None:
+def delete_function_concurrency(context: Context, request: Json) -> None:
     name, _ = parse_name(request["FunctionName"])
     find(context, name)
     context.store.change(FUNCTION, name, lambda body: body.pop("Concurrency", None))
 
 
 @operation("lambda", "PutProvisionedConcurrencyConfig")
-def put_provisioned_concurrency_config(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def put_provisioned_concurrency_config(context: Context, request: Json) -> Json:
     name, qualifier = _qualified(request)
     body = find(context, name)
     number = request["ProvisionedConcurrentExecutions"]
@@ -55,7 +56,7 @@ def put_provisioned_concurrency_config(context: Context, request: dict[str, Any]
 
 
 @operation("lambda", "GetProvisionedConcurrencyConfig")
-def get_provisioned_concurrency_config(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def get_provisioned_concurrency_config(context: Context, request: Json) -> Json:
     name, qualifier = _qualified(request)
     body = find(context, name)
     if qualifier not in body.get("Provisioned", {}):
@@ -65,7 +66,7 @@ def get_provisioned_concurrency_config(context: Context, request: dict[str, Any]
 
 
 @operation("lambda", "ListProvisionedConcurrencyConfigs")
-def list_provisioned_concurrency_configs(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def list_provisioned_concurrency_configs(context: Context, request: Json) -> Json:
     body = find(context, parse_name(request["FunctionName"])[0])
     arn = body["Configuration"]["FunctionArn"]
     found = [
@@ -76,7 +77,7 @@ def list_provisioned_concurrency_configs(context: Context, request: dict[str, An
 
 
 @operation("lambda", "DeleteProvisionedConcurrencyConfig")
-def delete_provisioned_concurrency_config(context: Context, request: dict[str, Any]) -> None:
+def delete_provisioned_concurrency_config(context: Context, request: Json) -> None:
     name, qualifier = _qualified(request)
     find(context, name)
     body = context.store.change(FUNCTION, name, lambda stored: stored.get("Provisioned", {}).pop(qualifier, None))
@@ -91,7 +92,7 @@ def start_provisioned(context: Context) -> None:
             lambda_provisioned.apply(context, name, body)
 
 
-def _qualified(request: dict[str, Any]) -> tuple[str, str]:
+def _qualified(request: Json) -> tuple[str, str]:
     name, qualifier = parse_name(request["FunctionName"], request.get("Qualifier"))
     if not qualifier:
         raise invalid("A Qualifier is needed: a version or an alias.")
@@ -126,7 +127,7 @@ def _check_provisioned(context: Context, body: FunctionDocument, name: str, qual
         )
 
 
-def _described(context: Context, body: FunctionDocument, qualifier: str) -> dict[str, Any]:
+def _described(context: Context, body: FunctionDocument, qualifier: str) -> Json:
     config = body["Provisioned"][qualifier]
     state = lambda_provisioned.state(context, body, qualifier)
     done = state.ready >= config["Number"]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
+from typing import TYPE_CHECKING, NotRequired, TypedDict
 
+from sagelocal.core.json import Json
 from sagelocal.core.store import Kind
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ class FunctionDocument(TypedDict):
     Versions: dict[str, Configuration]
     Aliases: dict[str, Alias]
     Tags: dict[str, str]
-    Policy: dict[str, dict[str, Any]]  # statements by their Sid
+    Policy: dict[str, Json]  # statements by their Sid
     Concurrency: NotRequired[ConcurrencyTypeDef]
     Provisioned: NotRequired[dict[str, Provision]]  # by version or alias
     EventConfigs: NotRequired[dict[str, EventConfig]]  # by $LATEST, version or alias

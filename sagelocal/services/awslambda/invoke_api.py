@@ -9,6 +9,7 @@ from typing import Any
 
 from sagelocal.core.context import Context, one_per_server
 from sagelocal.core.errors import AwsError
+from sagelocal.core.json import Json
 from sagelocal.core.registry import on_start, on_stop, operation
 from sagelocal.services.awslambda import queue as lambda_queue
 from sagelocal.services.awslambda.api import LATEST, invalid, parse_name, resolve
@@ -22,7 +23,7 @@ MAX_EVENT_BYTES = 1 << 20  # of an asynchronous one
 
 
 @operation("lambda", "Invoke")
-def invoke(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def invoke(context: Context, request: Json) -> Json:
     """RequestResponse waits for the answer, Event puts it on the queue and returns at once, DryRun only checks."""
     kind = request.get("InvocationType", "RequestResponse")
     event = _event(request.get("Payload") or b"{}", MAX_EVENT_BYTES if kind == "Event" else MAX_PAYLOAD_BYTES)
@@ -88,7 +89,7 @@ def _rules(context: Context, entry: QueuedEvent) -> Rules:
     )
 
 
-def _answer(request: dict[str, Any], version: str, outcome: Outcome) -> dict[str, Any]:
+def _answer(request: Json, version: str, outcome: Outcome) -> Json:
     payload, failed = outcome.payload.encode(), outcome.failed
     if len(payload) > MAX_PAYLOAD_BYTES:
         message = f"Response payload size ({len(payload)} bytes) exceeded maximum allowed payload size"

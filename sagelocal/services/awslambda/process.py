@@ -10,9 +10,9 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from sagelocal.core.context import Context
+from sagelocal.core.json import Json
 from sagelocal.runtime import service_calls
 from sagelocal.runtime.launch import ProcessSpec
 from sagelocal.runtime.process import Process, base_environment, start
@@ -98,7 +98,7 @@ class Worker:
     def alive(self) -> bool:
         return self.process is not None and self.process.poll() is None
 
-    def run(self, event: str, request_id: str, arn: str, client_context: object) -> dict[str, Any] | None:
+    def run(self, event: str, request_id: str, arn: str, client_context: object) -> Json | None:
         """The answer to one event; None when the process ended. Raises TimeoutError; the worker is lost then."""
         self._mark, self._marked = f"\0{uuid.uuid4().hex}", threading.Event()
         deadline = time.time() + self.function.timeout
@@ -113,7 +113,7 @@ class Worker:
         if not line:
             return None
         self._marked.wait(MARK_SECONDS)
-        outcome: dict[str, Any] = json.loads(line)
+        outcome: Json = json.loads(line)
         return outcome
 
     def log(self, line: str) -> None:

@@ -19,6 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
+from sagelocal.core.json import Json
 from sagelocal.services.awslambda import targets
 from sagelocal.services.awslambda.documents import QUEUED_EVENT, QueuedEvent
 from sagelocal.services.awslambda.pool import Outcome
@@ -65,7 +66,7 @@ class Queue:
         self._due: list[tuple[float, str]] = []
         self._running = False
 
-    def add(self, request_id: str, body: dict[str, Any]) -> None:
+    def add(self, request_id: str, body: Json) -> None:
         """Take an event. `body`: FunctionName, Qualifier, Event (JSON text) and ClientContext of the request."""
         state = {"Received": time.time(), "Runs": 0, "Throttled": 0, "Due": time.time(), "RequestId": request_id}
         self.context.store.insert(QUEUED_EVENT, request_id, cast(QueuedEvent, body | state))
@@ -142,12 +143,7 @@ class Queue:
             self._again(entry, rules, pause)
 
     def _again(
-        self,
-        entry: QueuedEvent,
-        rules: Rules,
-        pause: float,
-        version: str | None = None,
-        outcome: Outcome | None = None,
+        self, entry: QueuedEvent, rules: Rules, pause: float, version: str | None = None, outcome: Outcome | None = None
     ) -> None:
         entry["Due"] = time.time() + clock.seconds(pause)
         if self._too_old(entry, rules, entry["Due"]):
@@ -190,11 +186,9 @@ class Queue:
             logger.warning("%s did not take the result of an event of %s: %s", target, rules.arn, problem)
 
 
-def _record(
-    entry: QueuedEvent, rules: Rules, condition: str, version: str | None, outcome: Outcome | None
-) -> dict[str, Any]:
+def _record(entry: QueuedEvent, rules: Rules, condition: str, version: str | None, outcome: Outcome | None) -> Json:
     """An invocation record, as destinations get it."""
-    record: dict[str, Any] = {
+    record: Json = {
         "version": "1.0",
         "timestamp": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z",
         "requestContext": {

@@ -10,6 +10,7 @@ from typing import Any
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
+from sagelocal.core.json import Json
 from sagelocal.services.events import targets
 from sagelocal.services.iam import enforcement
 from sagelocal.services.iam.policy import Call
@@ -46,7 +47,7 @@ def check_destination(context: Context, arn: str, role: str) -> None:
         raise _invalid(f"The function's execution role {role} does not have permissions to call {action} on {arn}")
 
 
-def send_record(context: Context, arn: str, record: dict[str, Any]) -> None:
+def send_record(context: Context, arn: str, record: Json) -> None:
     """Send an invocation's record to a destination. `context` acts as the function's role. Raises AwsError, or
     botocore's errors (queues, topics)."""
     service, text = _service(arn), json.dumps(record)
@@ -69,11 +70,7 @@ def send_record(context: Context, arn: str, record: dict[str, Any]) -> None:
 
 def send_dead_letter(context: Context, arn: str, event: str, request_id: str, status: int, message: str) -> None:
     """Send the event itself, with the reason in the message's attributes. Raises botocore's errors."""
-    attributes: dict[str, Any] = {
-        "RequestID": request_id,
-        "ErrorCode": status,
-        "ErrorMessage": message[:MAX_ERROR_MESSAGE],
-    }
+    attributes: Json = {"RequestID": request_id, "ErrorCode": status, "ErrorMessage": message[:MAX_ERROR_MESSAGE]}
     if _service(arn) == "sqs":
         targets.send_message(context, arn.rpartition(":")[2], event, attributes)
     else:

@@ -10,6 +10,7 @@ from typing import Any
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
+from sagelocal.core.json import Json
 from sagelocal.services.cloudformation import plan, stacks
 from sagelocal.services.cloudformation.documents import STACK, Policies, ResourceRecord, Stack
 from sagelocal.services.cloudformation.plan import Change, Wanted
@@ -207,7 +208,7 @@ def _look_up(context: Context, name: str, logical: str, attribute: str | None) -
     return plan.attribute_of(logical, stacks.find(context, name)["_Resources"][logical], attribute)
 
 
-def _outputs(context: Context, name: str, wanted: Wanted) -> list[dict[str, Any]]:
+def _outputs(context: Context, name: str, wanted: Wanted) -> list[Json]:
     stack = stacks.find(context, name)
     scope = wanted.scope(context, stack, lambda logical, attribute: _look_up(context, name, logical, attribute))
     return [

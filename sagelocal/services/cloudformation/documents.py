@@ -1,7 +1,8 @@
 """What CloudFormation keeps: stacks with their resources and change sets, and the events of each stack."""
 
-from typing import Any, NotRequired, TypedDict
+from typing import NotRequired, TypedDict
 
+from sagelocal.core.json import Json
 from sagelocal.core.store import Kind
 
 
@@ -17,8 +18,8 @@ class ResourceRecord(Policies):
 
     Type: str
     PhysicalId: str
-    Properties: dict[str, Any]  # resolved
-    Attributes: dict[str, Any]  # what Fn::GetAtt gives
+    Properties: Json  # resolved
+    Attributes: Json  # what Fn::GetAtt gives
     Status: str
     Time: float
 
@@ -36,7 +37,7 @@ class ChangeSet(TypedDict):
     StatusReason: NotRequired[str]
     Capabilities: list[str]
     Tags: list[dict[str, str]]
-    Changes: list[dict[str, Any]]
+    Changes: list[Json]
     _Kind: str  # its ChangeSetType
     _Template: str
     _Texts: dict[str, str]  # parameters' values
@@ -56,7 +57,7 @@ class Stack(TypedDict):
     Parameters: list[dict[str, str]]
     Capabilities: list[str]
     Tags: list[dict[str, str]]
-    Outputs: list[dict[str, Any]]
+    Outputs: list[Json]
     EnableTerminationProtection: bool
     DriftInformation: dict[str, str]
     _Template: str

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from sagelocal.core.json import Json
 from sagelocal.services.cloudformation.template import TemplateError
 
 Resource = Callable[[str, str | None], Any]  # (logical id, attribute or None for Ref) -> value
@@ -20,10 +21,10 @@ _NO_VALUE = object()
 class Scope:
     """What expressions may refer to. `values`: parameters and pseudo parameters; `resource` looks resources up."""
 
-    values: dict[str, Any]
+    values: Json
     resource: Resource
-    mappings: dict[str, Any] = field(default_factory=dict)
-    condition_expressions: dict[str, Any] = field(default_factory=dict)
+    mappings: Json = field(default_factory=dict)
+    condition_expressions: Json = field(default_factory=dict)
     _conditions: dict[str, bool] = field(default_factory=dict)
 
     def resolve(self, value: Any) -> Any:

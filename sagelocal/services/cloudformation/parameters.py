@@ -3,12 +3,13 @@
 import re
 from typing import Any
 
+from sagelocal.core.json import Json
 from sagelocal.services.cloudformation.template import TemplateError
 
 LISTS = ("CommaDelimitedList", "List<")
 
 
-def values(declared: dict[str, dict[str, Any]], given: list[dict[str, Any]], before: dict[str, str]) -> dict[str, str]:
+def values(declared: dict[str, Json], given: list[Json], before: dict[str, str]) -> dict[str, str]:
     """Name → text for every declared parameter. `given`: the request's Parameters; `before`: the present values.
 
     Raises TemplateError, in CloudFormation's words, for unknown, missing and refused ones.
@@ -36,7 +37,7 @@ def values(declared: dict[str, dict[str, Any]], given: list[dict[str, Any]], bef
     return found
 
 
-def resolved(declared: dict[str, dict[str, Any]], texts: dict[str, str]) -> dict[str, Any]:
+def resolved(declared: dict[str, Json], texts: dict[str, str]) -> Json:
     """What Ref gives: text, or a list of text for list types."""
     return {
         name: [item.strip() for item in text.split(",")] if _is_list(declared[name]) else text
@@ -44,12 +45,12 @@ def resolved(declared: dict[str, dict[str, Any]], texts: dict[str, str]) -> dict
     }
 
 
-def _is_list(declaration: dict[str, Any]) -> bool:
+def _is_list(declaration: Json) -> bool:
     kind: str = declaration.get("Type", "String")
     return kind.startswith(LISTS)
 
 
-def _check(name: str, text: str, declaration: dict[str, Any]) -> None:
+def _check(name: str, text: str, declaration: Json) -> None:
     if declaration.get("Type") == "Number":
         try:
             number = float(text)

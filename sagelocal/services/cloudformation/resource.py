@@ -9,6 +9,7 @@ from botocore.model import ListShape, MapShape, Shape, StructureShape
 from sagelocal.core import registry, service_models
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
+from sagelocal.core.json import Json
 
 
 @dataclass
@@ -16,7 +17,7 @@ class PhysicalResource:
     """A resource that exists: what Ref gives (its physical id), and what Fn::GetAtt gives."""
 
     physical_id: str
-    attributes: dict[str, Any] = field(default_factory=dict)
+    attributes: Json = field(default_factory=dict)
 
 
 class Handler(ABC):
@@ -26,17 +27,15 @@ class Handler(ABC):
     fixed: frozenset[str] = frozenset()
 
     @abstractmethod
-    def create(self, context: Context, properties: dict[str, Any], name: str) -> PhysicalResource:
+    def create(self, context: Context, properties: Json, name: str) -> PhysicalResource:
         """Make it. `name`: a free name for a resource whose properties give none. Raises AwsError."""
 
     @abstractmethod
-    def update(
-        self, context: Context, made: PhysicalResource, properties: dict[str, Any], before: dict[str, Any]
-    ) -> PhysicalResource:
+    def update(self, context: Context, made: PhysicalResource, properties: Json, before: Json) -> PhysicalResource:
         """Bring it from the properties `before` to `properties`, in place. Raises AwsError."""
 
     @abstractmethod
-    def delete(self, context: Context, made: PhysicalResource, properties: dict[str, Any]) -> None:
+    def delete(self, context: Context, made: PhysicalResource, properties: Json) -> None:
         """Delete it; no error where it is gone already. Raises AwsError."""
 
 
@@ -53,7 +52,7 @@ def answered(service: str, operation: str) -> bool:
     return (service, operation) in registry.OPERATIONS
 
 
-def call(context: Context, service: str, operation: str, request: dict[str, Any]) -> dict[str, Any]:
+def call(context: Context, service: str, operation: str, request: Json) -> Json:
     """Call an operation; members that are None are left out, and text becomes a number or a boolean where the
     operation's model wants one, as CloudFormation does it. Raises AwsError."""
     shape = service_models.operation_model(service, operation).input_shape
@@ -61,7 +60,7 @@ def call(context: Context, service: str, operation: str, request: dict[str, Any]
     return context.call(service, operation, **typed)
 
 
-def call_unless_gone(context: Context, service: str, operation: str, request: dict[str, Any]) -> None:
+def call_unless_gone(context: Context, service: str, operation: str, request: Json) -> None:
     """Call a deleting operation; what does not exist is deleted."""
     try:
         call(context, service, operation, request)

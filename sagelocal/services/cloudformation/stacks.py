@@ -2,9 +2,9 @@
 
 import time
 import uuid
-from typing import Any
 
 from sagelocal.core.context import Context
+from sagelocal.core.json import Json
 from sagelocal.services.cloudformation.documents import EVENTS, STACK, Event, Events, ResourceRecord, Stack
 from sagelocal.services.cloudformation.template import TemplateError
 
@@ -18,7 +18,7 @@ def find(context: Context, name_or_id: str) -> Stack:
     return body
 
 
-def new(context: Context, name: str, request: dict[str, Any], status: str) -> Stack:
+def new(context: Context, name: str, request: Json, status: str) -> Stack:
     """A stack without resources, which is not kept yet."""
     return {
         "StackName": name,
@@ -54,7 +54,7 @@ def forget(context: Context, name: str) -> None:
 def set_status(context: Context, name: str, status: str, reason: str | None = None) -> Stack:
     """Change a stack's status and add the event of it."""
     now = time.time()
-    changed: dict[str, Any] = {"StackStatus": status, "StackStatusReason": reason}
+    changed: Json = {"StackStatus": status, "StackStatusReason": reason}
     if not status.startswith(("CREATE", "REVIEW", "ROLLBACK")):
         changed["LastUpdatedTime"] = now
     body = context.store.update(STACK, name, changed)
@@ -63,13 +63,7 @@ def set_status(context: Context, name: str, status: str, reason: str | None = No
 
 
 def event(
-    context: Context,
-    stack: Stack,
-    logical: str,
-    physical: str,
-    type: str,
-    status: str,
-    reason: str | None = None,
+    context: Context, stack: Stack, logical: str, physical: str, type: str, status: str, reason: str | None = None
 ) -> None:
     """Add one event, newest last."""
     entry: Event = {

@@ -1,9 +1,9 @@
 """AWS::IAM::Role and AWS::IAM::InstanceProfile."""
 
 import json
-from typing import Any
 
 from sagelocal.core.context import Context
+from sagelocal.core.json import Json
 from sagelocal.services.cloudformation.resource import (
     Handler,
     PhysicalResource,
@@ -18,11 +18,11 @@ class Role(Handler):
     type = "AWS::IAM::Role"
     fixed = frozenset({"RoleName", "Path"})
 
-    def create(self, context: Context, properties: dict[str, Any], name: str) -> PhysicalResource:
+    def create(self, context: Context, properties: Json, name: str) -> PhysicalResource:
         role, path = properties.get("RoleName", name), properties.get("Path", "/")
         made = PhysicalResource(role, {"Arn": f"arn:aws:iam::{context.account}:role{path}{role}"})
         if answered("iam", "CreateRole"):
-            request: dict[str, Any] = {
+            request: Json = {
                 "RoleName": role,
                 "Path": path,
                 "AssumeRolePolicyDocument": json.dumps(properties["AssumeRolePolicyDocument"]),
@@ -33,9 +33,7 @@ class Role(Handler):
             _put_policies(context, role, properties, {})
         return made
 
-    def update(
-        self, context: Context, made: PhysicalResource, properties: dict[str, Any], before: dict[str, Any]
-    ) -> PhysicalResource:
+    def update(self, context: Context, made: PhysicalResource, properties: Json, before: Json) -> PhysicalResource:
         if answered("iam", "CreateRole"):
             role = made.physical_id
             if properties["AssumeRolePolicyDocument"] != before["AssumeRolePolicyDocument"]:
@@ -44,7 +42,7 @@ class Role(Handler):
             _put_policies(context, role, properties, before)
         return made
 
-    def delete(self, context: Context, made: PhysicalResource, properties: dict[str, Any]) -> None:
+    def delete(self, context: Context, made: PhysicalResource, properties: Json) -> None:
         if not answered("iam", "CreateRole"):
             return
         role = made.physical_id
@@ -60,7 +58,7 @@ class InstanceProfile(Handler):
     type = "AWS::IAM::InstanceProfile"
     fixed = frozenset({"InstanceProfileName", "Path"})
 
-    def create(self, context: Context, properties: dict[str, Any], name: str) -> PhysicalResource:
+    def create(self, context: Context, properties: Json, name: str) -> PhysicalResource:
         profile, path = properties.get("InstanceProfileName", name), properties.get("Path", "/")
         made = PhysicalResource(profile, {"Arn": f"arn:aws:iam::{context.account}:instance-profile{path}{profile}"})
         if answered("iam", "CreateInstanceProfile"):
@@ -70,9 +68,7 @@ class InstanceProfile(Handler):
                 call(context, "iam", "AddRoleToInstanceProfile", request)
         return made
 
-    def update(
-        self, context: Context, made: PhysicalResource, properties: dict[str, Any], before: dict[str, Any]
-    ) -> PhysicalResource:
+    def update(self, context: Context, made: PhysicalResource, properties: Json, before: Json) -> PhysicalResource:
         if answered("iam", "CreateInstanceProfile"):
             _remove_roles(context, made.physical_id, before)
             for role in properties["Roles"]:
@@ -80,14 +76,14 @@ class InstanceProfile(Handler):
                 call(context, "iam", "AddRoleToInstanceProfile", request)
         return made
 
-    def delete(self, context: Context, made: PhysicalResource, properties: dict[str, Any]) -> None:
+    def delete(self, context: Context, made: PhysicalResource, properties: Json) -> None:
         if answered("iam", "CreateInstanceProfile"):
             _remove_roles(context, made.physical_id, properties)
             request = {"InstanceProfileName": made.physical_id}
             call_unless_gone(context, "iam", "DeleteInstanceProfile", request)
 
 
-def _put_policies(context: Context, role: str, properties: dict[str, Any], before: dict[str, Any]) -> None:
+def _put_policies(context: Context, role: str, properties: Json, before: Json) -> None:
     wanted = {policy["PolicyName"]: policy["PolicyDocument"] for policy in properties.get("Policies", [])}
     present = {policy["PolicyName"]: policy["PolicyDocument"] for policy in before.get("Policies", [])}
     for name, document in wanted.items():
@@ -103,7 +99,7 @@ def _put_policies(context: Context, role: str, properties: dict[str, Any], befor
         call_unless_gone(context, "iam", "DetachRolePolicy", {"RoleName": role, "PolicyArn": arn})
 
 
-def _remove_roles(context: Context, profile: str, properties: dict[str, Any]) -> None:
+def _remove_roles(context: Context, profile: str, properties: Json) -> None:
     for role in properties.get("Roles", []):
         request = {"InstanceProfileName": profile, "RoleName": role}
         call_unless_gone(context, "iam", "RemoveRoleFromInstanceProfile", request)

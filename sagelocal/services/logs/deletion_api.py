@@ -2,16 +2,16 @@
 
 import os
 from pathlib import Path
-from typing import Any
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
+from sagelocal.core.json import Json
 from sagelocal.core.registry import operation
 from sagelocal.services.logs import streams
 
 
 @operation("logs", "DeleteLogGroup")
-def delete_log_group(context: Context, request: dict[str, Any]) -> None:
+def delete_log_group(context: Context, request: Json) -> None:
     group = request["logGroupName"]
     directory = _existing(context, group)
     for stream in streams.streams(context, group):
@@ -21,7 +21,7 @@ def delete_log_group(context: Context, request: dict[str, Any]) -> None:
 
 
 @operation("logs", "DeleteLogStream")
-def delete_log_stream(context: Context, request: dict[str, Any]) -> None:
+def delete_log_stream(context: Context, request: Json) -> None:
     group, stream = request["logGroupName"], request["logStreamName"]
     directory = _existing(context, group)
     path = streams.stream_file(context, group, stream)

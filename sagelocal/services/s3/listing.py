@@ -4,13 +4,13 @@ import base64
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from werkzeug.wrappers import Request, Response
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
+from sagelocal.core.json import Json
 from sagelocal.services.s3 import metadata, tree, xml
 
 MAX_KEYS = 1000
@@ -78,7 +78,7 @@ def _rolled_up(context: Context, bucket: str, prefix: str, delimiter: str, after
 
 def _common_content(
     context: Context, bucket: str, request: Request, entries: list[Entry], more: bool, common: list[str]
-) -> dict[str, Any]:
+) -> Json:
     encode = _encoder(request)
     return {
         "Name": bucket,
@@ -94,7 +94,7 @@ def _common_content(
     }
 
 
-def _described(context: Context, bucket: str, key: str, path: Path, shown: str) -> dict[str, Any] | None:
+def _described(context: Context, bucket: str, key: str, path: Path, shown: str) -> Json | None:
     try:
         record = metadata.load(context, bucket, key, path)
         size = path.stat().st_size

@@ -7,13 +7,14 @@ import hashlib
 import time
 import uuid
 from functools import cache
-from typing import Any, TypedDict, cast
+from typing import TypedDict, cast
 
 from botocore.model import StringShape
 
 from sagelocal.core import service_models
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
+from sagelocal.core.json import Json
 from sagelocal.core.registry import operation
 from sagelocal.core.store import Kind
 
@@ -37,27 +38,27 @@ USES = {
 
 
 @operation(SERVICE, "ListServiceQuotas")
-def list_service_quotas(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def list_service_quotas(context: Context, request: Json) -> Json:
     return _page([_shown(context, name) for name in _names(request["ServiceCode"])], request)
 
 
 @operation(SERVICE, "ListAWSDefaultServiceQuotas")
-def list_aws_default_service_quotas(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def list_aws_default_service_quotas(context: Context, request: Json) -> Json:
     return _page([_quota(context, name, DEFAULT_VALUE) for name in _names(request["ServiceCode"])], request)
 
 
 @operation(SERVICE, "GetServiceQuota")
-def get_service_quota(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def get_service_quota(context: Context, request: Json) -> Json:
     return {"Quota": _shown(context, _named(request))}
 
 
 @operation(SERVICE, "GetAWSDefaultServiceQuota")
-def get_aws_default_service_quota(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def get_aws_default_service_quota(context: Context, request: Json) -> Json:
     return {"Quota": _quota(context, _named(request), DEFAULT_VALUE)}
 
 
 @operation(SERVICE, "RequestServiceQuotaIncrease")
-def request_service_quota_increase(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def request_service_quota_increase(context: Context, request: Json) -> Json:
     name = _named(request)
     context.store.put(QUOTA, name, Granted(Value=request["DesiredValue"]))
     quota = _shown(context, name)
@@ -90,7 +91,7 @@ def _names(service: str) -> list[str]:
     return sorted(_codes().values())
 
 
-def _named(request: dict[str, Any]) -> str:
+def _named(request: Json) -> str:
     _names(request["ServiceCode"])
     name = _codes().get(request["QuotaCode"])
     if name is None:
@@ -102,12 +103,12 @@ def _unknown(what: str) -> AwsError:
     return AwsError("NoSuchResourceException", f"The request failed because the {what} does not exist.")
 
 
-def _shown(context: Context, name: str) -> dict[str, Any]:
+def _shown(context: Context, name: str) -> Json:
     granted = context.store.get(QUOTA, name)
     return _quota(context, name, granted["Value"] if granted else DEFAULT_VALUE)
 
 
-def _quota(context: Context, name: str, value: float) -> dict[str, Any]:
+def _quota(context: Context, name: str, value: float) -> Json:
     code = _code(name)
     return {
         "ServiceCode": "sagemaker",
@@ -122,7 +123,7 @@ def _quota(context: Context, name: str, value: float) -> dict[str, Any]:
     }
 
 
-def _page(quotas: list[dict[str, Any]], request: dict[str, Any]) -> dict[str, Any]:
+def _page(quotas: list[Json], request: Json) -> Json:
     first = int(request.get("NextToken", "0"))
     last = first + request.get("MaxResults", 100)
     return {"Quotas": quotas[first:last], **({"NextToken": str(last)} if last < len(quotas) else {})}

@@ -8,6 +8,7 @@ import sys
 from typing import Any, TypedDict
 
 from sagelocal.core.context import Context
+from sagelocal.core.json import Json
 from sagelocal.core.registry import on_moto
 from sagelocal.core.store import Kind
 from sagelocal.services.cloudformation.recorded import Recorded
@@ -30,19 +31,17 @@ class Queue(Handler):
     type = "AWS::SQS::Queue"
     fixed = frozenset({"QueueName", "FifoQueue"})
 
-    def create(self, context: Context, properties: dict[str, Any], name: str) -> PhysicalResource:
+    def create(self, context: Context, properties: Json, name: str) -> PhysicalResource:
         queue = properties.get("QueueName", name)
         arn = context.arn("sqs", queue)
         _remember(context, arn, "sqs", queue)
         url = f"https://sqs.{context.region}.amazonaws.com/{context.account}/{queue}"
         return PhysicalResource(url, {"Arn": arn, "QueueName": queue, "QueueUrl": url})
 
-    def update(
-        self, context: Context, made: PhysicalResource, properties: dict[str, Any], before: dict[str, Any]
-    ) -> PhysicalResource:
+    def update(self, context: Context, made: PhysicalResource, properties: Json, before: Json) -> PhysicalResource:
         return made
 
-    def delete(self, context: Context, made: PhysicalResource, properties: dict[str, Any]) -> None:
+    def delete(self, context: Context, made: PhysicalResource, properties: Json) -> None:
         _forget(context, made.attributes["Arn"])
 
 
@@ -50,18 +49,16 @@ class Topic(Handler):
     type = "AWS::SNS::Topic"
     fixed = frozenset({"TopicName", "FifoTopic"})
 
-    def create(self, context: Context, properties: dict[str, Any], name: str) -> PhysicalResource:
+    def create(self, context: Context, properties: Json, name: str) -> PhysicalResource:
         topic = properties.get("TopicName", name)
         arn = context.arn("sns", topic)
         _remember(context, arn, "sns", topic)
         return PhysicalResource(arn, {"TopicArn": arn, "TopicName": topic})
 
-    def update(
-        self, context: Context, made: PhysicalResource, properties: dict[str, Any], before: dict[str, Any]
-    ) -> PhysicalResource:
+    def update(self, context: Context, made: PhysicalResource, properties: Json, before: Json) -> PhysicalResource:
         return made
 
-    def delete(self, context: Context, made: PhysicalResource, properties: dict[str, Any]) -> None:
+    def delete(self, context: Context, made: PhysicalResource, properties: Json) -> None:
         _forget(context, made.physical_id)
 
 

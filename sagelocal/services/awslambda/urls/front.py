@@ -1,12 +1,12 @@
 """A request to a function URL, answered. What goes wrong is JSON with a Message, as on AWS."""
 
 import json
-from typing import Any
 
 from werkzeug.wrappers import Request, Response
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError, InternalFailure
+from sagelocal.core.json import Json
 from sagelocal.services.awslambda.api import find
 from sagelocal.services.awslambda.documents import URL, UrlConfig
 from sagelocal.services.awslambda.invoke_api import MAX_PAYLOAD_BYTES, run
@@ -62,9 +62,7 @@ def _identifier(request: Request) -> str:
     return request.path.removeprefix(PREFIX).partition("/")[0]
 
 
-def _invoked(
-    context: Context, config: UrlConfig, request: Request, request_id: str, caller: dict[str, Any] | None
-) -> Response:
+def _invoked(context: Context, config: UrlConfig, request: Request, request_id: str, caller: Json | None) -> Response:
     path = request.environ.get("RAW_URI", request.path).partition("?")[0]
     path = "/" + path.removeprefix(PREFIX).partition("/")[2]
     event = json.dumps(messages.event(context, config, request, path, request_id, caller), ensure_ascii=False)
