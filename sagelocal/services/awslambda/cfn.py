@@ -1,21 +1,12 @@
 """AWS::Lambda::Function, Version, Alias, Permission, Url and EventInvokeConfig, and AWS::Logs::LogGroup, where
 functions write."""
 
-import shutil
 import time
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
 from sagelocal.core.json import Json
-from sagelocal.services.cloudformation.resource import (
-    Handler,
-    PhysicalResource,
-    answered,
-    call,
-    call_unless_gone,
-    register,
-)
-from sagelocal.services.logs import streams
+from sagelocal.services.cloudformation.resource import Handler, PhysicalResource, call, call_unless_gone, register
 
 CONFIGURATION = (
     *("Role", "Handler", "Description", "Timeout", "VpcConfig", "MemorySize", "Environment", "Runtime", "Layers"),
@@ -65,7 +56,7 @@ class Version(Handler):
     def create(self, context: Context, properties: Json, name: str) -> PhysicalResource:
         function = {"FunctionName": properties["FunctionName"]}
         known = call(context, "lambda", "ListVersionsByFunction", function)["Versions"]
-        published = call(context, "lambda", "PublishVersion", {m: properties.get(m) for m in properties})
+        published = call(context, "lambda", "PublishVersion", properties)
         number, arn = published["Version"], published["FunctionArn"]
         if number in {version["Version"] for version in known}:
             message = (
@@ -73,9 +64,6 @@ class Version(Handler):
             )
             raise AwsError("AlreadyExists", message, 409)
         return PhysicalResource(arn, {"Version": number, "FunctionArn": arn})
-
-    def update(self, context: Context, made: PhysicalResource, properties: Json, before: Json) -> PhysicalResource:
-        return made
 
     def delete(self, context: Context, made: PhysicalResource, properties: Json) -> None:
         call_unless_gone(context, "lambda", "DeleteFunction", {"FunctionName": made.physical_id})
@@ -123,9 +111,6 @@ class Permission(Handler):
         call(context, "lambda", "AddPermission", {**properties, "StatementId": name})
         return PhysicalResource(name, {"Id": name})
 
-    def update(self, context: Context, made: PhysicalResource, properties: Json, before: Json) -> PhysicalResource:
-        return made
-
     def delete(self, context: Context, made: PhysicalResource, properties: Json) -> None:
         request = {"FunctionName": properties["FunctionName"], "StatementId": made.physical_id}
         call_unless_gone(context, "lambda", "RemovePermission", request)
@@ -137,16 +122,15 @@ class Url(Handler):
 
     def create(self, context: Context, properties: Json, name: str) -> PhysicalResource:
         made = call(context, "lambda", "CreateFunctionUrlConfig", _url(properties))
-        return PhysicalResource(
-            made["FunctionArn"], {member: made[member] for member in ("FunctionArn", "FunctionUrl")}
-        )
+        arn = made["FunctionArn"]
+        return PhysicalResource(arn, {"FunctionArn": arn, "FunctionUrl": made["FunctionUrl"]})
 
     def update(self, context: Context, made: PhysicalResource, properties: Json, before: Json) -> PhysicalResource:
         call(context, "lambda", "UpdateFunctionUrlConfig", {"Cors": {}, **_url(properties)})
         return made
 
     def delete(self, context: Context, made: PhysicalResource, properties: Json) -> None:
-        asked = {member: value for member, value in _url(properties).items() if member in ("FunctionName", "Qualifier")}
+        asked = {"FunctionName": properties["TargetFunctionArn"], "Qualifier": properties.get("Qualifier")}
         call_unless_gone(context, "lambda", "DeleteFunctionUrlConfig", asked)
 
 
@@ -178,14 +162,8 @@ class LogGroup(Handler):
         call(context, "logs", "CreateLogGroup", {"logGroupName": group})
         return PhysicalResource(group, {"Arn": f"{context.arn('logs', f'log-group:{group}')}:*"})
 
-    def update(self, context: Context, made: PhysicalResource, properties: Json, before: Json) -> PhysicalResource:
-        return made
-
     def delete(self, context: Context, made: PhysicalResource, properties: Json) -> None:
-        if answered("logs", "DeleteLogGroup"):
-            call_unless_gone(context, "logs", "DeleteLogGroup", {"logGroupName": made.physical_id})
-        else:
-            shutil.rmtree(streams.group_directory(context, made.physical_id), ignore_errors=True)
+        call_unless_gone(context, "logs", "DeleteLogGroup", {"logGroupName": made.physical_id})
 
 
 def _reserve(context: Context, function: str, properties: Json) -> None:
@@ -193,8 +171,8 @@ def _reserve(context: Context, function: str, properties: Json) -> None:
     if limit is None:
         call(context, "lambda", "DeleteFunctionConcurrency", {"FunctionName": function})
         return
-    request = {"FunctionName": function, "ReservedConcurrentExecutions": limit}
-    call(context, "lambda", "PutFunctionConcurrency", request)
+    asked = {"FunctionName": function, "ReservedConcurrentExecutions": limit}
+    call(context, "lambda", "PutFunctionConcurrency", asked)
 
 
 def _alias(properties: Json) -> Json:

@@ -22,9 +22,6 @@ class Recorded(Handler):
         physical_id = str(properties.get(self._name_property, name))
         return self._made(context, physical_id)
 
-    def update(self, context: Context, made: PhysicalResource, properties: Json, before: Json) -> PhysicalResource:
-        return made
-
     def delete(self, context: Context, made: PhysicalResource, properties: Json) -> None:
         """Nothing but the record is there."""
 

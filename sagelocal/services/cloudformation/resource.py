@@ -6,7 +6,7 @@ from typing import Any
 
 from botocore.model import ListShape, MapShape, Shape, StructureShape
 
-from sagelocal.core import registry, service_models
+from sagelocal.core import service_models
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
 from sagelocal.core.json import Json
@@ -30,9 +30,9 @@ class Handler(ABC):
     def create(self, context: Context, properties: Json, name: str) -> PhysicalResource:
         """Make it. `name`: a free name for a resource whose properties give none. Raises AwsError."""
 
-    @abstractmethod
     def update(self, context: Context, made: PhysicalResource, properties: Json, before: Json) -> PhysicalResource:
-        """Bring it from the properties `before` to `properties`, in place. Raises AwsError."""
+        """Bring it from the properties `before` to `properties`, in place; here nothing. Raises AwsError."""
+        return made
 
     @abstractmethod
     def delete(self, context: Context, made: PhysicalResource, properties: Json) -> None:
@@ -45,11 +45,6 @@ HANDLERS: dict[str, Handler] = {}
 def register(*handlers: Handler) -> None:
     """Let stacks have resources of these handlers' types."""
     HANDLERS.update((handler.type, handler) for handler in handlers)
-
-
-def answered(service: str, operation: str) -> bool:
-    """Whether the embedded server itself answers an operation; a resource is only noted down where it does not."""
-    return (service, operation) in registry.OPERATIONS
 
 
 def call(context: Context, service: str, operation: str, request: Json) -> Json:

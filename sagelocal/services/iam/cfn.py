@@ -4,14 +4,7 @@ import json
 
 from sagelocal.core.context import Context
 from sagelocal.core.json import Json
-from sagelocal.services.cloudformation.resource import (
-    Handler,
-    PhysicalResource,
-    answered,
-    call,
-    call_unless_gone,
-    register,
-)
+from sagelocal.services.cloudformation.resource import Handler, PhysicalResource, call, call_unless_gone, register
 
 
 class Role(Handler):
@@ -20,35 +13,28 @@ class Role(Handler):
 
     def create(self, context: Context, properties: Json, name: str) -> PhysicalResource:
         role, path = properties.get("RoleName", name), properties.get("Path", "/")
-        made = PhysicalResource(role, {"Arn": f"arn:aws:iam::{context.account}:role{path}{role}"})
-        if answered("iam", "CreateRole"):
-            request: Json = {
-                "RoleName": role,
-                "Path": path,
-                "AssumeRolePolicyDocument": json.dumps(properties["AssumeRolePolicyDocument"]),
-                **{m: properties[m] for m in ("Description", "MaxSessionDuration", "Tags") if m in properties},
-            }
-            known = call(context, "iam", "CreateRole", request)["Role"]
-            made.attributes = {"Arn": known["Arn"], "RoleId": known["RoleId"]}
-            _put_policies(context, role, properties, {})
-        return made
+        request: Json = {
+            "RoleName": role,
+            "Path": path,
+            "AssumeRolePolicyDocument": json.dumps(properties["AssumeRolePolicyDocument"]),
+            **{m: properties[m] for m in ("Description", "MaxSessionDuration", "Tags") if m in properties},
+        }
+        made = call(context, "iam", "CreateRole", request)["Role"]
+        _put_policies(context, role, properties, {})
+        return PhysicalResource(role, {"Arn": made["Arn"], "RoleId": made["RoleId"]})
 
     def update(self, context: Context, made: PhysicalResource, properties: Json, before: Json) -> PhysicalResource:
-        if answered("iam", "CreateRole"):
-            role = made.physical_id
-            if properties["AssumeRolePolicyDocument"] != before["AssumeRolePolicyDocument"]:
-                document = json.dumps(properties["AssumeRolePolicyDocument"])
-                call(context, "iam", "UpdateAssumeRolePolicy", {"RoleName": role, "PolicyDocument": document})
-            _put_policies(context, role, properties, before)
+        role = made.physical_id
+        if properties["AssumeRolePolicyDocument"] != before["AssumeRolePolicyDocument"]:
+            document = json.dumps(properties["AssumeRolePolicyDocument"])
+            call(context, "iam", "UpdateAssumeRolePolicy", {"RoleName": role, "PolicyDocument": document})
+        _put_policies(context, role, properties, before)
         return made
 
     def delete(self, context: Context, made: PhysicalResource, properties: Json) -> None:
-        if not answered("iam", "CreateRole"):
-            return
         role = made.physical_id
         for policy in properties.get("Policies", []):
-            request = {"RoleName": role, "PolicyName": policy["PolicyName"]}
-            call_unless_gone(context, "iam", "DeleteRolePolicy", request)
+            call_unless_gone(context, "iam", "DeleteRolePolicy", {"RoleName": role, "PolicyName": policy["PolicyName"]})
         for arn in properties.get("ManagedPolicyArns", []):
             call_unless_gone(context, "iam", "DetachRolePolicy", {"RoleName": role, "PolicyArn": arn})
         call_unless_gone(context, "iam", "DeleteRole", {"RoleName": role})
@@ -60,27 +46,18 @@ class InstanceProfile(Handler):
 
     def create(self, context: Context, properties: Json, name: str) -> PhysicalResource:
         profile, path = properties.get("InstanceProfileName", name), properties.get("Path", "/")
-        made = PhysicalResource(profile, {"Arn": f"arn:aws:iam::{context.account}:instance-profile{path}{profile}"})
-        if answered("iam", "CreateInstanceProfile"):
-            call(context, "iam", "CreateInstanceProfile", {"InstanceProfileName": profile, "Path": path})
-            for role in properties["Roles"]:
-                request = {"InstanceProfileName": profile, "RoleName": role}
-                call(context, "iam", "AddRoleToInstanceProfile", request)
-        return made
+        call(context, "iam", "CreateInstanceProfile", {"InstanceProfileName": profile, "Path": path})
+        _add_roles(context, profile, properties)
+        return PhysicalResource(profile, {"Arn": f"arn:aws:iam::{context.account}:instance-profile{path}{profile}"})
 
     def update(self, context: Context, made: PhysicalResource, properties: Json, before: Json) -> PhysicalResource:
-        if answered("iam", "CreateInstanceProfile"):
-            _remove_roles(context, made.physical_id, before)
-            for role in properties["Roles"]:
-                request = {"InstanceProfileName": made.physical_id, "RoleName": role}
-                call(context, "iam", "AddRoleToInstanceProfile", request)
+        _remove_roles(context, made.physical_id, before)
+        _add_roles(context, made.physical_id, properties)
         return made
 
     def delete(self, context: Context, made: PhysicalResource, properties: Json) -> None:
-        if answered("iam", "CreateInstanceProfile"):
-            _remove_roles(context, made.physical_id, properties)
-            request = {"InstanceProfileName": made.physical_id}
-            call_unless_gone(context, "iam", "DeleteInstanceProfile", request)
+        _remove_roles(context, made.physical_id, properties)
+        call_unless_gone(context, "iam", "DeleteInstanceProfile", {"InstanceProfileName": made.physical_id})
 
 
 def _put_policies(context: Context, role: str, properties: Json, before: Json) -> None:
@@ -97,6 +74,11 @@ def _put_policies(context: Context, role: str, properties: Json, before: Json) -
         call(context, "iam", "AttachRolePolicy", {"RoleName": role, "PolicyArn": arn})
     for arn in sorted(attached - kept):
         call_unless_gone(context, "iam", "DetachRolePolicy", {"RoleName": role, "PolicyArn": arn})
+
+
+def _add_roles(context: Context, profile: str, properties: Json) -> None:
+    for role in properties["Roles"]:
+        call(context, "iam", "AddRoleToInstanceProfile", {"InstanceProfileName": profile, "RoleName": role})
 
 
 def _remove_roles(context: Context, profile: str, properties: Json) -> None:

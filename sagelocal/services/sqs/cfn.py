@@ -5,7 +5,7 @@ them: they are made in moto when it is first needed, and made again after a rest
 """
 
 import sys
-from typing import Any, TypedDict
+from typing import Any
 
 from sagelocal.core.context import Context
 from sagelocal.core.json import Json
@@ -14,16 +14,7 @@ from sagelocal.core.store import Kind
 from sagelocal.services.cloudformation.recorded import Recorded
 from sagelocal.services.cloudformation.resource import Handler, PhysicalResource, register
 
-
-class QueueOrTopic(TypedDict):
-    """By its ARN."""
-
-    Arn: str
-    Service: str  # sqs or sns
-    Name: str
-
-
-RECORD = Kind[QueueOrTopic]("queue-or-topic")
+RECORD = Kind[Json]("queue-or-topic")  # by its ARN: Arn, Service (sqs or sns) and Name
 LOADED = "moto.moto_server.werkzeug_app"  # moto's server is up when this module is there
 
 
@@ -33,13 +24,9 @@ class Queue(Handler):
 
     def create(self, context: Context, properties: Json, name: str) -> PhysicalResource:
         queue = properties.get("QueueName", name)
-        arn = context.arn("sqs", queue)
-        _remember(context, arn, "sqs", queue)
+        arn = _remember(context, "sqs", queue)
         url = f"https://sqs.{context.region}.amazonaws.com/{context.account}/{queue}"
         return PhysicalResource(url, {"Arn": arn, "QueueName": queue, "QueueUrl": url})
-
-    def update(self, context: Context, made: PhysicalResource, properties: Json, before: Json) -> PhysicalResource:
-        return made
 
     def delete(self, context: Context, made: PhysicalResource, properties: Json) -> None:
         _forget(context, made.attributes["Arn"])
@@ -51,12 +38,8 @@ class Topic(Handler):
 
     def create(self, context: Context, properties: Json, name: str) -> PhysicalResource:
         topic = properties.get("TopicName", name)
-        arn = context.arn("sns", topic)
-        _remember(context, arn, "sns", topic)
+        arn = _remember(context, "sns", topic)
         return PhysicalResource(arn, {"TopicArn": arn, "TopicName": topic})
-
-    def update(self, context: Context, made: PhysicalResource, properties: Json, before: Json) -> PhysicalResource:
-        return made
 
     def delete(self, context: Context, made: PhysicalResource, properties: Json) -> None:
         _forget(context, made.physical_id)
@@ -69,11 +52,13 @@ def make_all(context: Context) -> None:
         _make(context, body)
 
 
-def _remember(context: Context, arn: str, service: str, name: str) -> None:
-    body: QueueOrTopic = {"Arn": arn, "Service": service, "Name": name}
-    context.store.put(RECORD, arn, body)
+def _remember(context: Context, service: str, name: str) -> str:
+    """Keep it, and make it in moto where that runs; its ARN."""
+    body: Json = {"Arn": context.arn(service, name), "Service": service, "Name": name}
+    context.store.put(RECORD, body["Arn"], body)
     if LOADED in sys.modules:
         _make(context, body)
+    return str(body["Arn"])
 
 
 def _forget(context: Context, arn: str) -> None:
@@ -88,7 +73,7 @@ def _forget(context: Context, arn: str) -> None:
         backend.delete_topic(arn)
 
 
-def _make(context: Context, body: QueueOrTopic) -> None:
+def _make(context: Context, body: Json) -> None:
     backend = _backend(context, body["Service"])
     if body["Service"] == "sqs" and body["Name"] not in backend.queues:
         backend.create_queue(body["Name"])
