@@ -2,16 +2,11 @@
 
 import argparse
 
-from sagelocal.cli.common import json_option, tell
-from sagelocal.cli.errors import UserError
+from sagelocal.cli.common import UserError, tell
 from sagelocal.core import lifecycle
 from sagelocal.core.errors import ValidationException
 from sagelocal.core.json import Json
 from sagelocal.runtime import images
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    json_option(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

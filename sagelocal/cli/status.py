@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from sagelocal.cli.common import client, command, json_option, tell
+from sagelocal.cli.common import client, command, tell
 from sagelocal.core import lifecycle
 from sagelocal.core.json import Json
 
@@ -19,10 +19,6 @@ JOBS = (
         "HyperParameterTuningJobName",
     ),
 )
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    json_option(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -3,10 +3,9 @@
 import json
 import uuid
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from sagelocal.core.context import Context
-from sagelocal.core.errors import AwsError
 from sagelocal.core.json import Json
 from sagelocal.core.registry import operation
 from sagelocal.services.awslambda import provisioned
@@ -16,11 +15,12 @@ from sagelocal.services.awslambda.api import (
     delete_urls,
     find,
     forget,
-    invalid,
+    named,
     not_found,
     parse_name,
 )
 from sagelocal.services.awslambda.documents import FUNCTION, Alias, FunctionDocument
+from sagelocal.services.awslambda.errors import conflict, invalid, missing
 
 CONDITIONS = (  # a member of AddPermission, and the operator and key that it becomes
     ("SourceArn", "ArnLike", "AWS:SourceArn"),
@@ -34,44 +34,39 @@ CONDITIONS = (  # a member of AddPermission, and the operator and key that it be
 
 @operation("lambda", "CreateAlias")
 def create_alias(context: Context, request: Json) -> Alias:
-    name, _ = parse_name(request["FunctionName"])
-    body = find(context, name)
+    name, body = named(context, request)
     if request["Name"] in body["Aliases"]:
         arn = context.arn("lambda", f"function:{name}:{request['Name']}")
-        raise AwsError("ResourceConflictException", f"Alias already exists: {arn}", 409)
+        raise conflict(f"Alias already exists: {arn}")
     return _put(context, name, request["Name"], body, request, {})
 
 
 @operation("lambda", "UpdateAlias")
 def update_alias(context: Context, request: Json) -> Alias:
-    name, _ = parse_name(request["FunctionName"])
+    name, body = named(context, request)
     alias = get_alias(context, request)
     check_revision(alias, request)
-    return _put(context, name, request["Name"], find(context, name), request, alias)
+    return _put(context, name, request["Name"], body, request, alias)
 
 
 @operation("lambda", "GetAlias")
 def get_alias(context: Context, request: Json) -> Alias:
-    name, _ = parse_name(request["FunctionName"])
-    aliases = find(context, name)["Aliases"]
-    if request["Name"] not in aliases:
+    name, body = named(context, request)
+    if request["Name"] not in body["Aliases"]:
         arn = context.arn("lambda", f"function:{name}:{request['Name']}")
-        raise AwsError("ResourceNotFoundException", f"Cannot find alias arn: {arn}", 404)
-    return aliases[request["Name"]]
+        raise missing(f"Cannot find alias arn: {arn}")
+    return body["Aliases"][request["Name"]]
 
 
 @operation("lambda", "ListAliases")
 def list_aliases(context: Context, request: Json) -> Json:
-    aliases = find(context, parse_name(request["FunctionName"])[0])["Aliases"].values()
-    wanted = request.get("FunctionVersion")
+    aliases, wanted = named(context, request)[1]["Aliases"].values(), request.get("FunctionVersion")
     return {"Aliases": [alias for alias in aliases if wanted in (None, alias["FunctionVersion"])]}
 
 
 @operation("lambda", "DeleteAlias")
 def delete_alias(context: Context, request: Json) -> None:
-    name, _ = parse_name(request["FunctionName"])
-    find(context, name)
-
+    name, _ = named(context, request)
     body = context.store.change(FUNCTION, name, lambda stored: forget(stored, request["Name"]))
     delete_urls(context, name, request["Name"])
     provisioned.apply(context, name, body)
@@ -83,14 +78,12 @@ def add_permission(context: Context, request: Json) -> Json:
     name, qualifier = parse_name(request["FunctionName"], request.get("Qualifier"))
     body = find(context, name)
     if request["StatementId"] in body["Policy"]:
-        message = f"The statement id ({request['StatementId']}) provided already exists."
-        raise AwsError("ResourceConflictException", message, 409)
-    principal = request["Principal"]
+        raise conflict(f"The statement id ({request['StatementId']}) provided already exists.")
     conditions = _conditions(request)
     statement = {
         "Sid": request["StatementId"],
         "Effect": "Allow",
-        "Principal": _principal(principal),
+        "Principal": _principal(request["Principal"]),
         "Action": request["Action"],
         "Resource": body["Configuration"]["FunctionArn"] + (f":{qualifier}" if qualifier else ""),
         **({"Condition": conditions} if conditions else {}),
@@ -101,18 +94,17 @@ def add_permission(context: Context, request: Json) -> Json:
 
 @operation("lambda", "RemovePermission")
 def remove_permission(context: Context, request: Json) -> None:
-    name, _ = parse_name(request["FunctionName"])
-    if request["StatementId"] not in find(context, name)["Policy"]:
-        message = f"Statement {request['StatementId']} is not found in resource policy."
-        raise AwsError("ResourceNotFoundException", message, 404)
-    context.store.change(FUNCTION, name, lambda body: body["Policy"].pop(request["StatementId"], None))
+    name, body = named(context, request)
+    if request["StatementId"] not in body["Policy"]:
+        raise missing(f"Statement {request['StatementId']} is not found in resource policy.")
+    context.store.change(FUNCTION, name, lambda stored: stored["Policy"].pop(request["StatementId"], None))
 
 
 @operation("lambda", "GetPolicy")
 def get_policy(context: Context, request: Json) -> Json:
-    body = find(context, parse_name(request["FunctionName"])[0])
+    _, body = named(context, request)
     if not body["Policy"]:
-        raise AwsError("ResourceNotFoundException", "The resource you requested does not exist.", 404)
+        raise missing("The resource you requested does not exist.")
     document = {"Version": "2012-10-17", "Id": "default", "Statement": list(body["Policy"].values())}
     return {"Policy": json.dumps(document), "RevisionId": body["Configuration"]["RevisionId"]}
 
@@ -145,7 +137,7 @@ def _put(
     _check_weights(version, weights)
     if version == LATEST and alias in body.get("Provisioned", {}):
         raise invalid(f"Alias {alias} has provisioned concurrency, so it cannot point to {LATEST}.")
-    content: Alias = {
+    described: Json = {
         "AliasArn": context.arn("lambda", f"function:{name}:{alias}"),
         "Name": alias,
         "FunctionVersion": version,
@@ -153,6 +145,7 @@ def _put(
         "RoutingConfig": {"AdditionalVersionWeights": weights} if weights else None,
         "RevisionId": str(uuid.uuid4()),
     }
+    content = cast(Alias, described)
     body = context.store.change(FUNCTION, name, lambda stored: stored["Aliases"].update({alias: content}))
     provisioned.apply(context, name, body)
     return content

@@ -18,6 +18,7 @@ from sagelocal.core.store import AlreadyExists, amend
 from sagelocal.services.awslambda import code as lambda_code
 from sagelocal.services.awslambda import provisioned, targets
 from sagelocal.services.awslambda.documents import FUNCTION, URL, Alias, Configuration, FunctionDocument
+from sagelocal.services.awslambda.errors import conflict, invalid, missing
 from sagelocal.services.awslambda.pool import pool
 
 LATEST = "$LATEST"
@@ -39,7 +40,7 @@ RESERVED_VARIABLES = {  # https://docs.aws.amazon.com/lambda/latest/dg/configura
 def create_function(context: Context, request: Json) -> Configuration:
     name, _ = parse_name(request["FunctionName"])
     if context.store.get(FUNCTION, name):
-        raise _conflict(f"Function already exist: {name}")
+        raise conflict(f"Function already exist: {name}")
     _check_configuration(request)
     targets.check_dead_letters(context, request.get("DeadLetterConfig"), request["Role"])
     for member in ("Runtime", "Handler"):
@@ -77,18 +78,18 @@ def create_function(context: Context, request: Json) -> Configuration:
     try:
         context.store.insert(FUNCTION, name, body)
     except AlreadyExists:
-        raise _conflict(f"Function already exist: {name}") from None
+        raise conflict(f"Function already exist: {name}") from None
     pool(context).current(name, configuration["RevisionId"])
     return publish_version(context, {"FunctionName": name}) if request.get("Publish") else configuration
 
 
 @operation("lambda", "UpdateFunctionCode")
 def update_function_code(context: Context, request: Json) -> Configuration:
-    name, _ = parse_name(request["FunctionName"])
-    check_revision(find(context, name)["Configuration"], request)
+    name, body = named(context, request)
+    check_revision(body["Configuration"], request)
     code = lambda_code.unpack(context, name, request)
     if request.get("DryRun"):
-        return cast(Configuration, {**find(context, name)["Configuration"], **_of_code(code)})
+        return cast(Configuration, {**body["Configuration"], **_of_code(code)})
     changes = _of_code(code) | ({"Architectures": request["Architectures"]} if "Architectures" in request else {})
     configuration = _changed(context, name, changes)
     return publish_version(context, {"FunctionName": name}) if request.get("Publish") else configuration
@@ -96,10 +97,10 @@ def update_function_code(context: Context, request: Json) -> Configuration:
 
 @operation("lambda", "UpdateFunctionConfiguration")
 def update_function_configuration(context: Context, request: Json) -> Configuration:
-    name, _ = parse_name(request["FunctionName"])
-    check_revision(find(context, name)["Configuration"], request)
+    name, body = named(context, request)
+    check_revision(body["Configuration"], request)
     _check_configuration(request)
-    role = request.get("Role", find(context, name)["Configuration"]["Role"])
+    role = request.get("Role", body["Configuration"]["Role"])
     targets.check_dead_letters(context, request.get("DeadLetterConfig"), role)
     changes = {member: request[member] for member in CONFIGURABLE if member in request}
     if "Layers" in changes:
@@ -139,7 +140,7 @@ def delete_function(context: Context, request: Json) -> Json:
             raise invalid("Only a version can be deleted by its qualifier; leave it out to delete the function.")
         used = [alias for alias, content in body["Aliases"].items() if content["FunctionVersion"] == qualifier]
         if used:
-            raise _conflict(f"Version {qualifier} is used by the aliases {', '.join(used)}.")
+            raise conflict(f"Version {qualifier} is used by the aliases {', '.join(used)}.")
         _delete_version(context, name, qualifier)
         return {"StatusCode": 204}
     context.store.delete(FUNCTION, name)
@@ -153,8 +154,7 @@ def delete_function(context: Context, request: Json) -> Json:
 @operation("lambda", "PublishVersion")
 def publish_version(context: Context, request: Json) -> Configuration:
     """A version of what $LATEST is now; the last one again when nothing has changed since."""
-    name, _ = parse_name(request["FunctionName"])
-    body = find(context, name)
+    name, body = named(context, request)
     latest = body["Configuration"]
     check_revision(latest, request)
     if request.get("CodeSha256", latest["CodeSha256"]) != latest["CodeSha256"]:
@@ -183,7 +183,7 @@ def publish_version(context: Context, request: Json) -> Configuration:
 
 @operation("lambda", "ListVersionsByFunction")
 def list_versions_by_function(context: Context, request: Json) -> Json:
-    body = find(context, parse_name(request["FunctionName"])[0])
+    _, body = named(context, request)
     return paged([body["Configuration"], *body["Versions"].values()], request, "Versions")
 
 
@@ -205,6 +205,12 @@ def find(context: Context, name: str) -> FunctionDocument:
     if body is None:
         raise not_found(context, name)
     return body
+
+
+def named(context: Context, request: Json) -> tuple[str, FunctionDocument]:
+    """(name, document) of the function that a request names. Raises ResourceNotFoundException."""
+    name, _ = parse_name(request["FunctionName"])
+    return name, find(context, name)
 
 
 def resolve(context: Context, request: Mapping[str, Any]) -> tuple[FunctionDocument, Configuration]:
@@ -247,17 +253,8 @@ def check_revision(current: Configuration | Alias, request: Json) -> None:
         raise AwsError("PreconditionFailedException", message, 412)
 
 
-def invalid(message: str) -> AwsError:
-    return AwsError("InvalidParameterValueException", message, 400)
-
-
 def not_found(context: Context, name: str) -> AwsError:
-    arn = context.arn("lambda", f"function:{name}")
-    return AwsError("ResourceNotFoundException", f"Function not found: {arn}", 404)
-
-
-def _conflict(message: str) -> AwsError:
-    return AwsError("ResourceConflictException", message, 409)
+    return missing(f"Function not found: {context.arn('lambda', f'function:{name}')}")
 
 
 def forget(stored: FunctionDocument, qualifier: str) -> None:

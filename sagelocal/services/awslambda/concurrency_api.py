@@ -8,17 +8,18 @@ from sagelocal.core.errors import AwsError
 from sagelocal.core.json import Json
 from sagelocal.core.registry import on_start, operation
 from sagelocal.services.awslambda import provisioned as lambda_provisioned
-from sagelocal.services.awslambda.api import LATEST, find, invalid, moment, not_found, paged, parse_name
-from sagelocal.services.awslambda.documents import FUNCTION, FunctionDocument, Provision
+from sagelocal.services.awslambda.api import LATEST, find, moment, named, not_found, paged, parse_name
+from sagelocal.services.awslambda.documents import FUNCTION, FunctionDocument
+from sagelocal.services.awslambda.errors import conflict, invalid
 from sagelocal.services.awslambda.pool import MAX_WORKERS
 
 
 @operation("lambda", "PutFunctionConcurrency")
 def put_function_concurrency(context: Context, request: Json) -> Json:
     """0 lets nothing run."""
-    name, _ = parse_name(request["FunctionName"])
+    name, body = named(context, request)
     number = request["ReservedConcurrentExecutions"]
-    provisioned = lambda_provisioned.total(find(context, name))
+    provisioned = lambda_provisioned.total(body)
     if number < provisioned:
         raise invalid(
             f"ReservedConcurrentExecutions {number} should not be lower than function's total provisioned concurrency "
@@ -31,13 +32,12 @@ def put_function_concurrency(context: Context, request: Json) -> Json:
 
 @operation("lambda", "GetFunctionConcurrency")
 def get_function_concurrency(context: Context, request: Json) -> Mapping[str, Any]:
-    return find(context, parse_name(request["FunctionName"])[0]).get("Concurrency", {})
+    return named(context, request)[1].get("Concurrency", {})
 
 
 @operation("lambda", "DeleteFunctionConcurrency")
 def delete_function_concurrency(context: Context, request: Json) -> None:
-    name, _ = parse_name(request["FunctionName"])
-    find(context, name)
+    name, _ = named(context, request)
     context.store.change(FUNCTION, name, lambda body: body.pop("Concurrency", None))
 
 
@@ -47,7 +47,7 @@ def put_provisioned_concurrency_config(context: Context, request: Json) -> Json:
     body = find(context, name)
     number = request["ProvisionedConcurrentExecutions"]
     _check_provisioned(context, body, name, qualifier, number)
-    config: Provision = {"Number": number, "LastModified": moment()}
+    config = {"Number": number, "LastModified": moment()}
     body = context.store.change(
         FUNCTION, name, lambda stored: stored.setdefault("Provisioned", {}).update({qualifier: config})
     )
@@ -67,7 +67,7 @@ def get_provisioned_concurrency_config(context: Context, request: Json) -> Json:
 
 @operation("lambda", "ListProvisionedConcurrencyConfigs")
 def list_provisioned_concurrency_configs(context: Context, request: Json) -> Json:
-    body = find(context, parse_name(request["FunctionName"])[0])
+    _, body = named(context, request)
     arn = body["Configuration"]["FunctionArn"]
     found = [
         {"FunctionArn": f"{arn}:{qualifier}"} | _described(context, body, qualifier)
@@ -109,11 +109,12 @@ def _check_provisioned(context: Context, body: FunctionDocument, name: str, qual
     if version not in body["Versions"]:
         raise not_found(context, f"{name}:{qualifier}")
     if alias and version in provisioned:
-        message = "Alias can't be used for Provisioned Concurrency configuration on an already Provisioned version"
-        raise AwsError("ResourceConflictException", message, 409)
+        raise conflict(
+            "Alias can't be used for Provisioned Concurrency configuration on an already Provisioned version"
+        )
     pointed = (body["Aliases"][each]["FunctionVersion"] for each in provisioned if each in body["Aliases"])
     if not alias and version in pointed:
-        raise AwsError("ResourceConflictException", "Version is pointed by a Provisioned Concurrency alias", 409)
+        raise conflict("Version is pointed by a Provisioned Concurrency alias")
     reserved = body.get("Concurrency", {}).get("ReservedConcurrentExecutions")
     all_provisioned = number + lambda_provisioned.total(body, without=qualifier)
     if reserved is not None and all_provisioned > reserved:

@@ -8,11 +8,11 @@ import hashlib
 from typing import cast
 
 from sagelocal.core.context import Context
-from sagelocal.core.errors import AwsError
 from sagelocal.core.json import Json
 from sagelocal.core.registry import operation
-from sagelocal.services.awslambda.api import LATEST, find, invalid, moment, not_found, paged, parse_name
+from sagelocal.services.awslambda.api import LATEST, find, moment, named, not_found, paged, parse_name
 from sagelocal.services.awslambda.documents import URL, UrlConfig
+from sagelocal.services.awslambda.errors import conflict, invalid, missing
 from sagelocal.services.awslambda.urls import front
 
 MEMBERS = ("AuthType", "Cors", "InvokeMode")
@@ -29,7 +29,7 @@ def create_function_url_config(context: Context, request: Json) -> Json:
     _check(request)
     identifier = _identifier(context, name, qualifier)
     if context.store.get(URL, identifier):
-        raise AwsError("ResourceConflictException", f"Function URL already exists for {_arn(context, request)}", 409)
+        raise conflict(f"Function URL already exists for {_arn(context, request)}")
     config: Json = {
         **{member: request[member] for member in MEMBERS if member in request},
         "FunctionArn": _arn(context, request),
@@ -60,8 +60,7 @@ def get_function_url_config(context: Context, request: Json) -> Json:
 
 @operation("lambda", "ListFunctionUrlConfigs")
 def list_function_url_configs(context: Context, request: Json) -> Json:
-    name, _ = parse_name(request["FunctionName"])
-    find(context, name)
+    name, _ = named(context, request)
     found = [_described(context, config) for config in context.store.list(URL) if config["_Function"] == name]
     return paged(found, request, "FunctionUrlConfigs")
 
@@ -76,7 +75,7 @@ def _found(context: Context, request: Json) -> UrlConfig:
     find(context, name)
     config = context.store.get(URL, _identifier(context, name, qualifier))
     if config is None:
-        raise AwsError("ResourceNotFoundException", "The resource you requested does not exist.", 404)
+        raise missing("The resource you requested does not exist.")
     return config
 
 

@@ -1,8 +1,10 @@
-"""CloudWatch Logs, as far as reading and writing log events goes."""
+"""CloudWatch Logs, as far as writing, reading and deleting log events goes."""
 
+import os
 import re
 from collections.abc import Callable
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from sagelocal.core.context import Context
@@ -28,6 +30,22 @@ def create_log_stream(context: Context, request: Json) -> None:
         raise AwsError("ResourceAlreadyExistsException", "The specified log stream already exists")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch()
+
+
+@operation("logs", "DeleteLogGroup")
+def delete_log_group(context: Context, request: Json) -> None:
+    group = _group(context, request)
+    directory = streams.group_directory(context, group)
+    for stream in streams.streams(context, group):
+        _remove(streams.stream_file(context, group, stream), directory)
+    (directory / streams.GROUP_MARK).unlink()
+    _remove_empty(directory, context.state_dir / "logs")
+
+
+@operation("logs", "DeleteLogStream")
+def delete_log_stream(context: Context, request: Json) -> None:
+    group, stream = _stream(context, request)
+    _remove(streams.stream_file(context, group, stream), streams.group_directory(context, group))
 
 
 @operation("logs", "PutLogEvents")
@@ -169,3 +187,15 @@ def _page(items: list[Any], request: Json, member: str, describe: Callable[[Any]
     first, limit = int(token), request.get("limit", default)
     more = {"nextToken": str(first + limit)} if first + limit < len(items) else {}
     return {member: [describe(item) for item in islice(items, first, first + limit)], **more}
+
+
+def _remove(path: Path, root: Path) -> None:
+    path.unlink(missing_ok=True)
+    _remove_empty(path.parent, root)
+
+
+def _remove_empty(directory: Path, root: Path) -> None:
+    """Remove a directory and those above it for as long as nothing is in them; `root` stays."""
+    while directory != root and not any(os.scandir(directory)):
+        directory.rmdir()
+        directory = directory.parent

@@ -13,16 +13,8 @@ from sagelocal.services.s3 import buckets, listing, multipart, permissions, read
 # Query parameters name the operation; those not named below (x-id, prefix, X-Amz-Signature …) leave it as it is.
 # Source: the request URIs of https://docs.aws.amazon.com/AmazonS3/latest/API/API_Operations_Amazon_Simple_Storage_Service.html
 UNSUPPORTED = (
-    *(
-        "accelerate",
-        "analytics",
-        "attributes",
-        "intelligent-tiering",
-        "inventory",
-        "legal-hold",
-        "metrics",
-        "object-lock",
-    ),
+    *("accelerate", "analytics", "attributes", "intelligent-tiering", "inventory", "legal-hold", "metrics"),
+    "object-lock",
     *("policyStatus", "replication", "requestPayment", "restore", "retention", "select", "torrent", "metadataTable"),
 )
 

@@ -9,6 +9,7 @@ from sagelocal.core.errors import AwsError, InternalFailure
 from sagelocal.core.json import Json
 from sagelocal.services.awslambda.api import find
 from sagelocal.services.awslambda.documents import URL, UrlConfig
+from sagelocal.services.awslambda.errors import missing
 from sagelocal.services.awslambda.invoke_api import MAX_PAYLOAD_BYTES, run
 from sagelocal.services.awslambda.urls import access, cors, messages
 
@@ -30,7 +31,7 @@ def answer(context: Context, request: Request, access_key: str, request_id: str)
     """The response to a request below PREFIX. `access_key`: whom its signature names, "" for none. Raises AwsError."""
     config = _config(context, request)
     if config is None:
-        raise AwsError("ResourceNotFoundException", f"There is no function URL {_identifier(request)}.", 404)
+        raise missing(f"There is no function URL {_identifier(request)}.")
     if cors.is_preflight(config, request):
         return cors.preflight(config, request)
     caller = access.check(context, config, find(context, config["_Function"]), access_key)
@@ -71,7 +72,7 @@ def _invoked(context: Context, config: UrlConfig, request: Request, request_id: 
     function = {"FunctionName": config["_Function"]}
     if config["_Qualifier"]:
         function["Qualifier"] = config["_Qualifier"]
-    _, outcome = run(context, function, event, request_id)
+    outcome = run(context, function, event, request_id)
     if outcome.failed or len(outcome.payload.encode()) > MAX_PAYLOAD_BYTES:
         return messages.failed()
     return messages.response(outcome.payload)
