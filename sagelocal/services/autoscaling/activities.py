@@ -11,7 +11,7 @@ from sagelocal.core.errors import AwsError
 from sagelocal.core.json import Json
 from sagelocal.services.autoscaling import targets
 from sagelocal.services.autoscaling.cooldown import Cooldown
-from sagelocal.services.autoscaling.documents import ACTIVITY, Activity, BegunCooldown, OfVariant
+from sagelocal.services.autoscaling.documents import ACTIVITY, Activity, OfVariant
 from sagelocal.services.cloudwatch import clock
 
 KEPT_SECONDS = 6 * 7 * 24 * 3600.0  # six weeks, as on AWS
@@ -25,7 +25,7 @@ def set_capacity(
     count: int,
     cause: str,
     now: float | None = None,
-    cooldown: BegunCooldown | None = None,
+    cooldown: Json | None = None,
 ) -> Activity:
     """Ask for `count` instances; the activity, InProgress until `settle` sees the count, or Failed.
 

@@ -6,14 +6,7 @@ from collections.abc import Sequence
 from sagelocal.core.context import Context, one_per_server
 from sagelocal.services.autoscaling import activities, cooldown, step, targets, tracking
 from sagelocal.services.autoscaling.cooldown import DEFAULT_SECONDS, Cooldown
-from sagelocal.services.autoscaling.documents import (
-    POLICY,
-    TARGET,
-    Activity,
-    BegunCooldown,
-    ScalableTarget,
-    ScalingPolicy,
-)
+from sagelocal.services.autoscaling.documents import POLICY, TARGET, Activity, ScalableTarget, ScalingPolicy
 from sagelocal.services.cloudwatch import alarms
 from sagelocal.services.cloudwatch.documents import Alarm
 from sagelocal.services.cloudwatch.evaluation import ALARM, Point
@@ -64,11 +57,8 @@ def change(
     if not cooldown.allows(running, out, wanted, now):
         return None
     cause = f"monitor alarm {alarm['AlarmName']} in state {alarm['StateValue']} triggered policy {policy['PolicyName']}"
-    begun: BegunCooldown = {
-        "out": out,
-        "base": cooldown.base(running, out, capacity.desired, now),
-        "seconds": _seconds(policy, out),
-    }
+    base = cooldown.base(running, out, capacity.desired, now)
+    begun = {"out": out, "base": base, "seconds": _seconds(policy, out)}
     return activities.set_capacity(context, target, wanted, cause, now, begun)
 
 

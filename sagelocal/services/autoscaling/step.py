@@ -52,8 +52,7 @@ def adjustment(configuration: Mapping[str, Any], breach: float) -> int | None:
     for step in configuration["StepAdjustments"]:
         low, high = _span(step)
         if (low <= breach < high) if breach >= 0 else (low < breach <= high):
-            amount: int = step["ScalingAdjustment"]
-            return amount
+            return int(step["ScalingAdjustment"])
     return None
 
 

@@ -14,6 +14,7 @@ from sagelocal.core.json import Json
 from sagelocal.services.autoscaling import targets
 from sagelocal.services.autoscaling.documents import ScalingPolicy
 from sagelocal.services.cloudwatch import alarms
+from sagelocal.services.cloudwatch.documents import METRIC_ALARM
 
 if TYPE_CHECKING:
     from types_boto3_application_autoscaling.type_defs import AlarmTypeDef
@@ -76,13 +77,13 @@ def put_alarms(context: Context, policy: ScalingPolicy) -> "list[AlarmTypeDef]":
         )
         kept.append({"AlarmName": name, "AlarmARN": body["AlarmArn"]})
     for alarm in known.values():
-        alarms.delete(context, alarm["AlarmName"])
+        context.store.delete(METRIC_ALARM, alarm["AlarmName"])
     return kept
 
 
 def delete_alarms(context: Context, policy: ScalingPolicy) -> None:
     for alarm in policy["Alarms"]:
-        alarms.delete(context, alarm["AlarmName"])
+        context.store.delete(METRIC_ALARM, alarm["AlarmName"])
 
 
 def is_high(alarm_name: str) -> bool:

@@ -48,8 +48,7 @@ def unpack(context: Context, name: str, source: Json) -> Code:
 
 def _archive(context: Context, source: Json) -> bytes:
     if "ZipFile" in source:
-        archive: bytes = source["ZipFile"]
-        return archive
+        return bytes(source["ZipFile"])
     if "ImageUri" in source:
         raise invalid("The embedded Lambda runs code from a zip only, not from a container image.")
     if "S3Bucket" not in source or "S3Key" not in source:

@@ -11,7 +11,7 @@ from sagelocal.core.json import Json
 from sagelocal.core.registry import on_start, operation
 from sagelocal.core.store import AlreadyExists
 from sagelocal.services.cloudformation import deploy, parameters, plan, stacks, template
-from sagelocal.services.cloudformation.documents import STACK, ChangeSet, Stack
+from sagelocal.services.cloudformation.documents import STACK, Stack
 from sagelocal.services.cloudformation.plan import Change, Wanted
 from sagelocal.services.cloudformation.stacks import find
 from sagelocal.services.cloudformation.template import TemplateError
@@ -49,7 +49,7 @@ def create_change_set(context: Context, request: Json) -> Json:
     changes = [c for c in plan.changes(context, stack, wanted, stack["_Resources"]) if c.action != "Keep"]
     if known is None:
         stacks.keep(context, stack)
-    change_set: ChangeSet = {
+    change_set: Json = {
         "ChangeSetName": request["ChangeSetName"],
         "ChangeSetId": context.arn("cloudformation", f"changeSet/{request['ChangeSetName']}/{uuid.uuid4()}"),
         "StackId": stack["StackId"],
@@ -75,7 +75,7 @@ def create_change_set(context: Context, request: Json) -> Json:
 
 
 @operation("cloudformation", "DescribeChangeSet")
-def describe_change_set(context: Context, request: Json) -> ChangeSet:
+def describe_change_set(context: Context, request: Json) -> Json:
     return _change_set(context, request)
 
 
@@ -221,8 +221,7 @@ def _wanted(context: Context, stack: Stack, request: Json) -> Wanted:
 def _text(request: Json) -> str:
     if "TemplateBody" not in request:
         raise TemplateError("The embedded CloudFormation takes a template as TemplateBody only.")
-    text: str = request["TemplateBody"]
-    return text
+    return str(request["TemplateBody"])
 
 
 def _capabilities(loaded: Json) -> list[str]:
@@ -249,7 +248,7 @@ def _outputs_stay(stack: Stack, wanted: Wanted) -> bool:
     return template.load(stack["_Template"]).get("Outputs") == wanted.template.get("Outputs")
 
 
-def _change_set(context: Context, request: Json) -> ChangeSet:
+def _change_set(context: Context, request: Json) -> Json:
     name = request["ChangeSetName"]
     if name.startswith("arn:"):
         found = [

@@ -24,25 +24,6 @@ class ResourceRecord(Policies):
     Time: float
 
 
-class ChangeSet(TypedDict):
-    ChangeSetName: str
-    ChangeSetId: str
-    StackId: str
-    StackName: str
-    Description: str | None
-    Parameters: list[dict[str, str]]
-    CreationTime: float
-    ExecutionStatus: str
-    Status: str
-    StatusReason: NotRequired[str]
-    Capabilities: list[str]
-    Tags: list[dict[str, str]]
-    Changes: list[Json]
-    _Kind: str  # its ChangeSetType
-    _Template: str
-    _Texts: dict[str, str]  # parameters' values
-
-
 class Stack(TypedDict):
     """By its name."""
 
@@ -63,28 +44,8 @@ class Stack(TypedDict):
     _Template: str
     _Texts: dict[str, str]  # parameters' values
     _Resources: dict[str, ResourceRecord]  # by logical id, each after those that it depends on
-    _ChangeSets: dict[str, ChangeSet]
-
-
-class Event(TypedDict):
-    """StackEvent."""
-
-    StackId: str
-    StackName: str
-    EventId: str
-    LogicalResourceId: str
-    PhysicalResourceId: str
-    ResourceType: str
-    Timestamp: float
-    ResourceStatus: str
-    ResourceStatusReason: str | None
-
-
-class Events(TypedDict):
-    """By the stack's name, oldest first."""
-
-    Events: list[Event]
+    _ChangeSets: dict[str, Json]  # what DescribeChangeSet answers, _Kind (its ChangeSetType), _Template and _Texts
 
 
 STACK = Kind[Stack]("stack")
-EVENTS = Kind[Events]("stack-events")
+EVENTS = Kind[Json]("stack-events")  # by the stack's name: Events, oldest first

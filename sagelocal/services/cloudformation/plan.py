@@ -67,10 +67,7 @@ def want(context: Context, stack: Stack, text: str, texts: dict[str, str]) -> Wa
 
     def note(logical: str, attribute: str | None) -> str:
         if logical not in included:
-            raise TemplateError(
-                f"Template format error: Unresolved resource dependencies [{logical}] in the Resources block of the "
-                "template"
-            )
+            raise _unresolved(logical)
         referred.add(logical)
         return f"{{{logical}.{attribute or 'Ref'}}}"
 
@@ -141,8 +138,10 @@ def _depends_on(name: str, resources: Json) -> list[str]:
     names = [given] if isinstance(given, str) else given
     missing = [n for n in names if n not in resources]
     if missing:
-        raise TemplateError(
-            f"Template format error: Unresolved resource dependencies [{', '.join(missing)}] in the Resources block of "
-            "the template"
-        )
+        raise _unresolved(", ".join(missing))
     return names
+
+
+def _unresolved(names: str) -> TemplateError:
+    what = f"Unresolved resource dependencies [{names}] in the Resources block of the template"
+    return TemplateError(f"Template format error: {what}")

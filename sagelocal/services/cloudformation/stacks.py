@@ -5,7 +5,7 @@ import uuid
 
 from sagelocal.core.context import Context
 from sagelocal.core.json import Json
-from sagelocal.services.cloudformation.documents import EVENTS, STACK, Event, Events, ResourceRecord, Stack
+from sagelocal.services.cloudformation.documents import EVENTS, STACK, ResourceRecord, Stack
 from sagelocal.services.cloudformation.template import TemplateError
 
 
@@ -43,7 +43,7 @@ def new(context: Context, name: str, request: Json, status: str) -> Stack:
 def keep(context: Context, stack: Stack) -> None:
     """Raises AlreadyExists when the name is taken."""
     context.store.insert(STACK, stack["StackName"], stack)
-    context.store.put(EVENTS, stack["StackName"], Events(Events=[]))
+    context.store.put(EVENTS, stack["StackName"], {"Events": []})
 
 
 def forget(context: Context, name: str) -> None:
@@ -66,7 +66,7 @@ def event(
     context: Context, stack: Stack, logical: str, physical: str, type: str, status: str, reason: str | None = None
 ) -> None:
     """Add one event, newest last."""
-    entry: Event = {
+    entry = {
         "StackId": stack["StackId"],
         "StackName": stack["StackName"],
         "EventId": f"{logical}-{uuid.uuid4()}",
@@ -80,7 +80,7 @@ def event(
     context.store.change(EVENTS, stack["StackName"], lambda body: body["Events"].append(entry))
 
 
-def events(context: Context, name: str) -> list[Event]:
+def events(context: Context, name: str) -> list[Json]:
     """A stack's events, newest first."""
     body = context.store.get(EVENTS, name)
     return body["Events"][::-1] if body else []

@@ -11,7 +11,7 @@ from sagelocal.core.context import Context, one_per_server
 from sagelocal.core.json import Json
 from sagelocal.core.store import amend
 from sagelocal.services.cloudwatch import clock
-from sagelocal.services.cloudwatch.documents import METRIC_ALARM, Alarm, HistoryItem
+from sagelocal.services.cloudwatch.documents import METRIC_ALARM, Alarm
 from sagelocal.services.cloudwatch.evaluation import INSUFFICIENT_DATA, MORE_PERIODS, Point, Verdict, evaluate
 from sagelocal.services.cloudwatch.metrics import FINE, Metric, metrics
 from sagelocal.services.cloudwatch.summary import RATES
@@ -83,10 +83,6 @@ def put(context: Context, settings: Json) -> Alarm:
     _remember(body, "ConfigurationUpdate", what, {"type": "Update" if known else "Create"}, now)
     context.store.put(METRIC_ALARM, name, body)
     return body
-
-
-def delete(context: Context, name: str) -> bool:
-    return context.store.delete(METRIC_ALARM, name)
 
 
 def set_state(context: Context, name: str, verdict: Verdict, data: str | None = None, now: float | None = None) -> None:
@@ -187,7 +183,7 @@ _OWN = ("AlarmArn", *_STATE, "StateTransitionedTimestamp", "_History", "_Tags", 
 
 
 def _remember(body: Alarm, kind: str, summary: str, facts: Json, now: float) -> None:
-    entry: HistoryItem = {
+    entry = {
         "AlarmName": body["AlarmName"],
         "AlarmType": "MetricAlarm",
         "Timestamp": now,

@@ -108,7 +108,7 @@ def delete_alarms(context: Context, request: Json) -> None:
     for name in request["AlarmNames"]:
         _alarm(context, name)
     for name in request["AlarmNames"]:
-        alarms.delete(context, name)
+        context.store.delete(METRIC_ALARM, name)
 
 
 @operation(SERVICE, "SetAlarmState")

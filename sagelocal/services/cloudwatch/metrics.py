@@ -191,7 +191,4 @@ def _metric_of(name: str) -> Metric:
     return Metric(namespace, metric, tuple((key, value) for key, value in dimensions))
 
 
-@one_per_server
-def metrics(context: Context) -> Metrics:
-    """The metrics of an account."""
-    return Metrics(context)
+metrics = one_per_server(Metrics)

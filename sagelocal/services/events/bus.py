@@ -104,7 +104,4 @@ def now() -> str:
     return state_events.iso(time.time())
 
 
-@one_per_server
-def bus(context: Context) -> Bus:
-    """The bus of an account."""
-    return Bus(context)
+bus = one_per_server(Bus)

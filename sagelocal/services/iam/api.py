@@ -168,7 +168,7 @@ def create_service_linked_role(context: Context, request: Json) -> Json:
     if context.store.get(ROLE, name):
         message = f"Service role name {name} has been taken in this account, please try a different suffix."
         raise AwsError("InvalidInput", message, 400)
-    role = create_role(
+    return create_role(
         context,
         {
             "Path": f"/aws-service-role/{service}/",
@@ -177,7 +177,6 @@ def create_service_linked_role(context: Context, request: Json) -> Json:
             "Description": request.get("Description"),
         },
     )
-    return role
 
 
 @operation("iam", "DeleteServiceLinkedRole")

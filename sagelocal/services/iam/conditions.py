@@ -16,10 +16,6 @@ Keys = Mapping[str, Sequence[str]]  # names in lower case: condition keys do not
 VARIABLE = re.compile(r"\$\{([a-zA-Z0-9:_/.@-]+)(?:, *'([^']*)')?\}")
 
 
-def _number(text: str) -> float:
-    return float(text)
-
-
 def _moment(text: str) -> float:
     if re.fullmatch(r"\d+(\.\d+)?", text):
         return float(text)
@@ -64,7 +60,7 @@ TESTS: dict[str, Callable[[str, str], bool]] = {
     "Bool": lambda given, wanted: given.lower() == wanted.lower(),
     "BinaryEquals": lambda given, wanted: given == wanted,
     "IpAddress": _in_network,
-    **_ordered("Numeric", _number),
+    **_ordered("Numeric", float),
     **_ordered("Date", _moment),
 }
 NEGATED = {

@@ -7,7 +7,7 @@ import hashlib
 import time
 import uuid
 from functools import cache
-from typing import TypedDict, cast
+from typing import cast
 
 from botocore.model import StringShape
 
@@ -21,13 +21,7 @@ from sagelocal.core.store import Kind
 SERVICE = "service-quotas"
 
 
-class Granted(TypedDict):
-    """A quota that was changed, by its name."""
-
-    Value: float
-
-
-QUOTA = Kind[Granted]("service-quota")
+QUOTA = Kind[Json]("service-quota")  # the Value of a quota that was changed, by its name
 DEFAULT_VALUE = 20.0
 USES = {
     "processing job": "ProcessingInstanceType",
@@ -60,7 +54,7 @@ def get_aws_default_service_quota(context: Context, request: Json) -> Json:
 @operation(SERVICE, "RequestServiceQuotaIncrease")
 def request_service_quota_increase(context: Context, request: Json) -> Json:
     name = _named(request)
-    context.store.put(QUOTA, name, Granted(Value=request["DesiredValue"]))
+    context.store.put(QUOTA, name, {"Value": request["DesiredValue"]})
     quota = _shown(context, name)
     kept = ("ServiceCode", "ServiceName", "QuotaCode", "QuotaName", "QuotaArn", "GlobalQuota", "Unit")
     about = {member: quota[member] for member in kept}
