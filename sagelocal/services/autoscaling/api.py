@@ -5,7 +5,7 @@ What acts on them is in embedded/autoscaling/.
 
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, cast
 
 from sagelocal.core.context import Context
@@ -83,9 +83,7 @@ def register_scalable_target(context: Context, request: Json) -> Json:
 
 @operation(SERVICE, "DescribeScalableTargets")
 def describe_scalable_targets(context: Context, request: Json) -> Json:
-    wanted = request.get("ResourceIds")
-    found = [t for t in context.store.list(TARGET) if _fits(t, request) and (not wanted or t["ResourceId"] in wanted)]
-    return _paged(found, request, "ScalableTargets")
+    return _paged(context.store.list(TARGET), request, "ScalableTargets", "ResourceId")
 
 
 @operation(SERVICE, "DeregisterScalableTarget")
@@ -105,9 +103,7 @@ def deregister_scalable_target(context: Context, request: Json) -> None:
 def put_scaling_policy(context: Context, request: Json) -> Json:
     """Make a policy, or replace one. One that tracks a target has its own two alarms; a step policy is named as an
     action of alarms that the user makes."""
-    variant_of(request)
-    if context.store.get(TARGET, name_of(request)) is None:
-        raise _not_found("No scalable target registered", request)
+    _check_registered(context, request)
     name = f"{name_of(request)}|{request['PolicyName']}"
     before = context.store.get(POLICY, name)
     kind = request.get("PolicyType") or (before["PolicyType"] if before else "StepScaling")
@@ -143,9 +139,7 @@ def put_scaling_policy(context: Context, request: Json) -> Json:
 
 @operation(SERVICE, "DescribeScalingPolicies")
 def describe_scaling_policies(context: Context, request: Json) -> Json:
-    wanted = request.get("PolicyNames")
-    found = [p for p in context.store.list(POLICY) if _fits(p, request) and (not wanted or p["PolicyName"] in wanted)]
-    return _paged(found, request, "ScalingPolicies")
+    return _paged(context.store.list(POLICY), request, "ScalingPolicies", "PolicyName")
 
 
 @operation(SERVICE, "DeleteScalingPolicy")
@@ -160,9 +154,7 @@ def delete_scaling_policy(context: Context, request: Json) -> None:
 @operation(SERVICE, "PutScheduledAction")
 def put_scheduled_action(context: Context, request: Json) -> None:
     """Make a scheduled action, or change what is given of one."""
-    variant_of(request)
-    if context.store.get(TARGET, name_of(request)) is None:
-        raise _not_found("No scalable target registered", request)
+    _check_registered(context, request)
     name = f"{name_of(request)}|{request['ScheduledActionName']}"
     before = context.store.get(SCHEDULED_ACTION, name)
     path = f"resource/sagemaker/{request['ResourceId']}:scheduledActionName/{request['ScheduledActionName']}"
@@ -197,13 +189,7 @@ def put_scheduled_action(context: Context, request: Json) -> None:
 
 @operation(SERVICE, "DescribeScheduledActions")
 def describe_scheduled_actions(context: Context, request: Json) -> Json:
-    wanted = request.get("ScheduledActionNames")
-    found = [
-        action
-        for action in context.store.list(SCHEDULED_ACTION)
-        if _fits(action, request) and (not wanted or action["ScheduledActionName"] in wanted)
-    ]
-    return _paged(found, request, "ScheduledActions")
+    return _paged(context.store.list(SCHEDULED_ACTION), request, "ScheduledActions", "ScheduledActionName")
 
 
 @operation(SERVICE, "DeleteScheduledAction")
@@ -216,8 +202,7 @@ def delete_scheduled_action(context: Context, request: Json) -> None:
 @operation(SERVICE, "DescribeScalingActivities")
 def describe_scaling_activities(context: Context, request: Json) -> Json:
     """Newest first."""
-    found = [a for a in activities.of_target(context, request.get("ResourceId")) if _fits(a, request)]
-    return _paged(found, request, "ScalingActivities")
+    return _paged(activities.of_target(context, request.get("ResourceId")), request, "ScalingActivities", "ActivityId")
 
 
 _SUSPENDABLE = ("DynamicScalingInSuspended", "DynamicScalingOutSuspended", "ScheduledScalingSuspended")
@@ -227,14 +212,15 @@ _ACTION_MEMBERS = (
 )
 
 
+def _check_registered(context: Context, request: Json) -> None:
+    variant_of(request)
+    if context.store.get(TARGET, name_of(request)) is None:
+        raise _not_found("No scalable target registered", request)
+
+
 def _delete_policy(context: Context, policy: ScalingPolicy) -> None:
     tracking.delete_alarms(context, policy)
     context.store.delete(POLICY, f"{name_of(policy)}|{policy['PolicyName']}")
-
-
-def _fits(body: Mapping[str, Any], request: Json) -> bool:
-    members = ("ServiceNamespace", "ResourceId", "ScalableDimension")
-    return all(request.get(member, body[member]) == body[member] for member in members)
 
 
 def _not_found(what: str, request: Json) -> AwsError:
@@ -247,7 +233,11 @@ def _not_found(what: str, request: Json) -> AwsError:
     )
 
 
-def _paged(items: Sequence[Mapping[str, Any]], request: Json, answer: str) -> Json:
+def _paged(items: Sequence[Any], request: Json, answer: str, name: str) -> Json:
+    """A page of what a request is about. `name`: the member that <name>s of a request choose by."""
+    members, names = ("ServiceNamespace", "ResourceId", "ScalableDimension"), request.get(f"{name}s")
+    fit = [item for item in items if all(request.get(member, item[member]) == item[member] for member in members)]
+    items = [item for item in fit if not names or item[name] in names]
     token = request.get("NextToken", "0")
     if not token.isdigit():
         raise AwsError("InvalidNextTokenException", f"Invalid NextToken: {token}")

@@ -23,7 +23,6 @@ class ScalableTarget(OfVariant):
     """By `<resource>|<dimension>`; the other documents' names go on from there."""
 
     ScalableTargetARN: str
-    RoleARN: str
     CreationTime: float
     MinCapacity: int
     MaxCapacity: int
@@ -42,7 +41,6 @@ class ScalingPolicy(OfVariant):
 
 
 class ScheduledAction(OfVariant):
-    ScheduledActionARN: str
     ScheduledActionName: str
     Schedule: str
     Timezone: str

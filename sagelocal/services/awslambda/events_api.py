@@ -24,12 +24,17 @@ def put_function_event_invoke_config(context: Context, request: Json) -> Json:
 @operation("lambda", "UpdateFunctionEventInvokeConfig")
 def update_function_event_invoke_config(context: Context, request: Json) -> Json:
     """Changes what is given."""
-    return _keep(context, request, _found(context, request))
+    return _keep(context, request, get_function_event_invoke_config(context, request))
 
 
 @operation("lambda", "GetFunctionEventInvokeConfig")
 def get_function_event_invoke_config(context: Context, request: Json) -> Json:
-    return _found(context, request)
+    name, qualifier = _named(request)
+    configs = find(context, name).get("EventConfigs", {})
+    if qualifier not in configs:
+        arn = context.arn("lambda", f"function:{name}:{qualifier}")
+        raise missing(f"The function {arn} doesn't have an EventInvokeConfig")
+    return configs[qualifier]
 
 
 @operation("lambda", "ListFunctionEventInvokeConfigs")
@@ -40,7 +45,7 @@ def list_function_event_invoke_configs(context: Context, request: Json) -> Json:
 
 @operation("lambda", "DeleteFunctionEventInvokeConfig")
 def delete_function_event_invoke_config(context: Context, request: Json) -> None:
-    _found(context, request)
+    get_function_event_invoke_config(context, request)
     name, qualifier = _named(request)
     context.store.change(FUNCTION, name, lambda body: body["EventConfigs"].pop(qualifier, None))
 
@@ -59,15 +64,6 @@ def _keep(context: Context, request: Json, before: Mapping[str, Any]) -> Json:
         FUNCTION, name, lambda stored: stored.setdefault("EventConfigs", {}).update({qualifier: config})
     )
     return config
-
-
-def _found(context: Context, request: Json) -> Json:
-    name, qualifier = _named(request)
-    configs = find(context, name).get("EventConfigs", {})
-    if qualifier not in configs:
-        arn = context.arn("lambda", f"function:{name}:{qualifier}")
-        raise missing(f"The function {arn} doesn't have an EventInvokeConfig")
-    return configs[qualifier]
 
 
 def _named(request: Json) -> tuple[str, str]:

@@ -76,7 +76,16 @@ def create_change_set(context: Context, request: Json) -> Json:
 
 @operation("cloudformation", "DescribeChangeSet")
 def describe_change_set(context: Context, request: Json) -> Json:
-    return _change_set(context, request)
+    name = request["ChangeSetName"]
+    if name.startswith("arn:"):
+        found = [
+            c for stack in context.store.list(STACK) for c in stack["_ChangeSets"].values() if c["ChangeSetId"] == name
+        ]
+    else:
+        found = [c for key, c in find(context, request["StackName"])["_ChangeSets"].items() if key == name]
+    if not found:
+        raise AwsError("ChangeSetNotFound", f"ChangeSet [{name}] does not exist", 404)
+    return found[0]
 
 
 @operation("cloudformation", "ListChangeSets")
@@ -86,7 +95,7 @@ def list_change_sets(context: Context, request: Json) -> Json:
 
 @operation("cloudformation", "DeleteChangeSet")
 def delete_change_set(context: Context, request: Json) -> Json:
-    change_set = _change_set(context, request)
+    change_set = describe_change_set(context, request)
     name = change_set["ChangeSetName"]
     context.store.change(STACK, change_set["StackName"], lambda body: body["_ChangeSets"].pop(name, None))
     return {}
@@ -94,7 +103,7 @@ def delete_change_set(context: Context, request: Json) -> Json:
 
 @operation("cloudformation", "ExecuteChangeSet")
 def execute_change_set(context: Context, request: Json) -> Json:
-    change_set = _change_set(context, request)
+    change_set = describe_change_set(context, request)
     if change_set["ExecutionStatus"] != "AVAILABLE":
         raise AwsError(
             "InvalidChangeSetStatus",
@@ -246,19 +255,6 @@ def _outputs_stay(stack: Stack, wanted: Wanted) -> bool:
     if not stack["_Template"]:
         return False
     return template.load(stack["_Template"]).get("Outputs") == wanted.template.get("Outputs")
-
-
-def _change_set(context: Context, request: Json) -> Json:
-    name = request["ChangeSetName"]
-    if name.startswith("arn:"):
-        found = [
-            c for stack in context.store.list(STACK) for c in stack["_ChangeSets"].values() if c["ChangeSetId"] == name
-        ]
-    else:
-        found = [c for key, c in find(context, request["StackName"])["_ChangeSets"].items() if key == name]
-    if not found:
-        raise AwsError("ChangeSetNotFound", f"ChangeSet [{name}] does not exist", 404)
-    return found[0]
 
 
 def _shown(change: Change) -> Json:

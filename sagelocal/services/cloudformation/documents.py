@@ -1,6 +1,6 @@
 """What CloudFormation keeps: stacks with their resources and change sets, and the events of each stack."""
 
-from typing import NotRequired, TypedDict
+from typing import TypedDict
 
 from sagelocal.core.json import Json
 from sagelocal.core.store import Kind
@@ -30,9 +30,7 @@ class Stack(TypedDict):
     StackName: str
     StackId: str
     CreationTime: float
-    LastUpdatedTime: NotRequired[float]
     StackStatus: str
-    StackStatusReason: NotRequired[str | None]
     DisableRollback: bool
     NotificationARNs: list[str]
     Parameters: list[dict[str, str]]

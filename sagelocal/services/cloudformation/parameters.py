@@ -1,10 +1,9 @@
 """A template's parameters: given values, defaults and earlier values, checked against their declarations."""
 
 import re
-from typing import Any
 
 from sagelocal.core.json import Json
-from sagelocal.services.cloudformation.template import TemplateError
+from sagelocal.services.cloudformation.template import TemplateError, as_text
 
 LISTS = ("CommaDelimitedList", "List<")
 
@@ -28,7 +27,7 @@ def values(declared: dict[str, Json], given: list[Json], before: dict[str, str])
         elif "ParameterValue" in entry:
             found[name] = entry["ParameterValue"]
         elif "Default" in declaration:
-            found[name] = _as_text(declaration["Default"])
+            found[name] = as_text(declaration["Default"])
     missing = [name for name in declared if name not in found]
     if missing:
         raise TemplateError(f"Parameters: [{', '.join(missing)}] must have values")
@@ -59,14 +58,10 @@ def _check(name: str, text: str, declaration: Json) -> None:
         if number < float(declaration.get("MinValue", number)) or number > float(declaration.get("MaxValue", number)):
             low, high = declaration.get("MinValue", "any"), declaration.get("MaxValue", "any")
             raise TemplateError(f"Parameter '{name}' is {text}, which is not within {low} and {high}.")
-    allowed = [_as_text(value) for value in declaration.get("AllowedValues", [])]
+    allowed = [as_text(value) for value in declaration.get("AllowedValues", [])]
     if allowed and text not in allowed:
         raise TemplateError(f"Parameter '{name}' must be one of AllowedValues: {', '.join(allowed)}, not {text!r}.")
     pattern = declaration.get("AllowedPattern")
     if pattern and not re.fullmatch(pattern, text):
         said = declaration.get("ConstraintDescription", f"must match pattern {pattern}")
         raise TemplateError(f"Parameter '{name}' failed to satisfy constraint: {said} (it is {text!r})")
-
-
-def _as_text(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -39,6 +39,11 @@ def load(text: str) -> Json:
     return template
 
 
+def as_text(value: Any) -> str:
+    """A value where text is wanted: true, not True."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def _check(template: Json) -> None:
     unknown = sorted(set(template) - SECTIONS)
     if unknown:

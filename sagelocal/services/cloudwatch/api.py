@@ -110,11 +110,8 @@ def get_metric_data(context: Context, request: Json) -> Json:
         _check_statistics([stat["Stat"]])
         asked = {"StartTime": request["StartTime"], "EndTime": request["EndTime"], "Period": stat["Period"]}
         start, end, period = _span(asked)
-        metric = Metric.of(
-            stat["Metric"].get("Namespace", ""),
-            stat["Metric"].get("MetricName", ""),
-            stat["Metric"].get("Dimensions", []),
-        )
+        named = {"Namespace": "", "MetricName": "", "Dimensions": [], **stat["Metric"]}
+        metric = Metric.of(named["Namespace"], named["MetricName"], named["Dimensions"])
         found = [
             (moment, value)
             for moment, summary in _periods(context, metric, start, end, period, stat.get("Unit"))

@@ -17,7 +17,6 @@ class Alarm(TypedDict):
     AlarmName: str
     AlarmArn: str
     AlarmDescription: NotRequired[str]
-    AlarmConfigurationUpdatedTimestamp: float
     ActionsEnabled: bool
     OKActions: list[str]
     AlarmActions: list[str]

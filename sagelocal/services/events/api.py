@@ -50,7 +50,12 @@ def put_rule(context: Context, request: Json) -> Json:
 
 @operation("events", "DescribeRule")
 def describe_rule(context: Context, request: Json) -> Rule:
-    return _rule(context, request)
+    _only_default_bus(request)
+    name = request["Rule"] if "Rule" in request else request["Name"]
+    body = context.store.get(RULE, name)
+    if body is None:
+        raise AwsError("ResourceNotFoundException", f"Rule {name} does not exist on EventBus default.")
+    return body
 
 
 @operation("events", "ListRules")
@@ -71,18 +76,18 @@ def delete_rule(context: Context, request: Json) -> None:
 
 @operation("events", "EnableRule")
 def enable_rule(context: Context, request: Json) -> None:
-    context.store.update(RULE, _rule(context, request)["Name"], {"State": "ENABLED"})
+    context.store.update(RULE, describe_rule(context, request)["Name"], {"State": "ENABLED"})
 
 
 @operation("events", "DisableRule")
 def disable_rule(context: Context, request: Json) -> None:
-    context.store.update(RULE, _rule(context, request)["Name"], {"State": "DISABLED"})
+    context.store.update(RULE, describe_rule(context, request)["Name"], {"State": "DISABLED"})
 
 
 @operation("events", "PutTargets")
 def put_targets(context: Context, request: Json) -> Json:
     """Add targets; one with a known Id is replaced."""
-    name = _rule(context, {"Name": request["Rule"], **_bus_name(request)})["Name"]
+    name = describe_rule(context, request)["Name"]
     for target in request["Targets"]:
         _check_target(target)
     new = {target["Id"]: target for target in request["Targets"]}
@@ -99,12 +104,12 @@ def put_targets(context: Context, request: Json) -> Json:
 
 @operation("events", "ListTargetsByRule")
 def list_targets_by_rule(context: Context, request: Json) -> Json:
-    return {"Targets": _rule(context, {"Name": request["Rule"], **_bus_name(request)})["_Targets"]}
+    return {"Targets": describe_rule(context, request)["_Targets"]}
 
 
 @operation("events", "RemoveTargets")
 def remove_targets(context: Context, request: Json) -> Json:
-    name = _rule(context, {"Name": request["Rule"], **_bus_name(request)})["Name"]
+    name = describe_rule(context, request)["Name"]
 
     def edit(body: Rule) -> None:
         body["_Targets"] = [target for target in body["_Targets"] if target["Id"] not in request["Ids"]]
@@ -167,19 +172,7 @@ def _check_target(target: Json) -> None:
             raise ValidationException(f"JSON syntax error in Input for target {target['Id']}.") from None
 
 
-def _bus_name(request: Json) -> Json:
-    return {"EventBusName": request["EventBusName"]} if "EventBusName" in request else {}
-
-
 def _only_default_bus(request: Json) -> None:
     name = request.get("EventBusName", "default")
     if not re.search(r"(^|event-bus/)default$", name):
         raise AwsError("ResourceNotFoundException", f"Event bus {name} does not exist.")
-
-
-def _rule(context: Context, request: Json) -> Rule:
-    _only_default_bus(request)
-    body = context.store.get(RULE, request["Name"])
-    if body is None:
-        raise AwsError("ResourceNotFoundException", f"Rule {request['Name']} does not exist on EventBus default.")
-    return body

@@ -92,10 +92,10 @@ def _endpoint(before: Json, after: Json) -> Event:
     return Event(f"SageMaker {what}", (after["EndpointArn"],), detail)
 
 
-def _job(operation: str, detail_type: str, arn: str) -> Callable[[Json, Json], Event]:
+def _job(kind: str, words: str) -> Callable[[Json, Json], Event]:
     def event(before: Json, after: Json) -> Event:
-        detail = _described(operation, after, milliseconds) | {"Tags": _tags(after)}
-        return Event(detail_type, (after[arn],), detail)
+        detail = _described(f"Describe{kind}Job", after, milliseconds) | {"Tags": _tags(after)}
+        return Event(f"SageMaker {words} Job State Change", (after[f"{kind}JobArn"],), detail)
 
     return event
 
@@ -114,21 +114,10 @@ _READERS = {
     "model-package": _Reader(("ModelPackageStatus", "ModelApprovalStatus", "ApprovalDescription"), _model_package),
     "endpoint": _Reader(("EndpointStatus", "PendingDeploymentSummary"), _endpoint),
     "training-job": _Reader(
-        ("TrainingJobStatus", "SecondaryStatus", "DebugRuleEvaluationStatuses"),
-        _job("DescribeTrainingJob", "SageMaker Training Job State Change", "TrainingJobArn"),
+        ("TrainingJobStatus", "SecondaryStatus", "DebugRuleEvaluationStatuses"), _job("Training", "Training")
     ),
-    "processing-job": _Reader(
-        ("ProcessingJobStatus",),
-        _job("DescribeProcessingJob", "SageMaker Processing Job State Change", "ProcessingJobArn"),
-    ),
-    "tuning-job": _Reader(
-        ("HyperParameterTuningJobStatus",),
-        _job(
-            "DescribeHyperParameterTuningJob",
-            "SageMaker HyperParameter Tuning Job State Change",
-            "HyperParameterTuningJobArn",
-        ),
-    ),
+    "processing-job": _Reader(("ProcessingJobStatus",), _job("Processing", "Processing")),
+    "tuning-job": _Reader(("HyperParameterTuningJobStatus",), _job("HyperParameterTuning", "HyperParameter Tuning")),
 }
 KINDS = (*_READERS, STEP)
 

@@ -24,7 +24,7 @@ MAX_INLINE, MAX_TRUST = 10_240, 2_048
 def create_role(context: Context, request: Json) -> Json:
     trust = request["AssumeRolePolicyDocument"]
     policy.parse(trust, trust=True)
-    _check_size(trust, MAX_TRUST, "Cannot exceed quota for ACLSizePerRole: {limit}")
+    check_size(trust, MAX_TRUST, "Cannot exceed quota for ACLSizePerRole: {limit}")
     path, name = request.get("Path", "/"), request["RoleName"]
     arn = f"arn:aws:iam::{context.account}:role{path}{name}"
     body: Role = {
@@ -83,7 +83,7 @@ def update_role(context: Context, request: Json) -> None:
 @operation("iam", "UpdateAssumeRolePolicy")
 def update_assume_role_policy(context: Context, request: Json) -> None:
     policy.parse(request["PolicyDocument"], trust=True)
-    _check_size(request["PolicyDocument"], MAX_TRUST, "Cannot exceed quota for ACLSizePerRole: {limit}")
+    check_size(request["PolicyDocument"], MAX_TRUST, "Cannot exceed quota for ACLSizePerRole: {limit}")
     change(context, request, lambda role: role.update({"AssumeRolePolicyDocument": request["PolicyDocument"]}))
 
 
@@ -95,7 +95,7 @@ def put_role_policy(context: Context, request: Json) -> None:
     def edit(role: Role) -> None:
         role["_Inline"][request["PolicyName"]] = request["PolicyDocument"]
         everything = "".join(role["_Inline"].values())
-        _check_size(everything, MAX_INLINE, f"Maximum policy size of {{limit}} bytes exceeded for role {name}")
+        check_size(everything, MAX_INLINE, f"Maximum policy size of {{limit}} bytes exceeded for role {name}")
 
     change(context, request, edit)
 
@@ -231,7 +231,7 @@ def conflict(message: str) -> AwsError:
     return AwsError("DeleteConflict", message, 409)
 
 
-def _check_size(text: str, limit: int, message: str) -> None:
+def check_size(text: str, limit: int, message: str) -> None:
     if len(re.sub(r"\s", "", text)) > limit:
         raise AwsError("LimitExceeded", message.format(limit=limit), 409)
 

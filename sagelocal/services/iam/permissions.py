@@ -48,15 +48,14 @@ SAGEMAKER = {f"{verb}{noun}": named for verb in VERBS for noun, named in NOUNS.i
     "ListTrainingJobsForHyperParameterTuningJob": NOUNS["HyperParameterTuningJob"],
     "ListPipelineExecutions": NOUNS["Pipeline"],
     "StartPipelineExecution": NOUNS["Pipeline"],
-    "RetryPipelineExecution": NOUNS["PipelineExecution"],
-    "ListPipelineExecutionSteps": NOUNS["PipelineExecution"],
+    **dict.fromkeys(("RetryPipelineExecution", "ListPipelineExecutionSteps"), NOUNS["PipelineExecution"]),
     "ListPipelineParametersForExecution": NOUNS["PipelineExecution"],
     "DescribePipelineDefinitionForExecution": NOUNS["PipelineExecution"],
-    "AddTags": ("", "ResourceArn"),
-    "DeleteTags": ("", "ResourceArn"),
-    "ListTags": ("", "ResourceArn"),
+    **dict.fromkeys(("AddTags", "DeleteTags", "ListTags"), ("", "ResourceArn")),
 }
 
+LOG_GROUP = "logs:log-group:{logGroupName}:log-stream:"
+LOG_STREAM = f"{LOG_GROUP}{{logStreamName}}"
 # service -> operation -> resource; `{Member}` is the request's, an ARN in a member stands for the whole
 RESOURCES: dict[str, dict[str, str]] = {
     "sagemaker-runtime": dict.fromkeys(
@@ -64,16 +63,9 @@ RESOURCES: dict[str, dict[str, str]] = {
         "sagemaker:endpoint/{EndpointName}",
     ),
     "logs": {
-        "CreateLogGroup": "logs:log-group:{logGroupName}:log-stream:",
-        "DeleteLogGroup": "logs:log-group:{logGroupName}:log-stream:",
-        "PutRetentionPolicy": "logs:log-group:{logGroupName}:log-stream:",
-        "DeleteRetentionPolicy": "logs:log-group:{logGroupName}:log-stream:",
-        "DescribeLogStreams": "logs:log-group:{logGroupName}:log-stream:",
-        "FilterLogEvents": "logs:log-group:{logGroupName}:log-stream:",
-        "CreateLogStream": "logs:log-group:{logGroupName}:log-stream:{logStreamName}",
-        "DeleteLogStream": "logs:log-group:{logGroupName}:log-stream:{logStreamName}",
-        "PutLogEvents": "logs:log-group:{logGroupName}:log-stream:{logStreamName}",
-        "GetLogEvents": "logs:log-group:{logGroupName}:log-stream:{logStreamName}",
+        **dict.fromkeys(("CreateLogGroup", "DeleteLogGroup", "DescribeLogStreams", "FilterLogEvents"), LOG_GROUP),
+        **dict.fromkeys(("PutRetentionPolicy", "DeleteRetentionPolicy"), LOG_GROUP),
+        **dict.fromkeys(("CreateLogStream", "DeleteLogStream", "PutLogEvents", "GetLogEvents"), LOG_STREAM),
     },
     "cloudwatch": {
         "PutMetricAlarm": "cloudwatch:alarm:{AlarmName}",

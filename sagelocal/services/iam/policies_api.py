@@ -1,6 +1,5 @@
 """IAM: managed policies, instance profiles, and what a role may do (SimulatePrincipalPolicy)."""
 
-import re
 import time
 from urllib.parse import quote
 
@@ -10,7 +9,7 @@ from sagelocal.core.json import Json
 from sagelocal.core.registry import operation
 from sagelocal.core.store import AlreadyExists
 from sagelocal.services.iam import enforcement, evaluation, policy, roles
-from sagelocal.services.iam.api import change, conflict, exists, find, missing, page, shown
+from sagelocal.services.iam.api import change, check_size, conflict, exists, find, missing, page, shown
 from sagelocal.services.iam.documents import POLICY, PROFILE, ROLE, InstanceProfile, Policy, Role
 from sagelocal.services.iam.policy import Call
 
@@ -215,8 +214,7 @@ def _result(call: Call, decision: evaluation.Decision) -> Json:
 
 def _check(document: str, name: str) -> None:
     policy.parse(document, name=name)
-    if len(re.sub(r"\s", "", document)) > MAX_MANAGED:
-        raise AwsError("LimitExceeded", f"Cannot exceed quota for PolicySize: {MAX_MANAGED}", 409)
+    check_size(document, MAX_MANAGED, "Cannot exceed quota for PolicySize: {limit}")
 
 
 def _policy(context: Context, arn: str) -> Policy:

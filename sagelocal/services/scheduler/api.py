@@ -41,7 +41,7 @@ def create_schedule(context: Context, request: Json) -> Json:
 @operation("scheduler", "UpdateSchedule")
 def update_schedule(context: Context, request: Json) -> Json:
     """Replaces the whole schedule: what is left out goes back to its default. A rate keeps its beat."""
-    known = _schedule(context, request)
+    known = get_schedule(context, request)
     body = _body(context, request, known["GroupName"], known["CreationDate"])
     name = f"{known['GroupName']}/{known['Name']}"
     context.store.put(SCHEDULE, name, body)
@@ -51,12 +51,16 @@ def update_schedule(context: Context, request: Json) -> Json:
 
 @operation("scheduler", "GetSchedule")
 def get_schedule(context: Context, request: Json) -> Schedule:
-    return _schedule(context, request)
+    name = f"{request.get('GroupName', DEFAULT_GROUP)}/{request['Name']}"
+    body = context.store.get(SCHEDULE, name)
+    if body is None:
+        raise AwsError("ResourceNotFoundException", f"Schedule {request['Name']} does not exist.", 404)
+    return body
 
 
 @operation("scheduler", "DeleteSchedule")
 def delete_schedule(context: Context, request: Json) -> None:
-    body = _schedule(context, request)
+    body = get_schedule(context, request)
     name = f"{body['GroupName']}/{body['Name']}"
     context.store.delete(SCHEDULE, name)
     loop(context).changed(name, time.time())
@@ -164,14 +168,6 @@ def _check_target(target: Json) -> None:
             json.loads(target["Input"])
         except ValueError as problem:
             raise ValidationException(f"Target.Input is not JSON: {problem}") from None
-
-
-def _schedule(context: Context, request: Json) -> Schedule:
-    name = f"{request.get('GroupName', DEFAULT_GROUP)}/{request['Name']}"
-    body = context.store.get(SCHEDULE, name)
-    if body is None:
-        raise AwsError("ResourceNotFoundException", f"Schedule {request['Name']} does not exist.", 404)
-    return body
 
 
 def _group(context: Context, name: str) -> ScheduleGroup:
