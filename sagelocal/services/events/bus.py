@@ -27,19 +27,14 @@ class Bus:
         self.context = context
         self._events: queue.SimpleQueue[Json] = queue.SimpleQueue()
         self._lock = threading.Lock()
-        self._started = False
-
-    @property
-    def started(self) -> bool:
-        """Whether there is, or was, a rule: until then events are dropped."""
-        return self._started
+        self.started = False  # whether there is, or was, a rule: until then events are dropped
 
     def start(self) -> None:
         """Begin to match, and to make events of what happens in SageMaker."""
         with self._lock:
-            if self._started:
+            if self.started:
                 return
-            self._started = True
+            self.started = True
         for kind in state_events.KINDS:
             self.context.store.watch(Kind[Any](kind), partial(self._changed, kind))
         self.context.spawn("event bus", self._run)
@@ -58,7 +53,7 @@ class Bus:
             "resources": resources,
             "detail": detail,
         }
-        if self._started:
+        if self.started:
             self._events.put(event)
         return identifier
 
