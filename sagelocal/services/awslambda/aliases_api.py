@@ -8,17 +8,7 @@ from typing import Any, cast
 from sagelocal.core.context import Context
 from sagelocal.core.json import Json
 from sagelocal.core.registry import operation
-from sagelocal.services.awslambda import provisioned
-from sagelocal.services.awslambda.api import (
-    LATEST,
-    check_revision,
-    delete_urls,
-    find,
-    forget,
-    named,
-    not_found,
-    parse_name,
-)
+from sagelocal.services.awslambda import api, provisioned
 from sagelocal.services.awslambda.documents import FUNCTION, Alias, FunctionDocument
 from sagelocal.services.awslambda.errors import conflict, invalid, missing
 
@@ -34,7 +24,7 @@ CONDITIONS = (  # a member of AddPermission, and the operator and key that it be
 
 @operation("lambda", "CreateAlias")
 def create_alias(context: Context, request: Json) -> Alias:
-    name, body = named(context, request)
+    name, body = api.named(context, request)
     if request["Name"] in body["Aliases"]:
         arn = context.arn("lambda", f"function:{name}:{request['Name']}")
         raise conflict(f"Alias already exists: {arn}")
@@ -43,15 +33,15 @@ def create_alias(context: Context, request: Json) -> Alias:
 
 @operation("lambda", "UpdateAlias")
 def update_alias(context: Context, request: Json) -> Alias:
-    name, body = named(context, request)
+    name, body = api.named(context, request)
     alias = get_alias(context, request)
-    check_revision(alias, request)
+    api.check_revision(alias, request)
     return _put(context, name, request["Name"], body, request, alias)
 
 
 @operation("lambda", "GetAlias")
 def get_alias(context: Context, request: Json) -> Alias:
-    name, body = named(context, request)
+    name, body = api.named(context, request)
     if request["Name"] not in body["Aliases"]:
         arn = context.arn("lambda", f"function:{name}:{request['Name']}")
         raise missing(f"Cannot find alias arn: {arn}")
@@ -60,23 +50,23 @@ def get_alias(context: Context, request: Json) -> Alias:
 
 @operation("lambda", "ListAliases")
 def list_aliases(context: Context, request: Json) -> Json:
-    aliases, wanted = named(context, request)[1]["Aliases"].values(), request.get("FunctionVersion")
+    aliases, wanted = api.named(context, request)[1]["Aliases"].values(), request.get("FunctionVersion")
     return {"Aliases": [alias for alias in aliases if wanted in (None, alias["FunctionVersion"])]}
 
 
 @operation("lambda", "DeleteAlias")
 def delete_alias(context: Context, request: Json) -> None:
-    name, _ = named(context, request)
-    body = context.store.change(FUNCTION, name, lambda stored: forget(stored, request["Name"]))
-    delete_urls(context, name, request["Name"])
+    name, _ = api.named(context, request)
+    body = context.store.change(FUNCTION, name, lambda stored: api.forget(stored, request["Name"]))
+    api.delete_urls(context, name, request["Name"])
     provisioned.apply(context, name, body)
 
 
 @operation("lambda", "AddPermission")
 def add_permission(context: Context, request: Json) -> Json:
     """Kept and given back; function URLs alone obey it."""
-    name, qualifier = parse_name(request["FunctionName"], request.get("Qualifier"))
-    body = find(context, name)
+    name, qualifier = api.parse_name(request["FunctionName"], request.get("Qualifier"))
+    body = api.find(context, name)
     if request["StatementId"] in body["Policy"]:
         raise conflict(f"The statement id ({request['StatementId']}) provided already exists.")
     conditions = _conditions(request)
@@ -94,7 +84,7 @@ def add_permission(context: Context, request: Json) -> Json:
 
 @operation("lambda", "RemovePermission")
 def remove_permission(context: Context, request: Json) -> None:
-    name, body = named(context, request)
+    name, body = api.named(context, request)
     if request["StatementId"] not in body["Policy"]:
         raise missing(f"Statement {request['StatementId']} is not found in resource policy.")
     context.store.change(FUNCTION, name, lambda stored: stored["Policy"].pop(request["StatementId"], None))
@@ -102,7 +92,7 @@ def remove_permission(context: Context, request: Json) -> None:
 
 @operation("lambda", "GetPolicy")
 def get_policy(context: Context, request: Json) -> Json:
-    _, body = named(context, request)
+    _, body = api.named(context, request)
     if not body["Policy"]:
         raise missing("The resource you requested does not exist.")
     document = {"Version": "2012-10-17", "Id": "default", "Statement": list(body["Policy"].values())}
@@ -132,11 +122,11 @@ def _put(
     version = request.get("FunctionVersion") or before["FunctionVersion"]
     weights = request.get("RoutingConfig", before.get("RoutingConfig") or {}).get("AdditionalVersionWeights") or {}
     for wanted in (version, *weights):
-        if wanted != LATEST and wanted not in body["Versions"]:
-            raise not_found(context, f"{name}:{wanted}")
+        if wanted != api.LATEST and wanted not in body["Versions"]:
+            raise api.not_found(context, f"{name}:{wanted}")
     _check_weights(version, weights)
-    if version == LATEST and alias in body.get("Provisioned", {}):
-        raise invalid(f"Alias {alias} has provisioned concurrency, so it cannot point to {LATEST}.")
+    if version == api.LATEST and alias in body.get("Provisioned", {}):
+        raise invalid(f"Alias {alias} has provisioned concurrency, so it cannot point to {api.LATEST}.")
     described: Json = {
         "AliasArn": context.arn("lambda", f"function:{name}:{alias}"),
         "Name": alias,
@@ -155,7 +145,7 @@ def _check_weights(version: str, weights: dict[str, float]) -> None:
     """Source: https://docs.aws.amazon.com/lambda/latest/dg/configuring-alias-routing.html"""
     if len(weights) > 1:
         raise invalid("Number of items in AdditionalVersionWeights cannot be greater than 1")
-    if weights and LATEST in (version, *weights):
+    if weights and api.LATEST in (version, *weights):
         raise invalid("$LATEST is not supported for an alias pointing to more than 1 version")
     if version in weights:
         raise invalid(

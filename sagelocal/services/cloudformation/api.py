@@ -94,15 +94,14 @@ def list_change_sets(context: Context, request: Json) -> Json:
 
 
 @operation("cloudformation", "DeleteChangeSet")
-def delete_change_set(context: Context, request: Json) -> Json:
+def delete_change_set(context: Context, request: Json) -> None:
     change_set = describe_change_set(context, request)
     name = change_set["ChangeSetName"]
     context.store.change(STACK, change_set["StackName"], lambda body: body["_ChangeSets"].pop(name, None))
-    return {}
 
 
 @operation("cloudformation", "ExecuteChangeSet")
-def execute_change_set(context: Context, request: Json) -> Json:
+def execute_change_set(context: Context, request: Json) -> None:
     change_set = describe_change_set(context, request)
     if change_set["ExecutionStatus"] != "AVAILABLE":
         raise AwsError(
@@ -114,7 +113,6 @@ def execute_change_set(context: Context, request: Json) -> Json:
     stack = find(context, name)
     wanted = plan.want(context, stack, change_set["_Template"], change_set["_Texts"])
     _begin(context, stack, wanted, change_set["_Kind"] == "CREATE", change_set)
-    return {}
 
 
 @operation("cloudformation", "CreateStack")
@@ -143,17 +141,16 @@ def update_stack(context: Context, request: Json) -> Json:
 
 
 @operation("cloudformation", "DeleteStack")
-def delete_stack(context: Context, request: Json) -> Json:
+def delete_stack(context: Context, request: Json) -> None:
     """Deleting a stack that does not exist is no error."""
     try:
         stack = find(context, request["StackName"])
     except TemplateError:
-        return {}
+        return
     _check_idle(stack)
     name, retain = stack["StackName"], request.get("RetainResources", [])
     context.store.update(STACK, name, {"StackStatus": "DELETE_IN_PROGRESS"})
     context.spawn(f"delete stack {name}", deploy.delete, context, name, retain)
-    return {}
 
 
 @operation("cloudformation", "DescribeStacks")

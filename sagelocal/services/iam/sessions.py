@@ -13,7 +13,7 @@ from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
 from sagelocal.core.json import Json
 from sagelocal.services.iam import roles
-from sagelocal.services.iam.documents import SESSION, Session
+from sagelocal.services.iam.documents import SESSION
 
 KEY_PREFIX = "ASIAEMBED"  # AWS's own temporary access keys begin with ASIA
 
@@ -75,7 +75,7 @@ def forget(context: Context, role_arn: str) -> None:
 
 
 def _keep(context: Context, caller: Caller, key: str, expiration: float | None) -> Json:
-    body: Session = {"RoleArn": caller.role_arn, "SessionName": caller.session, "Expiration": expiration}
+    body = {"RoleArn": caller.role_arn, "SessionName": caller.session, "Expiration": expiration}
     if context.store.get(SESSION, key) != body:
         context.store.put(SESSION, key, body)
     secret, token = _derived(key, "secret"), _derived(key, "token")
