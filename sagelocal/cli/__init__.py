@@ -8,23 +8,20 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from sagelocal import VERSION
-from sagelocal.cli.errors import UserError
+from sagelocal.cli.common import UserError
 from sagelocal.core.lifecycle import CannotStart, default_state_dir
 
-# command: (its module, what it does). A module has add_arguments(parser) and run(arguments) -> exit code.
+# command: what it does. The module of its name has run(arguments) -> exit code, and may have add_arguments(parser).
 COMMANDS = {
-    "up": ("sagelocal.cli.up", "start the server of this folder, or join the one that runs"),
-    "down": ("sagelocal.cli.down", "stop it; its state stays"),
-    "status": ("sagelocal.cli.status", "its address, and what runs on it"),
-    "env": ("sagelocal.cli.env", 'the variables that point AWS clients to it: eval "$(sagelocal env)"'),
-    "logs": (
-        "sagelocal.cli.logs",
-        "the server's log, or a CloudWatch log group, a stream or a job's output by its name",
-    ),
-    "reset": ("sagelocal.cli.reset", "stop it and remove all its state"),
-    "lint": ("sagelocal.cli.lint", "everything that is wrong with a pipeline definition"),
-    "images": ("sagelocal.cli.images", "which container images it can stand in for, and how"),
-    "doctor": ("sagelocal.cli.doctor", "whether this machine can run it: pass, warn, fail, and the fix"),
+    "up": "start the server of this folder, or join the one that runs",
+    "down": "stop it; its state stays",
+    "status": "its address, and what runs on it",
+    "env": 'the variables that point AWS clients to it: eval "$(sagelocal env)"',
+    "logs": "the server's log, or a CloudWatch log group, a stream or a job's output by its name",
+    "reset": "stop it and remove all its state",
+    "lint": "everything that is wrong with a pipeline definition",
+    "images": "which container images it can stand in for, and how",
+    "doctor": "whether this machine can run it: pass, warn, fail, and the fix",
 }
 
 
@@ -34,7 +31,7 @@ def main(words: Sequence[str] | None = None) -> int:
     command = given[0] if given and given[0] in COMMANDS else None
     arguments = _parser(command).parse_args(given)
     try:
-        run: Callable[[argparse.Namespace], int] = importlib.import_module(COMMANDS[arguments.command][0]).run
+        run: Callable[[argparse.Namespace], int] = importlib.import_module(f"{__name__}.{arguments.command}").run
         return run(arguments)
     except UserError as problem:
         print(f"{problem.headline}\n{problem.way_out}", file=sys.stderr)
@@ -59,7 +56,7 @@ def _parser(command: str | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="sagelocal", description="SageMaker on this machine, without Docker.")
     parser.add_argument("--version", action="version", version=f"sagelocal {VERSION}")
     commands = parser.add_subparsers(dest="command", metavar="command", required=True)
-    for name, (module, does) in COMMANDS.items():
+    for name, does in COMMANDS.items():
         one = commands.add_parser(name, help=does.replace("%", "%%"), description=f"{does[0].upper()}{does[1:]}.")
         one.add_argument(
             "--state-dir",
@@ -69,5 +66,9 @@ def _parser(command: str | None) -> argparse.ArgumentParser:
             help="where everything is kept (default: SAGELOCAL_STATE_DIR, or .sagelocal in this folder)",
         )
         if name == command:
-            importlib.import_module(module).add_arguments(one)
+            module = importlib.import_module(f"{__name__}.{name}")
+            if hasattr(module, "add_arguments"):
+                module.add_arguments(one)
+        if name != "logs":
+            one.add_argument("--json", action="store_true", help="print one line of JSON")
     return parser

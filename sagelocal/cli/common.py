@@ -6,8 +6,15 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from sagelocal.cli.errors import UserError
 from sagelocal.core import lifecycle
+
+
+class UserError(Exception):
+    """Something that the user can put right: a headline, and the way out."""
+
+    def __init__(self, headline: str, way_out: str):
+        super().__init__(headline)
+        self.headline, self.way_out = headline, way_out
 
 
 def running(state_dir: Path) -> lifecycle.Running:
@@ -36,10 +43,6 @@ def client(server: lifecycle.Running, service: str) -> Any:
         aws_access_key_id=named["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=named["AWS_SECRET_ACCESS_KEY"],
     )
-
-
-def json_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="print one line of JSON")
 
 
 def tell(arguments: argparse.Namespace, answer: Any, text: str) -> None:

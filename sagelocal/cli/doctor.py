@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from sagelocal.cli.common import command, json_option, tell
+from sagelocal.cli.common import command, tell
 from sagelocal.cli.up import PORT_VARIABLE
 from sagelocal.core import lifecycle
 from sagelocal.runtime import launch, sandbox
@@ -27,10 +27,6 @@ class Check:
     level: str
     said: str
     fix: str = ""
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    json_option(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

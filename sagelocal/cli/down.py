@@ -2,18 +2,12 @@
 
 import argparse
 
-from sagelocal.cli.common import json_option, tell
+from sagelocal.cli.common import tell
 from sagelocal.core import lifecycle
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    json_option(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     stopped = lifecycle.stop(arguments.state_dir)
-    said = (
-        f"Stopped; its state is in {arguments.state_dir}." if stopped else f"No server runs for {arguments.state_dir}."
-    )
-    tell(arguments, {"stopped": stopped}, said)
+    said = "Stopped; its state is in" if stopped else "No server runs for"
+    tell(arguments, {"stopped": stopped}, f"{said} {arguments.state_dir}.")
     return 0

@@ -3,12 +3,8 @@
 import argparse
 import shlex
 
-from sagelocal.cli.common import json_option, running, tell
+from sagelocal.cli.common import running, tell
 from sagelocal.core import lifecycle
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    json_option(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

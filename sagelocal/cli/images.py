@@ -1,17 +1,12 @@
 """`sagelocal images`: which container images the server can stand in for, and how."""
 
 import argparse
-from typing import Any
 
-from sagelocal.cli.common import json_option, tell
-from sagelocal.cli.errors import UserError
+from sagelocal.cli.common import UserError, tell
 from sagelocal.core import lifecycle
 from sagelocal.core.errors import ValidationException
+from sagelocal.core.json import Json
 from sagelocal.runtime import images
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    json_option(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -35,7 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _entry(image: images.Image) -> dict[str, Any]:
+def _entry(image: images.Image) -> Json:
     commands = {"training": image.train, "serving": image.serve, "rules": image.evaluate}
     runs = {use: " ".join(commands.get(use, ())) or _by_itself(image, use) for use in image.runs}
     return {"pattern": image.pattern, "runs": runs, "file": str(image.file)}

@@ -6,8 +6,7 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-from sagelocal.cli.common import json_option, tell
-from sagelocal.cli.errors import UserError
+from sagelocal.cli.common import UserError, tell
 from sagelocal.core import lifecycle
 from sagelocal.definition import errors, lint, render
 from sagelocal.runtime import images
@@ -16,7 +15,6 @@ from sagelocal.runtime import images
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", help="the definition's JSON; - reads it from standard input")
     parser.add_argument("--local", action="store_true", help="also what the server of this folder would refuse")
-    json_option(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

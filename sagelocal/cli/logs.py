@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sagelocal.cli.common import client, command, running
-from sagelocal.cli.errors import UserError
+from sagelocal.cli.common import UserError, client, command, running
 
 POLL_SECONDS = 0.5
 

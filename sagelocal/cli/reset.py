@@ -6,8 +6,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from sagelocal.cli.common import command, json_option, tell
-from sagelocal.cli.errors import UserError
+from sagelocal.cli.common import UserError, command, tell
 from sagelocal.core import lifecycle
 
 KEPT = "images.toml"  # the user's own settings are no state
@@ -15,7 +14,6 @@ KEPT = "images.toml"  # the user's own settings are no state
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--yes", action="store_true", help="do not ask")
-    json_option(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -42,10 +40,8 @@ def run(arguments: argparse.Namespace) -> int:
 def _agreed(state_dir: Path) -> bool:
     if not sys.stdin.isatty():
         return False
-    return input(f"Remove all state in {state_dir}, its S3 objects, models and logs too? [y/N] ").lower() in (
-        "y",
-        "yes",
-    )
+    question = f"Remove all state in {state_dir}, its S3 objects, models and logs too? [y/N] "
+    return input(question).lower() in ("y", "yes")
 
 
 def _empty(state_dir: Path) -> None:

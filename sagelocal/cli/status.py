@@ -4,24 +4,16 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from sagelocal.cli.common import client, command, json_option, tell
+from sagelocal.cli.common import client, command, tell
 from sagelocal.core import lifecycle
+from sagelocal.core.json import Json
 
-# What is listed: its word, boto3's paginator, the member of its answer, the member with the name.
+# What is listed: its word, boto3's paginator, SageMaker's word, with which the answer's members begin.
 JOBS = (
-    ("processing job", "list_processing_jobs", "ProcessingJobSummaries", "ProcessingJobName"),
-    ("training job", "list_training_jobs", "TrainingJobSummaries", "TrainingJobName"),
-    (
-        "tuning job",
-        "list_hyper_parameter_tuning_jobs",
-        "HyperParameterTuningJobSummaries",
-        "HyperParameterTuningJobName",
-    ),
+    ("processing job", "list_processing_jobs", "ProcessingJob"),
+    ("training job", "list_training_jobs", "TrainingJob"),
+    ("tuning job", "list_hyper_parameter_tuning_jobs", "HyperParameterTuningJob"),
 )
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    json_option(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -49,17 +41,16 @@ def at_work(sagemaker: Any) -> list[dict[str, str]]:
             if one["PipelineExecutionStatus"] in ("Executing", "Stopping"):
                 identifier = one["PipelineExecutionArn"].rpartition("/")[2]
                 found.append(_item("execution", f"{name}/{identifier}", one["PipelineExecutionStatus"]))
-    for kind, operation, member, named in JOBS:
+    for kind, operation, noun in JOBS:
         for status in ("InProgress", "Stopping"):
-            found += [
-                _item(kind, one[named], status) for one in _all(sagemaker, operation, member, StatusEquals=status)
-            ]
+            jobs = _all(sagemaker, operation, f"{noun}Summaries", StatusEquals=status)
+            found += [_item(kind, job[f"{noun}Name"], status) for job in jobs]
     for one in _all(sagemaker, "list_endpoints", "Endpoints"):
         found.append(_item("endpoint", one["EndpointName"], one["EndpointStatus"]))
     return found
 
 
-def _all(sagemaker: Any, operation: str, member: str, **asked: Any) -> list[dict[str, Any]]:
+def _all(sagemaker: Any, operation: str, member: str, **asked: Any) -> list[Json]:
     return [one for page in sagemaker.get_paginator(operation).paginate(**asked) for one in page[member]]
 
 

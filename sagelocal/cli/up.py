@@ -4,8 +4,7 @@ import argparse
 import os
 from pathlib import Path
 
-from sagelocal.cli.common import command, json_option, tell
-from sagelocal.cli.errors import UserError
+from sagelocal.cli.common import UserError, command, tell
 from sagelocal.core import lifecycle
 
 PORT_VARIABLE = "SAGELOCAL_PORT"
@@ -17,7 +16,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--images", type=Path, action="append", default=[], metavar="FILE", help="a file that says how images run"
     )
     parser.add_argument("--foreground", action="store_true", help="serve in this process, until Ctrl-C")
-    json_option(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -11,9 +11,9 @@ from werkzeug.wrappers import Response
 
 from sagelocal.core import registry
 from sagelocal.core.errors import AwsError, InternalFailure
-from sagelocal.gateway import errors, foreign, origins, own_pages, signature
+from sagelocal.gateway import foreign, origins, own_pages, signature
 from sagelocal.gateway.exchange import FUNCTION_URL, OWN_PAGE, S3, Exchange
-from sagelocal.gateway.protocols import choice
+from sagelocal.gateway.protocols import cbor, choice, query, wire
 from sagelocal.services.awslambda.urls import front
 from sagelocal.services.iam import sessions
 from sagelocal.services.s3 import api as s3_api
@@ -31,11 +31,11 @@ def answer(exchange: Exchange) -> Response:
     try:
         return next(response for handler in CHAIN if (response := handler(exchange)) is not None)
     except AwsError as problem:
-        return errors.shaped(exchange, problem)
+        return _shaped(exchange, problem)
     except Exception as problem:
         request = exchange.request
         logger.exception("%s %s (%s %s) failed", request.method, request.path, exchange.service, exchange.operation)
-        return errors.shaped(exchange, InternalFailure(problem))
+        return _shaped(exchange, InternalFailure(problem))
 
 
 def find_service(exchange: Exchange) -> None:
@@ -80,6 +80,18 @@ def native_service(exchange: Exchange) -> Response | None:
     if (service, operation) not in registry.OPERATIONS and service not in OURS_ALONE:
         return None
     return codec.answer(service, operation, registry.dispatch(exchange.context, service, operation, parameters))
+
+
+def _shaped(exchange: Exchange, problem: AwsError) -> Response:
+    """The HTTP response for an error: S3's XML, a function URL's JSON, or that of the request's protocol."""
+    if exchange.service == S3:
+        return s3_api.error(problem, exchange.request)
+    if exchange.service == FUNCTION_URL:
+        return front.error(exchange.context, exchange.request, problem, exchange.request_id)
+    protocol = choice.protocol_of(exchange.service, exchange.request)
+    if protocol == choice.CBOR:
+        return cbor.error(problem)
+    return query.error(problem) if protocol in choice.IN_XML else wire.error(problem)
 
 
 CHAIN: tuple[Handler, ...] = (

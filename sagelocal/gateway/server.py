@@ -7,6 +7,7 @@ from werkzeug.wrappers import Request
 
 from sagelocal import services
 from sagelocal.core.context import Context
+from sagelocal.core.json import Json
 from sagelocal.gateway import chain
 from sagelocal.gateway.exchange import Exchange
 
@@ -19,6 +20,6 @@ class Application:
         self.on_stop = on_stop
         services.load_all()
 
-    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    def __call__(self, environ: Json, start_response: Callable[..., Any]) -> Iterable[bytes]:
         response = chain.answer(Exchange(Request(environ), self.context, self.on_stop))
         return response(environ, start_response)

@@ -11,18 +11,19 @@ from werkzeug.wrappers import Request, Response
 
 from sagelocal.core import service_models
 from sagelocal.core.errors import AwsError, ValidationException
+from sagelocal.core.json import Json
 
 CONTENT_TYPE = "application/cbor"
 HEADERS = {"smithy-protocol": "rpc-v2-cbor"}
 
 
-def parse(service: str, request: Request) -> tuple[str, dict[str, Any]]:
+def parse(service: str, request: Request) -> tuple[str, Json]:
     """(operation, parameters) of a request to /service/<service>/operation/<operation>. Raises ValidationException."""
     name = request.path.rpartition("/")[2]
     return name, read(request.get_data())
 
 
-def read(data: bytes) -> dict[str, Any]:
+def read(data: bytes) -> Json:
     """The map in a body; an empty body is an empty map. Raises ValidationException."""
     parser = BaseCBORParser()
     try:
@@ -34,7 +35,7 @@ def read(data: bytes) -> dict[str, Any]:
     return found
 
 
-def answer(service: str, operation: str, body: dict[str, Any]) -> Response:
+def answer(service: str, operation: str, body: Json) -> Response:
     """The HTTP response for an operation's (already shaped) answer."""
     shape = service_models.operation_model(service, operation).output_shape
     written = bytearray()

@@ -3,13 +3,14 @@
 Source: https://smithy.io/2.0/aws/protocols/
 """
 
-from typing import Any, Protocol
+from typing import Protocol
 
 from botocore.exceptions import UnknownServiceError
 from botocore.model import ServiceModel
 from werkzeug.wrappers import Request, Response
 
 from sagelocal.core import service_models
+from sagelocal.core.json import Json
 from sagelocal.gateway.protocols import cbor, query, wire
 
 CBOR = "smithy-rpc-v2-cbor"
@@ -19,9 +20,9 @@ IN_XML = ("query", "ec2", "rest-xml")
 class Codec(Protocol):
     """A module that speaks a protocol."""
 
-    def parse(self, service: str, request: Request) -> tuple[str, dict[str, Any]]: ...
+    def parse(self, service: str, request: Request) -> tuple[str, Json]: ...
 
-    def answer(self, service: str, operation: str, body: dict[str, Any]) -> Response: ...
+    def answer(self, service: str, operation: str, body: Json) -> Response: ...
 
 
 CODECS: dict[str, Codec] = {"json": wire, "rest-json": wire, "query": query, CBOR: cbor}
@@ -44,7 +45,7 @@ def protocol_of(service: str, request: Request) -> str:
     return str(metadata["protocol"])
 
 
-def read(service: str, request: Request) -> tuple[str, dict[str, Any]]:
+def read(service: str, request: Request) -> tuple[str, Json]:
     """(operation, parameters) of a request to any service. There are no parameters where nobody here can read them:
     botocore does not know the service, or its protocol has no codec."""
     codec = CODECS.get(protocol_of(service, request))

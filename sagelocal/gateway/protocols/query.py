@@ -14,11 +14,12 @@ from werkzeug.wrappers import Request, Response
 
 from sagelocal.core import service_models
 from sagelocal.core.errors import AwsError, ValidationException
+from sagelocal.core.json import Json
 
 NUMBERS = {"integer": int, "long": int, "float": float, "double": float}
 
 
-def parse(service: str, request: Request) -> tuple[str, dict[str, Any]]:
+def parse(service: str, request: Request) -> tuple[str, Json]:
     """(operation, parameters) of a query-protocol request. Raises AwsError for an operation that does not exist."""
     form = {**request.args.to_dict(), **request.form.to_dict()}
     name = form.get("Action", "")
@@ -26,7 +27,7 @@ def parse(service: str, request: Request) -> tuple[str, dict[str, Any]]:
     return name, _decoded(_tree(form), shape) if shape else {}
 
 
-def answer(service: str, operation: str, body: dict[str, Any]) -> Response:
+def answer(service: str, operation: str, body: Json) -> Response:
     """The HTTP response for an operation's (already shaped) answer."""
     model = service_models.operation_model(service, operation)
     content = _members(body, model.output_shape) if isinstance(model.output_shape, StructureShape) else ""
@@ -46,9 +47,9 @@ def error(problem: AwsError) -> Response:
     return Response(text, problem.status, content_type="text/xml")
 
 
-def _tree(form: dict[str, str]) -> dict[str, Any]:
+def _tree(form: dict[str, str]) -> Json:
     """{"A.B.1": "x"} -> {"A": {"B": {"1": {"": "x"}}}}; a leaf's text is under the empty name."""
-    root: dict[str, Any] = {}
+    root: Json = {}
     for path, text in form.items():
         node = root
         for part in path.split("."):
@@ -57,7 +58,7 @@ def _tree(form: dict[str, str]) -> dict[str, Any]:
     return root
 
 
-def _decoded(node: dict[str, Any], shape: Shape) -> Any:
+def _decoded(node: Json, shape: Shape) -> Any:
     if isinstance(shape, StructureShape):
         names = ((name, member.serialization.get("name", name), member) for name, member in shape.members.items())
         return {name: _decoded(node[wire], member) for name, wire, member in names if wire in node}
@@ -73,7 +74,7 @@ def _decoded(node: dict[str, Any], shape: Shape) -> Any:
     return _scalar(node.get("", ""), shape)
 
 
-def _numbered(items: dict[str, Any]) -> list[str]:
+def _numbered(items: Json) -> list[str]:
     return sorted((index for index in items if index.isdigit()), key=int)
 
 
@@ -90,7 +91,7 @@ def _scalar(text: str, shape: Shape) -> Any:
     return text
 
 
-def _members(body: dict[str, Any], shape: StructureShape) -> str:
+def _members(body: Json, shape: StructureShape) -> str:
     parts = []
     for name, value in body.items():
         member = shape.members[name]

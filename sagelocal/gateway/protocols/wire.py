@@ -20,22 +20,23 @@ from werkzeug.wrappers import Request, Response
 
 from sagelocal.core import service_models
 from sagelocal.core.errors import AwsError, ValidationException
+from sagelocal.core.json import Json
 
 
-def parse(service: str, request: Request) -> tuple[str, dict[str, Any]]:
+def parse(service: str, request: Request) -> tuple[str, Json]:
     """(operation, parameters) of a request. Raises AwsError where it cannot be read."""
     rest = service_models.service_model(service).metadata["protocol"] == "rest-json"
     return _parse_rest(service, request) if rest else _parse_json(service, request)
 
 
-def _parse_json(service: str, request: Request) -> tuple[str, dict[str, Any]]:
+def _parse_json(service: str, request: Request) -> tuple[str, Json]:
     """(operation, parameters) of a json request. Raises ValidationException when the body is no JSON object."""
     name = request.headers.get("X-Amz-Target", "").rpartition(".")[2]
     shape = service_models.operation_model(service, name).input_shape
     return name, _decoded(_json_body(request.get_data()), shape)
 
 
-def _parse_rest(service: str, request: Request) -> tuple[str, dict[str, Any]]:
+def _parse_rest(service: str, request: Request) -> tuple[str, Json]:
     """(operation, parameters) of a rest-json request. Raises AwsError when no operation has that method and path."""
     path = request.environ.get("RAW_URI", request.path).partition("?")[0]
     for method, pattern, query, name in _routes(service):
@@ -46,7 +47,7 @@ def _parse_rest(service: str, request: Request) -> tuple[str, dict[str, Any]]:
     raise AwsError("UnknownOperationException", f"{service} has no operation at {request.method} {path}.", 404)
 
 
-def answer(service: str, operation: str, body: dict[str, Any]) -> Response:
+def answer(service: str, operation: str, body: Json) -> Response:
     """The HTTP response for an operation's (already shaped) answer."""
     model = service_models.operation_model(service, operation)
     shape = model.output_shape
@@ -64,7 +65,7 @@ def error(problem: AwsError) -> Response:
     return Response(text, problem.status, headers, content_type="application/x-amz-json-1.1")
 
 
-def _json_body(data: bytes) -> dict[str, Any]:
+def _json_body(data: bytes) -> Json:
     try:
         body = json.loads(data or b"{}")
     except ValueError as error:
@@ -97,11 +98,11 @@ def _routes(service: str) -> list[tuple[str, re.Pattern[str], dict[str, str], st
     return [route for _, route in sorted(found, key=lambda each: each[0])]
 
 
-def _rest_parameters(model: OperationModel, labels: dict[str, str], request: Request) -> dict[str, Any]:
+def _rest_parameters(model: OperationModel, labels: dict[str, str], request: Request) -> Json:
     shape = model.input_shape
     if shape is None:
         return {}
-    parameters: dict[str, Any] = {}
+    parameters: Json = {}
     in_body = {}
     for name, member in shape.members.items():
         location = member.serialization.get("location")
@@ -127,7 +128,7 @@ def _rest_parameters(model: OperationModel, labels: dict[str, str], request: Req
     return parameters
 
 
-def _rest_answer(shape: StructureShape, body: dict[str, Any], status: int) -> Response:
+def _rest_answer(shape: StructureShape, body: Json, status: int) -> Response:
     headers: dict[str, str] = {}
     in_body = {}
     payload = shape.serialization.get("payload")

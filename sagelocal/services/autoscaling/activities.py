@@ -3,15 +3,14 @@
 Wording: https://docs.aws.amazon.com/autoscaling/application/userguide/application-auto-scaling-scaling-activities.html
 """
 
-import time
 import uuid
-from typing import Any
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
+from sagelocal.core.json import Json
 from sagelocal.services.autoscaling import targets
 from sagelocal.services.autoscaling.cooldown import Cooldown
-from sagelocal.services.autoscaling.documents import ACTIVITY, Activity, BegunCooldown, OfVariant
+from sagelocal.services.autoscaling.documents import ACTIVITY, Activity, OfVariant
 from sagelocal.services.cloudwatch import clock
 
 KEPT_SECONDS = 6 * 7 * 24 * 3600.0  # six weeks, as on AWS
@@ -20,12 +19,7 @@ FULFILLED = "Change successfully fulfilled by sagemaker."
 
 
 def set_capacity(
-    context: Context,
-    target: OfVariant,
-    count: int,
-    cause: str,
-    now: float | None = None,
-    cooldown: BegunCooldown | None = None,
+    context: Context, target: OfVariant, count: int, cause: str, now: float, cooldown: Json | None = None
 ) -> Activity:
     """Ask for `count` instances; the activity, InProgress until `settle` sees the count, or Failed.
 
@@ -43,7 +37,7 @@ def set_capacity(
     return activity
 
 
-def record(context: Context, target: OfVariant, what: str, cause: str, now: float | None = None) -> Activity:
+def record(context: Context, target: OfVariant, what: str, cause: str, now: float) -> Activity:
     """Note a change that is done at once: `what` as in "set min capacity to 1 and max capacity to 4"."""
     activity = _new(context, target, f"Setting {what.removeprefix('set ')}", cause, now)
     activity.update({"StatusCode": "Successful", "EndTime": activity["StartTime"]})
@@ -52,9 +46,8 @@ def record(context: Context, target: OfVariant, what: str, cause: str, now: floa
     return activity
 
 
-def settle(context: Context, now: float | None = None) -> None:
+def settle(context: Context, now: float) -> None:
     """End the activities whose endpoint is not changing any more; forget those older than six weeks."""
-    now = time.time() if now is None else now
     for activity in context.store.list(ACTIVITY):
         if activity["StatusCode"] == "InProgress":
             ended = _ended(context, activity)
@@ -79,7 +72,7 @@ def cooldown_of(context: Context, target: OfVariant) -> Cooldown | None:
     return None
 
 
-def _ended(context: Context, activity: Activity) -> dict[str, Any] | None:
+def _ended(context: Context, activity: Activity) -> Json | None:
     """How an activity in progress ended; None while it has not."""
     count = activity["_Count"]
     capacity = targets.capacity(context, activity)
@@ -95,7 +88,7 @@ def _ended(context: Context, activity: Activity) -> dict[str, Any] | None:
     return {"StatusCode": "Failed", "StatusMessage": f"Failed to set desired instance count to {count}. {reason}"}
 
 
-def _new(context: Context, target: OfVariant, description: str, cause: str, now: float | None) -> Activity:
+def _new(context: Context, target: OfVariant, description: str, cause: str, now: float) -> Activity:
     return {
         "ActivityId": str(uuid.uuid4()),
         "ServiceNamespace": "sagemaker",
@@ -103,7 +96,7 @@ def _new(context: Context, target: OfVariant, description: str, cause: str, now:
         "ScalableDimension": targets.DIMENSION,
         "Description": description,
         "Cause": cause,
-        "StartTime": time.time() if now is None else now,
+        "StartTime": now,
         "StatusCode": "InProgress",
     }
 

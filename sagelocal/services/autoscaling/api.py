@@ -5,11 +5,12 @@ What acts on them: loop.py and policies.py.
 
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, cast
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError, ValidationException
+from sagelocal.core.json import Json
 from sagelocal.core.registry import on_start, operation
 from sagelocal.services.autoscaling import activities, bounds, loop, scheduled, step, tracking
 from sagelocal.services.autoscaling.documents import (
@@ -43,7 +44,7 @@ def begin(context: Context) -> None:
 
 
 @operation(SERVICE, "RegisterScalableTarget")
-def register_scalable_target(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def register_scalable_target(context: Context, request: Json) -> Json:
     """Registering again changes only what is given. A count outside the bounds is brought into them."""
     endpoint, variant = variant_of(request)
     known = {v["Name"]: v for v in find_endpoint(context, endpoint)["_Variants"]}
@@ -57,7 +58,7 @@ def register_scalable_target(context: Context, request: dict[str, Any]) -> dict[
     if before is None and not {"MinCapacity", "MaxCapacity"} <= set(request):
         raise ValidationException("MinCapacity and MaxCapacity are needed when a scalable target is registered first.")
     role = "aws-service-role/sagemaker.application-autoscaling.amazonaws.com/" + SERVICE_LINKED_ROLE
-    described: dict[str, Any] = {
+    described: Json = {
         "ServiceNamespace": "sagemaker",
         "ResourceId": request["ResourceId"],
         "ScalableDimension": DIMENSION,
@@ -81,14 +82,12 @@ def register_scalable_target(context: Context, request: dict[str, Any]) -> dict[
 
 
 @operation(SERVICE, "DescribeScalableTargets")
-def describe_scalable_targets(context: Context, request: dict[str, Any]) -> dict[str, Any]:
-    wanted = request.get("ResourceIds")
-    found = [t for t in context.store.list(TARGET) if _fits(t, request) and (not wanted or t["ResourceId"] in wanted)]
-    return _paged(found, request, "ScalableTargets")
+def describe_scalable_targets(context: Context, request: Json) -> Json:
+    return _paged(context.store.list(TARGET), request, "ScalableTargets", "ResourceId")
 
 
 @operation(SERVICE, "DeregisterScalableTarget")
-def deregister_scalable_target(context: Context, request: dict[str, Any]) -> None:
+def deregister_scalable_target(context: Context, request: Json) -> None:
     """Its policies, their alarms and its scheduled actions go with it."""
     variant_of(request)
     name = name_of(request)
@@ -101,12 +100,10 @@ def deregister_scalable_target(context: Context, request: dict[str, Any]) -> Non
 
 
 @operation(SERVICE, "PutScalingPolicy")
-def put_scaling_policy(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def put_scaling_policy(context: Context, request: Json) -> Json:
     """Make a policy, or replace one. One that tracks a target has its own two alarms; a step policy is named as an
     action of alarms that the user makes."""
-    variant_of(request)
-    if context.store.get(TARGET, name_of(request)) is None:
-        raise _not_found("No scalable target registered", request)
+    _check_registered(context, request)
     name = f"{name_of(request)}|{request['PolicyName']}"
     before = context.store.get(POLICY, name)
     kind = request.get("PolicyType") or (before["PolicyType"] if before else "StepScaling")
@@ -141,14 +138,12 @@ def put_scaling_policy(context: Context, request: dict[str, Any]) -> dict[str, A
 
 
 @operation(SERVICE, "DescribeScalingPolicies")
-def describe_scaling_policies(context: Context, request: dict[str, Any]) -> dict[str, Any]:
-    wanted = request.get("PolicyNames")
-    found = [p for p in context.store.list(POLICY) if _fits(p, request) and (not wanted or p["PolicyName"] in wanted)]
-    return _paged(found, request, "ScalingPolicies")
+def describe_scaling_policies(context: Context, request: Json) -> Json:
+    return _paged(context.store.list(POLICY), request, "ScalingPolicies", "PolicyName")
 
 
 @operation(SERVICE, "DeleteScalingPolicy")
-def delete_scaling_policy(context: Context, request: dict[str, Any]) -> None:
+def delete_scaling_policy(context: Context, request: Json) -> None:
     variant_of(request)
     policy = context.store.get(POLICY, f"{name_of(request)}|{request['PolicyName']}")
     if policy is None:
@@ -157,18 +152,14 @@ def delete_scaling_policy(context: Context, request: dict[str, Any]) -> None:
 
 
 @operation(SERVICE, "PutScheduledAction")
-def put_scheduled_action(context: Context, request: dict[str, Any]) -> None:
+def put_scheduled_action(context: Context, request: Json) -> None:
     """Make a scheduled action, or change what is given of one."""
-    variant_of(request)
-    if context.store.get(TARGET, name_of(request)) is None:
-        raise _not_found("No scalable target registered", request)
+    _check_registered(context, request)
     name = f"{name_of(request)}|{request['ScheduledActionName']}"
     before = context.store.get(SCHEDULED_ACTION, name)
     path = f"resource/sagemaker/{request['ResourceId']}:scheduledActionName/{request['ScheduledActionName']}"
-    times: dict[str, Any] = {
-        member: seconds(request[member]) for member in ("StartTime", "EndTime") if member in request
-    }
-    described: dict[str, Any] = {
+    times: Json = {member: seconds(request[member]) for member in ("StartTime", "EndTime") if member in request}
+    described: Json = {
         "ScheduledActionARN": context.arn("autoscaling", f"scheduledAction:{uuid.uuid4()}:{path}"),
         "CreationTime": time.time(),
         "Timezone": "UTC",
@@ -197,28 +188,21 @@ def put_scheduled_action(context: Context, request: dict[str, Any]) -> None:
 
 
 @operation(SERVICE, "DescribeScheduledActions")
-def describe_scheduled_actions(context: Context, request: dict[str, Any]) -> dict[str, Any]:
-    wanted = request.get("ScheduledActionNames")
-    found = [
-        action
-        for action in context.store.list(SCHEDULED_ACTION)
-        if _fits(action, request) and (not wanted or action["ScheduledActionName"] in wanted)
-    ]
-    return _paged(found, request, "ScheduledActions")
+def describe_scheduled_actions(context: Context, request: Json) -> Json:
+    return _paged(context.store.list(SCHEDULED_ACTION), request, "ScheduledActions", "ScheduledActionName")
 
 
 @operation(SERVICE, "DeleteScheduledAction")
-def delete_scheduled_action(context: Context, request: dict[str, Any]) -> None:
+def delete_scheduled_action(context: Context, request: Json) -> None:
     variant_of(request)
     if not context.store.delete(SCHEDULED_ACTION, f"{name_of(request)}|{request['ScheduledActionName']}"):
         raise _not_found("No scheduled action found", request)
 
 
 @operation(SERVICE, "DescribeScalingActivities")
-def describe_scaling_activities(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def describe_scaling_activities(context: Context, request: Json) -> Json:
     """Newest first."""
-    found = [a for a in activities.of_target(context, request.get("ResourceId")) if _fits(a, request)]
-    return _paged(found, request, "ScalingActivities")
+    return _paged(activities.of_target(context, request.get("ResourceId")), request, "ScalingActivities", "ActivityId")
 
 
 _SUSPENDABLE = ("DynamicScalingInSuspended", "DynamicScalingOutSuspended", "ScheduledScalingSuspended")
@@ -228,17 +212,18 @@ _ACTION_MEMBERS = (
 )
 
 
+def _check_registered(context: Context, request: Json) -> None:
+    variant_of(request)
+    if context.store.get(TARGET, name_of(request)) is None:
+        raise _not_found("No scalable target registered", request)
+
+
 def _delete_policy(context: Context, policy: ScalingPolicy) -> None:
     tracking.delete_alarms(context, policy)
     context.store.delete(POLICY, f"{name_of(policy)}|{policy['PolicyName']}")
 
 
-def _fits(body: Mapping[str, Any], request: dict[str, Any]) -> bool:
-    members = ("ServiceNamespace", "ResourceId", "ScalableDimension")
-    return all(request.get(member, body[member]) == body[member] for member in members)
-
-
-def _not_found(what: str, request: dict[str, Any]) -> AwsError:
+def _not_found(what: str, request: Json) -> AwsError:
     named = {"PolicyName": "scaling policy name", "ScheduledActionName": "scheduled action name"}
     which = "".join(f", {text}: {request[member]}" for member, text in named.items() if member in request)
     return AwsError(
@@ -248,7 +233,11 @@ def _not_found(what: str, request: dict[str, Any]) -> AwsError:
     )
 
 
-def _paged(items: Sequence[Mapping[str, Any]], request: dict[str, Any], answer: str) -> dict[str, Any]:
+def _paged(items: Sequence[Any], request: Json, answer: str, name: str) -> Json:
+    """A page of what a request is about. `name`: the member that <name>s of a request choose by."""
+    members, names = ("ServiceNamespace", "ResourceId", "ScalableDimension"), request.get(f"{name}s")
+    fit = [item for item in items if all(request.get(member, item[member]) == item[member] for member in members)]
+    items = [item for item in fit if not names or item[name] in names]
     token = request.get("NextToken", "0")
     if not token.isdigit():
         raise AwsError("InvalidNextTokenException", f"Invalid NextToken: {token}")

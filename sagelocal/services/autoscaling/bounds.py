@@ -1,7 +1,5 @@
 """A count that new bounds leave outside is brought to the nearest of them."""
 
-import time
-
 from sagelocal.core.context import Context
 from sagelocal.services.autoscaling import activities, targets
 from sagelocal.services.autoscaling.documents import TARGET
@@ -12,9 +10,8 @@ def check(context: Context, name: str) -> None:
     context.store.update(TARGET, name, {"_Bounds": "new"})
 
 
-def apply(context: Context, now: float | None = None) -> None:
+def apply(context: Context, now: float) -> None:
     """Bring the counts of targets with new bounds into them, as soon as their endpoints can be changed."""
-    now = time.time() if now is None else now
     for name, target in context.store.items(TARGET):
         capacity = targets.capacity(context, target) if target.get("_Bounds") else None
         if capacity is None or not capacity.changeable:

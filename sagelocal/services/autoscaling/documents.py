@@ -4,16 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NotRequired, TypedDict
 
+from sagelocal.core.json import Json
 from sagelocal.core.store import Kind
 
 if TYPE_CHECKING:
-    from types_boto3_application_autoscaling.type_defs import (
-        AlarmTypeDef,
-        ScalableTargetActionTypeDef,
-        StepScalingPolicyConfigurationOutputTypeDef,
-        SuspendedStateTypeDef,
-        TargetTrackingScalingPolicyConfigurationOutputTypeDef,
-    )
+    from types_boto3_application_autoscaling import type_defs as shapes
 
 
 class OfVariant(TypedDict):
@@ -28,11 +23,10 @@ class ScalableTarget(OfVariant):
     """By `<resource>|<dimension>`; the other documents' names go on from there."""
 
     ScalableTargetARN: str
-    RoleARN: str
     CreationTime: float
     MinCapacity: int
     MaxCapacity: int
-    SuspendedState: SuspendedStateTypeDef
+    SuspendedState: shapes.SuspendedStateTypeDef
     _Bounds: NotRequired[str | None]  # "new": the count has still to be brought into them
 
 
@@ -41,28 +35,19 @@ class ScalingPolicy(OfVariant):
     PolicyName: str
     PolicyType: str
     CreationTime: float
-    Alarms: list[AlarmTypeDef]
-    TargetTrackingScalingPolicyConfiguration: NotRequired[TargetTrackingScalingPolicyConfigurationOutputTypeDef]
-    StepScalingPolicyConfiguration: NotRequired[StepScalingPolicyConfigurationOutputTypeDef]
+    Alarms: list[shapes.AlarmTypeDef]
+    TargetTrackingScalingPolicyConfiguration: NotRequired[shapes.TargetTrackingScalingPolicyConfigurationOutputTypeDef]
+    StepScalingPolicyConfiguration: NotRequired[shapes.StepScalingPolicyConfigurationOutputTypeDef]
 
 
 class ScheduledAction(OfVariant):
-    ScheduledActionARN: str
     ScheduledActionName: str
     Schedule: str
     Timezone: str
     CreationTime: float
     StartTime: NotRequired[float]
     EndTime: NotRequired[float]
-    ScalableTargetAction: ScalableTargetActionTypeDef
-
-
-class BegunCooldown(TypedDict):
-    """What begins when an activity has succeeded."""
-
-    out: bool  # whether instances are added
-    base: int  # the count before
-    seconds: int  # AWS's
+    ScalableTargetAction: shapes.ScalableTargetActionTypeDef
 
 
 class Activity(OfVariant):
@@ -76,7 +61,7 @@ class Activity(OfVariant):
     StatusCode: str
     StatusMessage: NotRequired[str]
     _Count: NotRequired[int]  # the instances that were asked for
-    _Cooldown: NotRequired[BegunCooldown | None]
+    _Cooldown: NotRequired[Json | None]  # what success begins: out (or in), base (the count before), seconds
 
 
 TARGET = Kind[ScalableTarget]("scalable-target")

@@ -5,15 +5,8 @@ from collections.abc import Sequence
 
 from sagelocal.core.context import Context, one_per_server
 from sagelocal.services.autoscaling import activities, cooldown, step, targets, tracking
-from sagelocal.services.autoscaling.cooldown import DEFAULT_SECONDS, Cooldown
-from sagelocal.services.autoscaling.documents import (
-    POLICY,
-    TARGET,
-    Activity,
-    BegunCooldown,
-    ScalableTarget,
-    ScalingPolicy,
-)
+from sagelocal.services.autoscaling.cooldown import DEFAULT_SECONDS
+from sagelocal.services.autoscaling.documents import POLICY, TARGET, Activity, ScalableTarget, ScalingPolicy
 from sagelocal.services.cloudwatch import alarms
 from sagelocal.services.cloudwatch.documents import Alarm
 from sagelocal.services.cloudwatch.evaluation import ALARM, Point
@@ -41,12 +34,7 @@ def called(context: Context, arn: str, alarm: Alarm, points: Sequence[Point], no
 
 
 def change(
-    context: Context,
-    policy: ScalingPolicy,
-    target: ScalableTarget,
-    alarm: Alarm,
-    values: list[float],
-    now: float,
+    context: Context, policy: ScalingPolicy, target: ScalableTarget, alarm: Alarm, values: list[float], now: float
 ) -> Activity | None:
     """Ask for the count that a policy wants now; the activity, or None when nothing is to be done.
 
@@ -56,10 +44,11 @@ def change(
     if capacity is None or not capacity.changeable:
         return None
     running = activities.cooldown_of(context, target)
+    base = cooldown.base(running, True, capacity.desired, now)
     if policy["PolicyType"] == "TargetTrackingScaling":
-        wanted = _tracked(context, policy, alarm, values[0], running, capacity.desired, now)
+        wanted = _tracked(context, policy, alarm, values[0], base, capacity.desired)
     else:
-        wanted = _stepped(policy, alarm, values, running, capacity.desired, now)
+        wanted = _stepped(policy, alarm, values, base, capacity.desired)
     if wanted is None:
         return None
     wanted = targets.bounded(target, wanted)
@@ -69,27 +58,17 @@ def change(
     if not cooldown.allows(running, out, wanted, now):
         return None
     cause = f"monitor alarm {alarm['AlarmName']} in state {alarm['StateValue']} triggered policy {policy['PolicyName']}"
-    begun: BegunCooldown = {
-        "out": out,
-        "base": cooldown.base(running, out, capacity.desired, now),
-        "seconds": _seconds(policy, out),
-    }
+    begun = {"out": out, "base": base if out else capacity.desired, "seconds": _seconds(policy, out)}
     return activities.set_capacity(context, target, wanted, cause, now, begun)
 
 
 def _tracked(
-    context: Context,
-    policy: ScalingPolicy,
-    alarm: Alarm,
-    value: float,
-    running: Cooldown | None,
-    desired: int,
-    now: float,
+    context: Context, policy: ScalingPolicy, alarm: Alarm, value: float, base: int, desired: int
 ) -> int | None:
     """The count that target tracking wants; to scale in, every policy of the target that may must want it."""
     target_value = policy[tracking.CONFIGURATION]["TargetValue"]
     if tracking.is_high(alarm["AlarmName"]):
-        return max(desired, tracking.wanted_out(cooldown.base(running, True, desired, now), value, target_value))
+        return max(desired, tracking.wanted_out(base, value, target_value))
     others = [p for p in context.store.list(POLICY, targets.name_of(policy) + "|") if p["Alarms"]]
     low = [a["AlarmName"] for p in others for a in p["Alarms"] if not tracking.is_high(a["AlarmName"])]
     if any(alarms.state(context, name) != ALARM for name in low):
@@ -97,14 +76,7 @@ def _tracked(
     return tracking.wanted_in(desired, value, target_value)
 
 
-def _stepped(
-    policy: ScalingPolicy,
-    alarm: Alarm,
-    values: list[float],
-    running: Cooldown | None,
-    desired: int,
-    now: float,
-) -> int | None:
+def _stepped(policy: ScalingPolicy, alarm: Alarm, values: list[float], base: int, desired: int) -> int | None:
     configuration = policy[step.CONFIGURATION]
     amount = step.adjustment(configuration, step.breach(configuration, values, alarm["Threshold"]))
     if amount is None:
@@ -112,7 +84,7 @@ def _stepped(
     plain = step.wanted(configuration, desired, amount)
     if plain <= desired:
         return plain
-    return max(desired, step.wanted(configuration, cooldown.base(running, True, desired, now), amount))
+    return max(desired, step.wanted(configuration, base, amount))
 
 
 def _seconds(policy: ScalingPolicy, out: bool) -> int:

@@ -3,8 +3,6 @@
 Source: https://docs.aws.amazon.com/autoscaling/application/userguide/scheduled-scaling-using-cron-expressions.html
 """
 
-from datetime import UTC, datetime
-
 from sagelocal.core.context import Context
 from sagelocal.services.autoscaling import activities, bounds, targets
 from sagelocal.services.autoscaling.documents import SCHEDULED_ACTION, TARGET, ScheduledAction
@@ -14,20 +12,13 @@ from sagelocal.services.scheduler import expressions
 def next_due(action: ScheduledAction, after: float) -> float | None:
     """When an action runs next, after `after` (seconds since 1970); None when it does not any more.
 
-    A rate counts from StartTime, or from when the action was made; at(…) is not bound by StartTime and EndTime.
+    A rate counts from StartTime, or from when the action was made.
     """
-    expression = expressions.parse(action["Schedule"])
-    once = isinstance(expression, expressions.At)
-    begins, ends = (None, None) if once else (action.get("StartTime"), action.get("EndTime"))
-    if begins:
-        after = max(after, begins - 1e-6)
-    anchor = begins or action["CreationTime"]
-    if isinstance(expression, expressions.Rate) and not begins:
-        anchor += expression.interval.total_seconds()
-    found = expressions.next_times(expression, action.get("Timezone", "UTC"), 1, _utc(after), _utc(anchor))
-    if not found or (ends and found[0].timestamp() > ends):
-        return None
-    return found[0].timestamp()
+    expression, first = expressions.parse(action["Schedule"]), action["CreationTime"]
+    if isinstance(expression, expressions.Rate):
+        first += expression.interval.total_seconds()
+    span = action.get("StartTime"), action.get("EndTime")
+    return expressions.next_within(expression, action.get("Timezone", "UTC"), after, first, *span)
 
 
 def run_due(context: Context, since: float, now: float) -> None:
@@ -55,7 +46,3 @@ def run(context: Context, action: ScheduledAction, now: float) -> None:
         context, target, f"set {what}", f"scheduled action name {action['ScheduledActionName']} was triggered", now
     )
     bounds.check(context, name)
-
-
-def _utc(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)

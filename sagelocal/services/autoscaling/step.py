@@ -9,12 +9,13 @@ from statistics import fmean
 from typing import Any, Final
 
 from sagelocal.core.errors import ValidationException
+from sagelocal.core.json import Json
 
 CONFIGURATION: Final = "StepScalingPolicyConfiguration"
 AGGREGATIONS: dict[str, Callable[[Sequence[float]], float]] = {"Average": fmean, "Minimum": min, "Maximum": max}
 
 
-def check(configuration: dict[str, Any]) -> None:
+def check(configuration: Json) -> None:
     """Raise ValidationException for steps that overlap, leave a gap, or do not reach as far as they must."""
     steps = configuration.get("StepAdjustments") or []
     if not configuration.get("AdjustmentType") or not steps:
@@ -51,8 +52,7 @@ def adjustment(configuration: Mapping[str, Any], breach: float) -> int | None:
     for step in configuration["StepAdjustments"]:
         low, high = _span(step)
         if (low <= breach < high) if breach >= 0 else (low < breach <= high):
-            amount: int = step["ScalingAdjustment"]
-            return amount
+            return int(step["ScalingAdjustment"])
     return None
 
 

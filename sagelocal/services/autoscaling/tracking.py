@@ -5,14 +5,16 @@ Source: https://docs.aws.amazon.com/autoscaling/application/userguide/applicatio
 
 import math
 import uuid
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from sagelocal.core import listing
 from sagelocal.core.context import Context
 from sagelocal.core.errors import ValidationException
+from sagelocal.core.json import Json
 from sagelocal.services.autoscaling import targets
 from sagelocal.services.autoscaling.documents import ScalingPolicy
 from sagelocal.services.cloudwatch import alarms
+from sagelocal.services.cloudwatch.documents import METRIC_ALARM
 
 if TYPE_CHECKING:
     from types_boto3_application_autoscaling.type_defs import AlarmTypeDef
@@ -26,7 +28,7 @@ LOW_SHARE = 0.9  # of the target: below it for LOW_PERIODS there is an instance 
 LEAST_KEPT = 0.5  # AWS says that it scales in "more gradually", not how: here at most half goes at once
 
 
-def check(configuration: dict[str, Any]) -> None:
+def check(configuration: Json) -> None:
     """Raise ValidationException for a configuration that cannot be tracked here."""
     predefined = configuration.get("PredefinedMetricSpecification")
     customized = configuration.get("CustomizedMetricSpecification")
@@ -75,13 +77,13 @@ def put_alarms(context: Context, policy: ScalingPolicy) -> "list[AlarmTypeDef]":
         )
         kept.append({"AlarmName": name, "AlarmARN": body["AlarmArn"]})
     for alarm in known.values():
-        alarms.delete(context, alarm["AlarmName"])
+        context.store.delete(METRIC_ALARM, alarm["AlarmName"])
     return kept
 
 
 def delete_alarms(context: Context, policy: ScalingPolicy) -> None:
     for alarm in policy["Alarms"]:
-        alarms.delete(context, alarm["AlarmName"])
+        context.store.delete(METRIC_ALARM, alarm["AlarmName"])
 
 
 def is_high(alarm_name: str) -> bool:
@@ -103,7 +105,7 @@ def _kind(alarm_name: str) -> str:
     return "AlarmHigh" if "-AlarmHigh-" in alarm_name else "AlarmLow"
 
 
-def _metric(policy: ScalingPolicy) -> dict[str, Any]:
+def _metric(policy: ScalingPolicy) -> Json:
     """What the policy's alarms look at."""
     customized = policy[CONFIGURATION].get("CustomizedMetricSpecification")
     if customized:

@@ -3,23 +3,14 @@
 import json
 import uuid
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from sagelocal.core.context import Context
-from sagelocal.core.errors import AwsError
+from sagelocal.core.json import Json
 from sagelocal.core.registry import operation
-from sagelocal.services.awslambda import provisioned
-from sagelocal.services.awslambda.api import (
-    LATEST,
-    check_revision,
-    delete_urls,
-    find,
-    forget,
-    invalid,
-    not_found,
-    parse_name,
-)
+from sagelocal.services.awslambda import api, provisioned
 from sagelocal.services.awslambda.documents import FUNCTION, Alias, FunctionDocument
+from sagelocal.services.awslambda.errors import conflict, invalid, missing
 
 CONDITIONS = (  # a member of AddPermission, and the operator and key that it becomes
     ("SourceArn", "ArnLike", "AWS:SourceArn"),
@@ -32,64 +23,57 @@ CONDITIONS = (  # a member of AddPermission, and the operator and key that it be
 
 
 @operation("lambda", "CreateAlias")
-def create_alias(context: Context, request: dict[str, Any]) -> Alias:
-    name, _ = parse_name(request["FunctionName"])
-    body = find(context, name)
+def create_alias(context: Context, request: Json) -> Alias:
+    name, body = api.named(context, request)
     if request["Name"] in body["Aliases"]:
         arn = context.arn("lambda", f"function:{name}:{request['Name']}")
-        raise AwsError("ResourceConflictException", f"Alias already exists: {arn}", 409)
+        raise conflict(f"Alias already exists: {arn}")
     return _put(context, name, request["Name"], body, request, {})
 
 
 @operation("lambda", "UpdateAlias")
-def update_alias(context: Context, request: dict[str, Any]) -> Alias:
-    name, _ = parse_name(request["FunctionName"])
+def update_alias(context: Context, request: Json) -> Alias:
+    name, body = api.named(context, request)
     alias = get_alias(context, request)
-    check_revision(alias, request)
-    return _put(context, name, request["Name"], find(context, name), request, alias)
+    api.check_revision(alias, request)
+    return _put(context, name, request["Name"], body, request, alias)
 
 
 @operation("lambda", "GetAlias")
-def get_alias(context: Context, request: dict[str, Any]) -> Alias:
-    name, _ = parse_name(request["FunctionName"])
-    aliases = find(context, name)["Aliases"]
-    if request["Name"] not in aliases:
+def get_alias(context: Context, request: Json) -> Alias:
+    name, body = api.named(context, request)
+    if request["Name"] not in body["Aliases"]:
         arn = context.arn("lambda", f"function:{name}:{request['Name']}")
-        raise AwsError("ResourceNotFoundException", f"Cannot find alias arn: {arn}", 404)
-    return aliases[request["Name"]]
+        raise missing(f"Cannot find alias arn: {arn}")
+    return body["Aliases"][request["Name"]]
 
 
 @operation("lambda", "ListAliases")
-def list_aliases(context: Context, request: dict[str, Any]) -> dict[str, Any]:
-    aliases = find(context, parse_name(request["FunctionName"])[0])["Aliases"].values()
-    wanted = request.get("FunctionVersion")
+def list_aliases(context: Context, request: Json) -> Json:
+    aliases, wanted = api.named(context, request)[1]["Aliases"].values(), request.get("FunctionVersion")
     return {"Aliases": [alias for alias in aliases if wanted in (None, alias["FunctionVersion"])]}
 
 
 @operation("lambda", "DeleteAlias")
-def delete_alias(context: Context, request: dict[str, Any]) -> None:
-    name, _ = parse_name(request["FunctionName"])
-    find(context, name)
-
-    body = context.store.change(FUNCTION, name, lambda stored: forget(stored, request["Name"]))
-    delete_urls(context, name, request["Name"])
+def delete_alias(context: Context, request: Json) -> None:
+    name, _ = api.named(context, request)
+    body = context.store.change(FUNCTION, name, lambda stored: api.forget(stored, request["Name"]))
+    api.delete_urls(context, name, request["Name"])
     provisioned.apply(context, name, body)
 
 
 @operation("lambda", "AddPermission")
-def add_permission(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def add_permission(context: Context, request: Json) -> Json:
     """Kept and given back; function URLs alone obey it."""
-    name, qualifier = parse_name(request["FunctionName"], request.get("Qualifier"))
-    body = find(context, name)
+    name, qualifier = api.parse_name(request["FunctionName"], request.get("Qualifier"))
+    body = api.find(context, name)
     if request["StatementId"] in body["Policy"]:
-        message = f"The statement id ({request['StatementId']}) provided already exists."
-        raise AwsError("ResourceConflictException", message, 409)
-    principal = request["Principal"]
+        raise conflict(f"The statement id ({request['StatementId']}) provided already exists.")
     conditions = _conditions(request)
     statement = {
         "Sid": request["StatementId"],
         "Effect": "Allow",
-        "Principal": _principal(principal),
+        "Principal": _principal(request["Principal"]),
         "Action": request["Action"],
         "Resource": body["Configuration"]["FunctionArn"] + (f":{qualifier}" if qualifier else ""),
         **({"Condition": conditions} if conditions else {}),
@@ -99,19 +83,18 @@ def add_permission(context: Context, request: dict[str, Any]) -> dict[str, Any]:
 
 
 @operation("lambda", "RemovePermission")
-def remove_permission(context: Context, request: dict[str, Any]) -> None:
-    name, _ = parse_name(request["FunctionName"])
-    if request["StatementId"] not in find(context, name)["Policy"]:
-        message = f"Statement {request['StatementId']} is not found in resource policy."
-        raise AwsError("ResourceNotFoundException", message, 404)
-    context.store.change(FUNCTION, name, lambda body: body["Policy"].pop(request["StatementId"], None))
+def remove_permission(context: Context, request: Json) -> None:
+    name, body = api.named(context, request)
+    if request["StatementId"] not in body["Policy"]:
+        raise missing(f"Statement {request['StatementId']} is not found in resource policy.")
+    context.store.change(FUNCTION, name, lambda stored: stored["Policy"].pop(request["StatementId"], None))
 
 
 @operation("lambda", "GetPolicy")
-def get_policy(context: Context, request: dict[str, Any]) -> dict[str, Any]:
-    body = find(context, parse_name(request["FunctionName"])[0])
+def get_policy(context: Context, request: Json) -> Json:
+    _, body = api.named(context, request)
     if not body["Policy"]:
-        raise AwsError("ResourceNotFoundException", "The resource you requested does not exist.", 404)
+        raise missing("The resource you requested does not exist.")
     document = {"Version": "2012-10-17", "Id": "default", "Statement": list(body["Policy"].values())}
     return {"Policy": json.dumps(document), "RevisionId": body["Configuration"]["RevisionId"]}
 
@@ -124,7 +107,7 @@ def _principal(given: str) -> str | dict[str, str]:
     return {"Service": given} if given.endswith(".amazonaws.com") else {"AWS": given}
 
 
-def _conditions(request: dict[str, Any]) -> dict[str, dict[str, str]]:
+def _conditions(request: Json) -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = {}
     for member, operator, key in CONDITIONS:
         if member in request:
@@ -134,22 +117,17 @@ def _conditions(request: dict[str, Any]) -> dict[str, dict[str, str]]:
 
 
 def _put(
-    context: Context,
-    name: str,
-    alias: str,
-    body: FunctionDocument,
-    request: dict[str, Any],
-    before: Mapping[str, Any],
+    context: Context, name: str, alias: str, body: FunctionDocument, request: Json, before: Mapping[str, Any]
 ) -> Alias:
     version = request.get("FunctionVersion") or before["FunctionVersion"]
     weights = request.get("RoutingConfig", before.get("RoutingConfig") or {}).get("AdditionalVersionWeights") or {}
     for wanted in (version, *weights):
-        if wanted != LATEST and wanted not in body["Versions"]:
-            raise not_found(context, f"{name}:{wanted}")
+        if wanted != api.LATEST and wanted not in body["Versions"]:
+            raise api.not_found(context, f"{name}:{wanted}")
     _check_weights(version, weights)
-    if version == LATEST and alias in body.get("Provisioned", {}):
-        raise invalid(f"Alias {alias} has provisioned concurrency, so it cannot point to {LATEST}.")
-    content: Alias = {
+    if version == api.LATEST and alias in body.get("Provisioned", {}):
+        raise invalid(f"Alias {alias} has provisioned concurrency, so it cannot point to {api.LATEST}.")
+    described: Json = {
         "AliasArn": context.arn("lambda", f"function:{name}:{alias}"),
         "Name": alias,
         "FunctionVersion": version,
@@ -157,6 +135,7 @@ def _put(
         "RoutingConfig": {"AdditionalVersionWeights": weights} if weights else None,
         "RevisionId": str(uuid.uuid4()),
     }
+    content = cast(Alias, described)
     body = context.store.change(FUNCTION, name, lambda stored: stored["Aliases"].update({alias: content}))
     provisioned.apply(context, name, body)
     return content
@@ -166,7 +145,7 @@ def _check_weights(version: str, weights: dict[str, float]) -> None:
     """Source: https://docs.aws.amazon.com/lambda/latest/dg/configuring-alias-routing.html"""
     if len(weights) > 1:
         raise invalid("Number of items in AdditionalVersionWeights cannot be greater than 1")
-    if weights and LATEST in (version, *weights):
+    if weights and api.LATEST in (version, *weights):
         raise invalid("$LATEST is not supported for an alias pointing to more than 1 version")
     if version in weights:
         raise invalid(

@@ -12,11 +12,13 @@ from typing import Any, cast
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
+from sagelocal.core.json import Json
 from sagelocal.core.registry import operation
 from sagelocal.core.store import AlreadyExists, amend
 from sagelocal.services.awslambda import code as lambda_code
 from sagelocal.services.awslambda import provisioned, targets
 from sagelocal.services.awslambda.documents import FUNCTION, URL, Alias, Configuration, FunctionDocument
+from sagelocal.services.awslambda.errors import conflict, invalid, missing
 from sagelocal.services.awslambda.pool import pool
 
 LATEST = "$LATEST"
@@ -35,17 +37,17 @@ RESERVED_VARIABLES = {  # https://docs.aws.amazon.com/lambda/latest/dg/configura
 
 
 @operation("lambda", "CreateFunction")
-def create_function(context: Context, request: dict[str, Any]) -> Configuration:
+def create_function(context: Context, request: Json) -> Configuration:
     name, _ = parse_name(request["FunctionName"])
     if context.store.get(FUNCTION, name):
-        raise _conflict(f"Function already exist: {name}")
+        raise conflict(f"Function already exist: {name}")
     _check_configuration(request)
     targets.check_dead_letters(context, request.get("DeadLetterConfig"), request["Role"])
     for member in ("Runtime", "Handler"):
         if member not in request:
             raise invalid(f"{member} is needed for functions from a zip.")
     code = lambda_code.unpack(context, name, request["Code"])
-    described: dict[str, Any] = {
+    described: Json = {
         "FunctionName": name,
         "FunctionArn": context.arn("lambda", f"function:{name}"),
         "Description": "",
@@ -76,29 +78,29 @@ def create_function(context: Context, request: dict[str, Any]) -> Configuration:
     try:
         context.store.insert(FUNCTION, name, body)
     except AlreadyExists:
-        raise _conflict(f"Function already exist: {name}") from None
+        raise conflict(f"Function already exist: {name}") from None
     pool(context).current(name, configuration["RevisionId"])
     return publish_version(context, {"FunctionName": name}) if request.get("Publish") else configuration
 
 
 @operation("lambda", "UpdateFunctionCode")
-def update_function_code(context: Context, request: dict[str, Any]) -> Configuration:
-    name, _ = parse_name(request["FunctionName"])
-    check_revision(find(context, name)["Configuration"], request)
+def update_function_code(context: Context, request: Json) -> Configuration:
+    name, body = named(context, request)
+    check_revision(body["Configuration"], request)
     code = lambda_code.unpack(context, name, request)
     if request.get("DryRun"):
-        return cast(Configuration, {**find(context, name)["Configuration"], **_of_code(code)})
+        return cast(Configuration, {**body["Configuration"], **_of_code(code)})
     changes = _of_code(code) | ({"Architectures": request["Architectures"]} if "Architectures" in request else {})
     configuration = _changed(context, name, changes)
     return publish_version(context, {"FunctionName": name}) if request.get("Publish") else configuration
 
 
 @operation("lambda", "UpdateFunctionConfiguration")
-def update_function_configuration(context: Context, request: dict[str, Any]) -> Configuration:
-    name, _ = parse_name(request["FunctionName"])
-    check_revision(find(context, name)["Configuration"], request)
+def update_function_configuration(context: Context, request: Json) -> Configuration:
+    name, body = named(context, request)
+    check_revision(body["Configuration"], request)
     _check_configuration(request)
-    role = request.get("Role", find(context, name)["Configuration"]["Role"])
+    role = request.get("Role", body["Configuration"]["Role"])
     targets.check_dead_letters(context, request.get("DeadLetterConfig"), role)
     changes = {member: request[member] for member in CONFIGURABLE if member in request}
     if "Layers" in changes:
@@ -107,25 +109,21 @@ def update_function_configuration(context: Context, request: dict[str, Any]) -> 
 
 
 @operation("lambda", "GetFunction")
-def get_function(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def get_function(context: Context, request: Json) -> Json:
     body, configuration = resolve(context, request)
-    answer: dict[str, Any] = {
-        "Configuration": configuration,
-        "Code": {"RepositoryType": "S3"},
-        "Tags": body["Tags"] or None,
-    }
+    answer: Json = {"Configuration": configuration, "Code": {"RepositoryType": "S3"}, "Tags": body["Tags"] or None}
     if "Concurrency" in body:
         answer["Concurrency"] = body["Concurrency"]
     return answer
 
 
 @operation("lambda", "GetFunctionConfiguration")
-def get_function_configuration(context: Context, request: dict[str, Any]) -> Configuration:
+def get_function_configuration(context: Context, request: Json) -> Configuration:
     return resolve(context, request)[1]
 
 
 @operation("lambda", "ListFunctions")
-def list_functions(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def list_functions(context: Context, request: Json) -> Json:
     functions = context.store.list(FUNCTION)
     configurations = [body["Configuration"] for body in functions]
     if request.get("FunctionVersion") == "ALL":
@@ -134,7 +132,7 @@ def list_functions(context: Context, request: dict[str, Any]) -> dict[str, Any]:
 
 
 @operation("lambda", "DeleteFunction")
-def delete_function(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def delete_function(context: Context, request: Json) -> Json:
     name, qualifier = parse_name(request["FunctionName"], request.get("Qualifier"))
     body = find(context, name)
     if qualifier:
@@ -142,7 +140,7 @@ def delete_function(context: Context, request: dict[str, Any]) -> dict[str, Any]
             raise invalid("Only a version can be deleted by its qualifier; leave it out to delete the function.")
         used = [alias for alias, content in body["Aliases"].items() if content["FunctionVersion"] == qualifier]
         if used:
-            raise _conflict(f"Version {qualifier} is used by the aliases {', '.join(used)}.")
+            raise conflict(f"Version {qualifier} is used by the aliases {', '.join(used)}.")
         _delete_version(context, name, qualifier)
         return {"StatusCode": 204}
     context.store.delete(FUNCTION, name)
@@ -154,10 +152,9 @@ def delete_function(context: Context, request: dict[str, Any]) -> dict[str, Any]
 
 
 @operation("lambda", "PublishVersion")
-def publish_version(context: Context, request: dict[str, Any]) -> Configuration:
+def publish_version(context: Context, request: Json) -> Configuration:
     """A version of what $LATEST is now; the last one again when nothing has changed since."""
-    name, _ = parse_name(request["FunctionName"])
-    body = find(context, name)
+    name, body = named(context, request)
     latest = body["Configuration"]
     check_revision(latest, request)
     if request.get("CodeSha256", latest["CodeSha256"]) != latest["CodeSha256"]:
@@ -185,8 +182,8 @@ def publish_version(context: Context, request: dict[str, Any]) -> Configuration:
 
 
 @operation("lambda", "ListVersionsByFunction")
-def list_versions_by_function(context: Context, request: dict[str, Any]) -> dict[str, Any]:
-    body = find(context, parse_name(request["FunctionName"])[0])
+def list_versions_by_function(context: Context, request: Json) -> Json:
+    _, body = named(context, request)
     return paged([body["Configuration"], *body["Versions"].values()], request, "Versions")
 
 
@@ -210,6 +207,12 @@ def find(context: Context, name: str) -> FunctionDocument:
     return body
 
 
+def named(context: Context, request: Json) -> tuple[str, FunctionDocument]:
+    """(name, document) of the function that a request names. Raises ResourceNotFoundException."""
+    name, _ = parse_name(request["FunctionName"])
+    return name, find(context, name)
+
+
 def resolve(context: Context, request: Mapping[str, Any]) -> tuple[FunctionDocument, Configuration]:
     """(document, configuration of the version) that FunctionName and Qualifier of a request name."""
     name, qualifier = parse_name(request["FunctionName"], request.get("Qualifier"))
@@ -224,7 +227,7 @@ def resolve(context: Context, request: Mapping[str, Any]) -> tuple[FunctionDocum
     return body, body["Versions"][version]
 
 
-def paged(items: Sequence[Mapping[str, Any]], request: dict[str, Any], answer: str) -> dict[str, Any]:
+def paged(items: Sequence[Mapping[str, Any]], request: Json, answer: str) -> Json:
     marker = request.get("Marker", "0")
     if not marker.isdigit():
         raise invalid(f"Invalid Marker: {marker}")
@@ -244,29 +247,20 @@ def moment() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S.000+0000", time.gmtime())
 
 
-def check_revision(current: Configuration | Alias, request: dict[str, Any]) -> None:
+def check_revision(current: Configuration | Alias, request: Json) -> None:
     if request.get("RevisionId", current["RevisionId"]) != current["RevisionId"]:
         message = "The Revision Id provided does not match the latest Revision Id. Get the latest one and retry."
         raise AwsError("PreconditionFailedException", message, 412)
 
 
-def invalid(message: str) -> AwsError:
-    return AwsError("InvalidParameterValueException", message, 400)
-
-
 def not_found(context: Context, name: str) -> AwsError:
-    arn = context.arn("lambda", f"function:{name}")
-    return AwsError("ResourceNotFoundException", f"Function not found: {arn}", 404)
-
-
-def _conflict(message: str) -> AwsError:
-    return AwsError("ResourceConflictException", message, 409)
+    return missing(f"Function not found: {context.arn('lambda', f'function:{name}')}")
 
 
 def forget(stored: FunctionDocument, qualifier: str) -> None:
     """Take a version or an alias out of a function's document, with what belongs to it."""
     for kept in (stored["Versions"], stored["Aliases"], stored.get("Provisioned"), stored.get("EventConfigs")):
-        cast(dict[str, Any], kept or {}).pop(qualifier, None)
+        cast(Json, kept or {}).pop(qualifier, None)
 
 
 def _delete_version(context: Context, name: str, version: str) -> None:
@@ -275,13 +269,13 @@ def _delete_version(context: Context, name: str, version: str) -> None:
     provisioned.apply(context, name, body)
 
 
-def _changed(context: Context, name: str, changes: dict[str, Any]) -> Configuration:
+def _changed(context: Context, name: str, changes: Json) -> Configuration:
     body = context.store.change(FUNCTION, name, lambda stored: amend(stored["Configuration"], changes | _touched()))
     pool(context).current(name, body["Configuration"]["RevisionId"])
     return body["Configuration"]
 
 
-def _check_configuration(request: dict[str, Any]) -> None:
+def _check_configuration(request: Json) -> None:
     runtime = request.get("Runtime", "python3")
     if not runtime.startswith("python3"):
         raise invalid(f"The embedded Lambda runs Python 3 functions, not {runtime}.")
@@ -298,7 +292,7 @@ def _check_configuration(request: dict[str, Any]) -> None:
         )
 
 
-def _of_code(code: lambda_code.Code) -> dict[str, Any]:
+def _of_code(code: lambda_code.Code) -> Json:
     return {"CodeSize": code.size, "CodeSha256": code.sha256, "_Code": str(code.directory)}
 
 

@@ -1,28 +1,19 @@
 """AWS::Lambda::Function, Version, Alias, Permission, Url and EventInvokeConfig, and AWS::Logs::LogGroup, where
 functions write."""
 
-import shutil
 import time
-from typing import Any
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
-from sagelocal.services.cloudformation.resource import (
-    Handler,
-    PhysicalResource,
-    answered,
-    call,
-    call_unless_gone,
-    register,
-)
-from sagelocal.services.logs import streams
+from sagelocal.core.json import Json
+from sagelocal.services.cloudformation.resource import Handler, PhysicalResource, call, call_unless_gone, register
 
 CONFIGURATION = (
     *("Role", "Handler", "Description", "Timeout", "VpcConfig", "MemorySize", "Environment", "Runtime", "Layers"),
     *("DeadLetterConfig", "TracingConfig", "EphemeralStorage", "LoggingConfig"),
 )
 # What a removed property goes back to.
-DEFAULTS: dict[str, Any] = {
+DEFAULTS: Json = {
     **{"Description": "", "Timeout": 3, "MemorySize": 128, "Environment": {"Variables": {}}, "Layers": []},
     "DeadLetterConfig": {"TargetArn": ""},
 }
@@ -33,16 +24,14 @@ class Function(Handler):
     type = "AWS::Lambda::Function"
     fixed = frozenset({"FunctionName", "PackageType"})
 
-    def create(self, context: Context, properties: dict[str, Any], name: str) -> PhysicalResource:
+    def create(self, context: Context, properties: Json, name: str) -> PhysicalResource:
         function = properties.get("FunctionName", name)
         request = {m: properties[m] for m in (*CONFIGURATION, "Code", "Architectures") if m in properties}
         arn = call(context, "lambda", "CreateFunction", {"FunctionName": function, **request})["FunctionArn"]
         _reserve(context, function, properties)
         return PhysicalResource(function, {"Arn": arn})
 
-    def update(
-        self, context: Context, made: PhysicalResource, properties: dict[str, Any], before: dict[str, Any]
-    ) -> PhysicalResource:
+    def update(self, context: Context, made: PhysicalResource, properties: Json, before: Json) -> PhysicalResource:
         function = {"FunctionName": made.physical_id}
         if properties["Code"] != before["Code"]:
             call(context, "lambda", "UpdateFunctionCode", {**function, **properties["Code"]})
@@ -56,7 +45,7 @@ class Function(Handler):
         _reserve(context, made.physical_id, properties)
         return made
 
-    def delete(self, context: Context, made: PhysicalResource, properties: dict[str, Any]) -> None:
+    def delete(self, context: Context, made: PhysicalResource, properties: Json) -> None:
         call_unless_gone(context, "lambda", "DeleteFunction", {"FunctionName": made.physical_id})
 
 
@@ -64,10 +53,10 @@ class Version(Handler):
     type = "AWS::Lambda::Version"
     fixed = frozenset({"FunctionName", "Description", "CodeSha256"})
 
-    def create(self, context: Context, properties: dict[str, Any], name: str) -> PhysicalResource:
+    def create(self, context: Context, properties: Json, name: str) -> PhysicalResource:
         function = {"FunctionName": properties["FunctionName"]}
         known = call(context, "lambda", "ListVersionsByFunction", function)["Versions"]
-        published = call(context, "lambda", "PublishVersion", {m: properties.get(m) for m in properties})
+        published = call(context, "lambda", "PublishVersion", properties)
         number, arn = published["Version"], published["FunctionArn"]
         if number in {version["Version"] for version in known}:
             message = (
@@ -76,12 +65,7 @@ class Version(Handler):
             raise AwsError("AlreadyExists", message, 409)
         return PhysicalResource(arn, {"Version": number, "FunctionArn": arn})
 
-    def update(
-        self, context: Context, made: PhysicalResource, properties: dict[str, Any], before: dict[str, Any]
-    ) -> PhysicalResource:
-        return made
-
-    def delete(self, context: Context, made: PhysicalResource, properties: dict[str, Any]) -> None:
+    def delete(self, context: Context, made: PhysicalResource, properties: Json) -> None:
         call_unless_gone(context, "lambda", "DeleteFunction", {"FunctionName": made.physical_id})
 
 
@@ -89,7 +73,7 @@ class Alias(Handler):
     type = "AWS::Lambda::Alias"
     fixed = frozenset({"FunctionName", "Name"})
 
-    def create(self, context: Context, properties: dict[str, Any], name: str) -> PhysicalResource:
+    def create(self, context: Context, properties: Json, name: str) -> PhysicalResource:
         arn = call(context, "lambda", "CreateAlias", _alias(properties))["AliasArn"]
         try:
             self._converge(context, properties)
@@ -98,9 +82,7 @@ class Alias(Handler):
             raise
         return PhysicalResource(arn, {"AliasArn": arn})
 
-    def update(
-        self, context: Context, made: PhysicalResource, properties: dict[str, Any], before: dict[str, Any]
-    ) -> PhysicalResource:
+    def update(self, context: Context, made: PhysicalResource, properties: Json, before: Json) -> PhysicalResource:
         try:
             self._converge(context, properties)
         except AwsError:
@@ -108,7 +90,7 @@ class Alias(Handler):
             raise
         return made
 
-    def _converge(self, context: Context, properties: dict[str, Any]) -> None:
+    def _converge(self, context: Context, properties: Json) -> None:
         call(context, "lambda", "UpdateAlias", {"RoutingConfig": {}, **_alias(properties)})
         if "ProvisionedConcurrencyConfig" in properties:
             _provision(context, properties)
@@ -116,7 +98,7 @@ class Alias(Handler):
             asked = {"FunctionName": properties["FunctionName"], "Qualifier": properties["Name"]}
             call_unless_gone(context, "lambda", "DeleteProvisionedConcurrencyConfig", asked)
 
-    def delete(self, context: Context, made: PhysicalResource, properties: dict[str, Any]) -> None:
+    def delete(self, context: Context, made: PhysicalResource, properties: Json) -> None:
         request = {"FunctionName": properties["FunctionName"], "Name": properties["Name"]}
         call_unless_gone(context, "lambda", "DeleteAlias", request)
 
@@ -125,16 +107,11 @@ class Permission(Handler):
     type = "AWS::Lambda::Permission"
     fixed = frozenset({"FunctionName", "Action", "Principal", "SourceArn", "SourceAccount"})
 
-    def create(self, context: Context, properties: dict[str, Any], name: str) -> PhysicalResource:
+    def create(self, context: Context, properties: Json, name: str) -> PhysicalResource:
         call(context, "lambda", "AddPermission", {**properties, "StatementId": name})
         return PhysicalResource(name, {"Id": name})
 
-    def update(
-        self, context: Context, made: PhysicalResource, properties: dict[str, Any], before: dict[str, Any]
-    ) -> PhysicalResource:
-        return made
-
-    def delete(self, context: Context, made: PhysicalResource, properties: dict[str, Any]) -> None:
+    def delete(self, context: Context, made: PhysicalResource, properties: Json) -> None:
         request = {"FunctionName": properties["FunctionName"], "StatementId": made.physical_id}
         call_unless_gone(context, "lambda", "RemovePermission", request)
 
@@ -143,20 +120,17 @@ class Url(Handler):
     type = "AWS::Lambda::Url"
     fixed = frozenset({"TargetFunctionArn", "Qualifier"})
 
-    def create(self, context: Context, properties: dict[str, Any], name: str) -> PhysicalResource:
+    def create(self, context: Context, properties: Json, name: str) -> PhysicalResource:
         made = call(context, "lambda", "CreateFunctionUrlConfig", _url(properties))
-        return PhysicalResource(
-            made["FunctionArn"], {member: made[member] for member in ("FunctionArn", "FunctionUrl")}
-        )
+        arn = made["FunctionArn"]
+        return PhysicalResource(arn, {"FunctionArn": arn, "FunctionUrl": made["FunctionUrl"]})
 
-    def update(
-        self, context: Context, made: PhysicalResource, properties: dict[str, Any], before: dict[str, Any]
-    ) -> PhysicalResource:
+    def update(self, context: Context, made: PhysicalResource, properties: Json, before: Json) -> PhysicalResource:
         call(context, "lambda", "UpdateFunctionUrlConfig", {"Cors": {}, **_url(properties)})
         return made
 
-    def delete(self, context: Context, made: PhysicalResource, properties: dict[str, Any]) -> None:
-        asked = {member: value for member, value in _url(properties).items() if member in ("FunctionName", "Qualifier")}
+    def delete(self, context: Context, made: PhysicalResource, properties: Json) -> None:
+        asked = {"FunctionName": properties["TargetFunctionArn"], "Qualifier": properties.get("Qualifier")}
         call_unless_gone(context, "lambda", "DeleteFunctionUrlConfig", asked)
 
 
@@ -164,17 +138,15 @@ class EventInvokeConfig(Handler):
     type = "AWS::Lambda::EventInvokeConfig"
     fixed = frozenset({"FunctionName", "Qualifier"})
 
-    def create(self, context: Context, properties: dict[str, Any], name: str) -> PhysicalResource:
+    def create(self, context: Context, properties: Json, name: str) -> PhysicalResource:
         call(context, "lambda", "PutFunctionEventInvokeConfig", properties)
         return PhysicalResource(name)
 
-    def update(
-        self, context: Context, made: PhysicalResource, properties: dict[str, Any], before: dict[str, Any]
-    ) -> PhysicalResource:
+    def update(self, context: Context, made: PhysicalResource, properties: Json, before: Json) -> PhysicalResource:
         call(context, "lambda", "PutFunctionEventInvokeConfig", properties)
         return made
 
-    def delete(self, context: Context, made: PhysicalResource, properties: dict[str, Any]) -> None:
+    def delete(self, context: Context, made: PhysicalResource, properties: Json) -> None:
         asked = {member: properties[member] for member in ("FunctionName", "Qualifier")}
         call_unless_gone(context, "lambda", "DeleteFunctionEventInvokeConfig", asked)
 
@@ -185,33 +157,25 @@ class LogGroup(Handler):
     type = "AWS::Logs::LogGroup"
     fixed = frozenset({"LogGroupName"})
 
-    def create(self, context: Context, properties: dict[str, Any], name: str) -> PhysicalResource:
+    def create(self, context: Context, properties: Json, name: str) -> PhysicalResource:
         group = properties.get("LogGroupName", name)
         call(context, "logs", "CreateLogGroup", {"logGroupName": group})
         return PhysicalResource(group, {"Arn": f"{context.arn('logs', f'log-group:{group}')}:*"})
 
-    def update(
-        self, context: Context, made: PhysicalResource, properties: dict[str, Any], before: dict[str, Any]
-    ) -> PhysicalResource:
-        return made
-
-    def delete(self, context: Context, made: PhysicalResource, properties: dict[str, Any]) -> None:
-        if answered("logs", "DeleteLogGroup"):
-            call_unless_gone(context, "logs", "DeleteLogGroup", {"logGroupName": made.physical_id})
-        else:
-            shutil.rmtree(streams.group_directory(context, made.physical_id), ignore_errors=True)
+    def delete(self, context: Context, made: PhysicalResource, properties: Json) -> None:
+        call_unless_gone(context, "logs", "DeleteLogGroup", {"logGroupName": made.physical_id})
 
 
-def _reserve(context: Context, function: str, properties: dict[str, Any]) -> None:
+def _reserve(context: Context, function: str, properties: Json) -> None:
     limit = properties.get("ReservedConcurrentExecutions")
     if limit is None:
         call(context, "lambda", "DeleteFunctionConcurrency", {"FunctionName": function})
         return
-    request = {"FunctionName": function, "ReservedConcurrentExecutions": limit}
-    call(context, "lambda", "PutFunctionConcurrency", request)
+    asked = {"FunctionName": function, "ReservedConcurrentExecutions": limit}
+    call(context, "lambda", "PutFunctionConcurrency", asked)
 
 
-def _alias(properties: dict[str, Any]) -> dict[str, Any]:
+def _alias(properties: Json) -> Json:
     members = ("FunctionName", "Name", "FunctionVersion", "Description")
     request = {member: properties[member] for member in members if member in properties}
     if "RoutingConfig" in properties:
@@ -221,7 +185,7 @@ def _alias(properties: dict[str, Any]) -> dict[str, Any]:
     return request
 
 
-def _provision(context: Context, properties: dict[str, Any]) -> None:
+def _provision(context: Context, properties: Json) -> None:
     """Ask for an alias's workers and wait until they are ready, as CloudFormation does. Raises AwsError."""
     wanted = properties["ProvisionedConcurrencyConfig"]
     alias = {"FunctionName": properties["FunctionName"], "Qualifier": properties["Name"]}
@@ -235,7 +199,7 @@ def _provision(context: Context, properties: dict[str, Any]) -> None:
         raise AwsError("NotStabilized", message, 400)
 
 
-def _url(properties: dict[str, Any]) -> dict[str, Any]:
+def _url(properties: Json) -> Json:
     members = ("Qualifier", "AuthType", "Cors", "InvokeMode")
     request = {member: properties[member] for member in members if member in properties}
     return request | {"FunctionName": properties["TargetFunctionArn"]}

@@ -9,10 +9,11 @@ import uuid
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
+from sagelocal.core.json import Json
+from sagelocal.services.awslambda.errors import invalid
 from sagelocal.services.s3 import objects
 
 MAX_UNPACKED_BYTES = 250 << 20  # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
@@ -27,13 +28,8 @@ class Code:
     sha256: str
 
 
-class InvalidCode(AwsError):
-    def __init__(self, message: str):
-        super().__init__("InvalidParameterValueException", message, 400)
-
-
-def unpack(context: Context, name: str, source: dict[str, Any]) -> Code:
-    """The code that a request brings as ZipFile or S3Bucket and S3Key. Raises InvalidCode."""
+def unpack(context: Context, name: str, source: Json) -> Code:
+    """The code that a request brings as ZipFile or S3Bucket and S3Key. Raises InvalidParameterValueException."""
     archive = _archive(context, source)
     digest = hashlib.sha256(archive)
     directory = context.state_dir / "lambda" / name / "code" / digest.hexdigest()
@@ -50,19 +46,18 @@ def unpack(context: Context, name: str, source: dict[str, Any]) -> Code:
     return Code(directory, len(archive), base64.b64encode(digest.digest()).decode())
 
 
-def _archive(context: Context, source: dict[str, Any]) -> bytes:
+def _archive(context: Context, source: Json) -> bytes:
     if "ZipFile" in source:
-        archive: bytes = source["ZipFile"]
-        return archive
+        return bytes(source["ZipFile"])
     if "ImageUri" in source:
-        raise InvalidCode("The embedded Lambda runs code from a zip only, not from a container image.")
+        raise invalid("The embedded Lambda runs code from a zip only, not from a container image.")
     if "S3Bucket" not in source or "S3Key" not in source:
-        raise InvalidCode("Please provide a source for function code: ZipFile, or S3Bucket and S3Key.")
+        raise invalid("Please provide a source for function code: ZipFile, or S3Bucket and S3Key.")
     try:
         return objects.read_bytes(context, f"s3://{source['S3Bucket']}/{source['S3Key']}")
     except AwsError as problem:
         message = f"Error occurred while GetObject. S3 Error Code: {problem.code}. S3 Error Message: {problem.message}"
-        raise InvalidCode(message) from None
+        raise invalid(message) from None
 
 
 def _extract(archive: bytes, directory: Path) -> None:
@@ -75,7 +70,7 @@ def _extract(archive: bytes, directory: Path) -> None:
                 if not member.is_dir():
                     target.chmod((member.external_attr >> 16) & 0o777 | 0o644)
     except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as problem:
-        raise InvalidCode(
+        raise invalid(
             f"Could not unzip uploaded file. Please check your file, then try to upload again. ({problem})"
         ) from None
 
@@ -83,10 +78,10 @@ def _extract(archive: bytes, directory: Path) -> None:
 def _check(members: list[zipfile.ZipInfo]) -> None:
     size = sum(member.file_size for member in members)
     if size > MAX_UNPACKED_BYTES:
-        raise InvalidCode(f"Unzipped size must be smaller than {MAX_UNPACKED_BYTES} bytes, it is {size}.")
+        raise invalid(f"Unzipped size must be smaller than {MAX_UNPACKED_BYTES} bytes, it is {size}.")
     if not members:
-        raise InvalidCode("Uploaded file must be a non-empty zip.")
+        raise invalid("Uploaded file must be a non-empty zip.")
     for member in members:
         path = PurePosixPath(member.filename)
         if path.is_absolute() or ".." in path.parts or stat.S_ISLNK(member.external_attr >> 16):
-            raise InvalidCode(f"The zip has a member that leads out of it or is a link: {member.filename!r}.")
+            raise invalid(f"The zip has a member that leads out of it or is a link: {member.filename!r}.")

@@ -5,19 +5,21 @@ from typing import Any
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
+from sagelocal.core.json import Json
 from sagelocal.core.registry import on_start, operation
 from sagelocal.services.awslambda import provisioned as lambda_provisioned
-from sagelocal.services.awslambda.api import LATEST, find, invalid, moment, not_found, paged, parse_name
-from sagelocal.services.awslambda.documents import FUNCTION, FunctionDocument, Provision
+from sagelocal.services.awslambda.api import LATEST, find, moment, named, not_found, paged, parse_name
+from sagelocal.services.awslambda.documents import FUNCTION, FunctionDocument
+from sagelocal.services.awslambda.errors import conflict, invalid
 from sagelocal.services.awslambda.pool import MAX_WORKERS
 
 
 @operation("lambda", "PutFunctionConcurrency")
-def put_function_concurrency(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def put_function_concurrency(context: Context, request: Json) -> Json:
     """0 lets nothing run."""
-    name, _ = parse_name(request["FunctionName"])
+    name, body = named(context, request)
     number = request["ReservedConcurrentExecutions"]
-    provisioned = lambda_provisioned.total(find(context, name))
+    provisioned = lambda_provisioned.total(body)
     if number < provisioned:
         raise invalid(
             f"ReservedConcurrentExecutions {number} should not be lower than function's total provisioned concurrency "
@@ -29,24 +31,23 @@ def put_function_concurrency(context: Context, request: dict[str, Any]) -> dict[
 
 
 @operation("lambda", "GetFunctionConcurrency")
-def get_function_concurrency(context: Context, request: dict[str, Any]) -> Mapping[str, Any]:
-    return find(context, parse_name(request["FunctionName"])[0]).get("Concurrency", {})
+def get_function_concurrency(context: Context, request: Json) -> Mapping[str, Any]:
+    return named(context, request)[1].get("Concurrency", {})
 
 
 @operation("lambda", "DeleteFunctionConcurrency")
-def delete_function_concurrency(context: Context, request: dict[str, Any]) -> None:
-    name, _ = parse_name(request["FunctionName"])
-    find(context, name)
+def delete_function_concurrency(context: Context, request: Json) -> None:
+    name, _ = named(context, request)
     context.store.change(FUNCTION, name, lambda body: body.pop("Concurrency", None))
 
 
 @operation("lambda", "PutProvisionedConcurrencyConfig")
-def put_provisioned_concurrency_config(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def put_provisioned_concurrency_config(context: Context, request: Json) -> Json:
     name, qualifier = _qualified(request)
     body = find(context, name)
     number = request["ProvisionedConcurrentExecutions"]
     _check_provisioned(context, body, name, qualifier, number)
-    config: Provision = {"Number": number, "LastModified": moment()}
+    config = {"Number": number, "LastModified": moment()}
     body = context.store.change(
         FUNCTION, name, lambda stored: stored.setdefault("Provisioned", {}).update({qualifier: config})
     )
@@ -55,7 +56,7 @@ def put_provisioned_concurrency_config(context: Context, request: dict[str, Any]
 
 
 @operation("lambda", "GetProvisionedConcurrencyConfig")
-def get_provisioned_concurrency_config(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def get_provisioned_concurrency_config(context: Context, request: Json) -> Json:
     name, qualifier = _qualified(request)
     body = find(context, name)
     if qualifier not in body.get("Provisioned", {}):
@@ -65,8 +66,8 @@ def get_provisioned_concurrency_config(context: Context, request: dict[str, Any]
 
 
 @operation("lambda", "ListProvisionedConcurrencyConfigs")
-def list_provisioned_concurrency_configs(context: Context, request: dict[str, Any]) -> dict[str, Any]:
-    body = find(context, parse_name(request["FunctionName"])[0])
+def list_provisioned_concurrency_configs(context: Context, request: Json) -> Json:
+    _, body = named(context, request)
     arn = body["Configuration"]["FunctionArn"]
     found = [
         {"FunctionArn": f"{arn}:{qualifier}"} | _described(context, body, qualifier)
@@ -76,7 +77,7 @@ def list_provisioned_concurrency_configs(context: Context, request: dict[str, An
 
 
 @operation("lambda", "DeleteProvisionedConcurrencyConfig")
-def delete_provisioned_concurrency_config(context: Context, request: dict[str, Any]) -> None:
+def delete_provisioned_concurrency_config(context: Context, request: Json) -> None:
     name, qualifier = _qualified(request)
     find(context, name)
     body = context.store.change(FUNCTION, name, lambda stored: stored.get("Provisioned", {}).pop(qualifier, None))
@@ -91,7 +92,7 @@ def start_provisioned(context: Context) -> None:
             lambda_provisioned.apply(context, name, body)
 
 
-def _qualified(request: dict[str, Any]) -> tuple[str, str]:
+def _qualified(request: Json) -> tuple[str, str]:
     name, qualifier = parse_name(request["FunctionName"], request.get("Qualifier"))
     if not qualifier:
         raise invalid("A Qualifier is needed: a version or an alias.")
@@ -108,11 +109,12 @@ def _check_provisioned(context: Context, body: FunctionDocument, name: str, qual
     if version not in body["Versions"]:
         raise not_found(context, f"{name}:{qualifier}")
     if alias and version in provisioned:
-        message = "Alias can't be used for Provisioned Concurrency configuration on an already Provisioned version"
-        raise AwsError("ResourceConflictException", message, 409)
+        raise conflict(
+            "Alias can't be used for Provisioned Concurrency configuration on an already Provisioned version"
+        )
     pointed = (body["Aliases"][each]["FunctionVersion"] for each in provisioned if each in body["Aliases"])
     if not alias and version in pointed:
-        raise AwsError("ResourceConflictException", "Version is pointed by a Provisioned Concurrency alias", 409)
+        raise conflict("Version is pointed by a Provisioned Concurrency alias")
     reserved = body.get("Concurrency", {}).get("ReservedConcurrentExecutions")
     all_provisioned = number + lambda_provisioned.total(body, without=qualifier)
     if reserved is not None and all_provisioned > reserved:
@@ -126,7 +128,7 @@ def _check_provisioned(context: Context, body: FunctionDocument, name: str, qual
         )
 
 
-def _described(context: Context, body: FunctionDocument, qualifier: str) -> dict[str, Any]:
+def _described(context: Context, body: FunctionDocument, qualifier: str) -> Json:
     config = body["Provisioned"][qualifier]
     state = lambda_provisioned.state(context, body, qualifier)
     done = state.ready >= config["Number"]

@@ -2,84 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
+from typing import TYPE_CHECKING, NotRequired, TypedDict
 
+from sagelocal.core.json import Json
 from sagelocal.core.store import Kind
 
 if TYPE_CHECKING:
-    from types_boto3_lambda.type_defs import (
-        AliasRoutingConfigurationOutputTypeDef,
-        ConcurrencyTypeDef,
-        CorsOutputTypeDef,
-        DeadLetterConfigTypeDef,
-        DestinationConfigTypeDef,
-        EphemeralStorageTypeDef,
-        LayerTypeDef,
-        LoggingConfigTypeDef,
-        TracingConfigTypeDef,
-    )
+    from types_boto3_lambda import type_defs as shapes
+
+    Alias = shapes.AliasConfigurationTypeDef
+    FunctionConfiguration = shapes.FunctionConfigurationTypeDef
+else:
+    Alias = FunctionConfiguration = dict
 
 
-class Environment(TypedDict, total=False):
-    Variables: dict[str, str]
+class Configuration(FunctionConfiguration):
+    """$LATEST, or a version."""
 
-
-class Configuration(TypedDict):
-    """FunctionConfiguration: $LATEST, or a version."""
-
-    FunctionName: str
-    FunctionArn: str
-    Version: str
-    Description: str
-    Runtime: str
-    Handler: str
-    Role: str
-    Timeout: int  # seconds
-    MemorySize: int  # MiB
-    Environment: NotRequired[Environment | None]
-    Layers: list[LayerTypeDef] | None
-    DeadLetterConfig: NotRequired[DeadLetterConfigTypeDef | None]
-    TracingConfig: TracingConfigTypeDef
-    EphemeralStorage: EphemeralStorageTypeDef
-    LoggingConfig: LoggingConfigTypeDef
-    State: str
-    LastUpdateStatus: str
-    PackageType: str
-    Architectures: list[str]
-    CodeSize: int
-    CodeSha256: str
-    LastModified: str
-    RevisionId: str
     _Code: str  # the directory that its code lies in
     _PublishedFrom: NotRequired[str]  # of a version: the RevisionId of what it was made of
-
-
-class Alias(TypedDict):
-    """AliasConfiguration."""
-
-    AliasArn: str
-    Name: str
-    FunctionVersion: str
-    Description: str
-    RoutingConfig: AliasRoutingConfigurationOutputTypeDef | None
-    RevisionId: str
-
-
-class Provision(TypedDict):
-    """How many workers a version or alias has ready at all times."""
-
-    Number: int
-    LastModified: str
-
-
-class EventConfig(TypedDict):
-    """FunctionEventInvokeConfig."""
-
-    FunctionArn: str
-    LastModified: float
-    DestinationConfig: DestinationConfigTypeDef
-    MaximumRetryAttempts: NotRequired[int]
-    MaximumEventAgeInSeconds: NotRequired[int]
 
 
 class FunctionDocument(TypedDict):
@@ -89,10 +30,10 @@ class FunctionDocument(TypedDict):
     Versions: dict[str, Configuration]
     Aliases: dict[str, Alias]
     Tags: dict[str, str]
-    Policy: dict[str, dict[str, Any]]  # statements by their Sid
-    Concurrency: NotRequired[ConcurrencyTypeDef]
-    Provisioned: NotRequired[dict[str, Provision]]  # by version or alias
-    EventConfigs: NotRequired[dict[str, EventConfig]]  # by $LATEST, version or alias
+    Policy: dict[str, Json]  # statements by their Sid
+    Concurrency: NotRequired[shapes.ConcurrencyTypeDef]
+    Provisioned: NotRequired[dict[str, Json]]  # by version or alias: Number of workers ready at all times, LastModified
+    EventConfigs: NotRequired[dict[str, Json]]  # FunctionEventInvokeConfig, by $LATEST, version or alias
     _LastVersion: NotRequired[int]
     _Published: NotRequired[str]  # the version that PublishVersion answered last
 
@@ -102,7 +43,7 @@ class UrlConfig(TypedDict):
 
     FunctionArn: str
     AuthType: str
-    Cors: NotRequired[CorsOutputTypeDef]
+    Cors: NotRequired[shapes.CorsOutputTypeDef]
     InvokeMode: str
     CreationTime: str
     LastModifiedTime: str

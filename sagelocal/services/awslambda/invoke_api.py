@@ -9,10 +9,12 @@ from typing import Any
 
 from sagelocal.core.context import Context, one_per_server
 from sagelocal.core.errors import AwsError
+from sagelocal.core.json import Json
 from sagelocal.core.registry import on_start, on_stop, operation
 from sagelocal.services.awslambda import queue as lambda_queue
-from sagelocal.services.awslambda.api import LATEST, invalid, parse_name, resolve
+from sagelocal.services.awslambda.api import LATEST, parse_name, resolve
 from sagelocal.services.awslambda.documents import Configuration, FunctionDocument, QueuedEvent
+from sagelocal.services.awslambda.errors import invalid
 from sagelocal.services.awslambda.pool import Outcome, pool
 from sagelocal.services.awslambda.process import Function
 from sagelocal.services.awslambda.queue import Queue, Rules
@@ -22,13 +24,13 @@ MAX_EVENT_BYTES = 1 << 20  # of an asynchronous one
 
 
 @operation("lambda", "Invoke")
-def invoke(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def invoke(context: Context, request: Json) -> Json:
     """RequestResponse waits for the answer, Event puts it on the queue and returns at once, DryRun only checks."""
     kind = request.get("InvocationType", "RequestResponse")
     event = _event(request.get("Payload") or b"{}", MAX_EVENT_BYTES if kind == "Event" else MAX_PAYLOAD_BYTES)
     request_id = str(uuid.uuid4())
     if kind == "RequestResponse":
-        return _answer(request, *run(context, request, event, request_id))
+        return _answer(request, run(context, request, event, request_id))
     resolve(context, request)
     _client_context(request)
     if kind == "Event":
@@ -39,15 +41,13 @@ def invoke(context: Context, request: dict[str, Any]) -> dict[str, Any]:
     return {"StatusCode": 204}
 
 
-def run(context: Context, request: Mapping[str, Any], event: str, request_id: str) -> tuple[str, Outcome]:
-    """(executed version, outcome) of one event for the function that a request names. Raises what `resolve` raises,
-    and TooManyRequestsException."""
+def run(context: Context, request: Mapping[str, Any], event: str, request_id: str) -> Outcome:
+    """Run one event for the function that a request names. Raises what `resolve` raises, TooManyRequestsException."""
     body, configuration = resolve(context, request)
     configuration = _drawn(body, request) or configuration
     limit = body.get("Concurrency", {}).get("ReservedConcurrentExecutions")
     arn = _invoked_arn(context, request)
-    outcome = pool(context).invoke(Function.of(configuration), event, request_id, arn, _client_context(request), limit)
-    return configuration["Version"], outcome
+    return pool(context).invoke(Function.of(configuration), event, request_id, arn, _client_context(request), limit)
 
 
 @on_start
@@ -64,11 +64,11 @@ def stop_workers(context: Context) -> None:
 @one_per_server
 def queue(context: Context) -> Queue:
     """The queue of an account's events."""
-    service = lambda_queue.Service(
+    return Queue(
+        context,
         rules=lambda entry: _rules(context, entry),
         run=lambda entry: run(context, entry, entry["Event"], entry["RequestId"]),
     )
-    return Queue(context, service)
 
 
 def _rules(context: Context, entry: QueuedEvent) -> Rules:
@@ -88,7 +88,7 @@ def _rules(context: Context, entry: QueuedEvent) -> Rules:
     )
 
 
-def _answer(request: dict[str, Any], version: str, outcome: Outcome) -> dict[str, Any]:
+def _answer(request: Json, outcome: Outcome) -> Json:
     payload, failed = outcome.payload.encode(), outcome.failed
     if len(payload) > MAX_PAYLOAD_BYTES:
         message = f"Response payload size ({len(payload)} bytes) exceeded maximum allowed payload size"
@@ -97,7 +97,7 @@ def _answer(request: dict[str, Any], version: str, outcome: Outcome) -> dict[str
             "errorMessage": f"{message} ({MAX_PAYLOAD_BYTES} bytes).",
         }
         payload, failed = json.dumps(error).encode(), True
-    answer = {"StatusCode": 200, "ExecutedVersion": version, "Payload": payload}
+    answer = {"StatusCode": 200, "ExecutedVersion": outcome.version, "Payload": payload}
     if failed:
         answer["FunctionError"] = "Unhandled"
     if request.get("LogType") == "Tail":

@@ -22,11 +22,12 @@ INIT_FAILED = "FUNCTION_ERROR_INIT_FAILURE"  # AWS's reason for provisioned work
 
 @dataclass(frozen=True)
 class Outcome:
-    """What an invocation gave: JSON text, whether it is an error's, and the end of its log."""
+    """What an invocation gave: JSON text, whether it is an error's, the end of its log, and which version it was."""
 
     payload: str
     failed: bool
     log_tail: bytes
+    version: str
 
 
 @dataclass(frozen=True)
@@ -57,13 +58,13 @@ class Pool:
         worker, init_seconds = self._take(function, limit)
         started = time.monotonic()
         worker.log(f"START RequestId: {request_id} Version: {function.version}")
-        usable, rss = True, function.memory
+        usable, rss = True, function.configuration["MemorySize"]
         try:
             answer = worker.run(event, request_id, arn, client_context) if init_seconds >= 0 else None
         except TimeoutError:
             usable, failed = False, True
             worker.stop()
-            said = f"Task timed out after {function.timeout:.2f} seconds"
+            said = f"Task timed out after {function.configuration['Timeout']:.2f} seconds"
             worker.log(f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime())}Z {request_id} {said}")
             payload = _error_payload("Sandbox.Timedout", f"RequestId: {request_id} Error: {said}")
         else:
@@ -78,7 +79,7 @@ class Pool:
         self._report(worker, request_id, time.monotonic() - started, init_seconds, rss)
         log_tail = "\n".join(worker.lines).encode()[-TAIL_BYTES:]
         self._give_back(worker, usable)
-        return Outcome(payload, failed, log_tail)
+        return Outcome(payload, failed, log_tail, function.version)
 
     def current(self, name: str, revision: str | None) -> None:
         """From now on $LATEST of a function is that revision (None: the function is gone); workers of others end."""
@@ -163,7 +164,7 @@ class Pool:
         identifier = uuid.uuid4().hex
         stream = f"{time.strftime('%Y/%m/%d', time.gmtime())}/[{function.version}]{identifier}"
         directory = self.context.state_dir / "lambda" / function.name / "workers" / identifier
-        context = self.context.as_role(function.role, function.name)
+        context = self.context.as_role(function.configuration["Role"], function.name)
         return Worker(context, function, stream, directory, provisioned)
 
     def _give_back(self, worker: Worker, usable: bool) -> None:
@@ -254,7 +255,7 @@ class Pool:
         worker.log(
             f"REPORT RequestId: {request_id}\tDuration: {milliseconds:.2f} ms"
             f"\tBilled Duration: {int(milliseconds) + 1} ms"
-            f"\tMemory Size: {worker.function.memory} MB\tMax Memory Used: {rss} MB{init}"
+            f"\tMemory Size: {worker.function.configuration['MemorySize']} MB\tMax Memory Used: {rss} MB{init}"
         )
 
 
@@ -267,7 +268,4 @@ def _error_payload(kind: str, message: str) -> str:
     return json.dumps({"errorType": kind, "errorMessage": message})
 
 
-@one_per_server
-def pool(context: Context) -> Pool:
-    """The pool of an account."""
-    return Pool(context)
+pool = one_per_server(Pool)

@@ -10,9 +10,9 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from sagelocal.core.context import Context
+from sagelocal.core.json import Json
 from sagelocal.runtime import service_calls
 from sagelocal.runtime.launch import ProcessSpec
 from sagelocal.runtime.process import Process, base_environment, start
@@ -24,37 +24,20 @@ MARK_SECONDS = 1.0  # how long the last output may take to arrive after the answ
 GRACE_SECONDS = 0.5
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Function:
-    """One version of a function, as it is run. Two that are equal share workers."""
+    """One version of a function, as it is run. Two that are equal share workers: a change makes another revision."""
 
     name: str
     version: str
-    handler: str
-    runtime: str
-    code: Path
-    role: str
-    timeout: int  # seconds
-    memory: int  # MiB
-    environment: tuple[tuple[str, str], ...]
     revision: str
+    configuration: Configuration = field(compare=False, repr=False)
 
     @staticmethod
     def of(configuration: Configuration) -> "Function":
         """The version that a configuration describes."""
-        variables = (configuration.get("Environment") or {}).get("Variables") or {}
-        return Function(
-            name=configuration["FunctionName"],
-            version=configuration["Version"],
-            handler=configuration["Handler"],
-            runtime=configuration["Runtime"],
-            code=Path(configuration["_Code"]),
-            role=configuration["Role"],
-            timeout=configuration["Timeout"],
-            memory=configuration["MemorySize"],
-            environment=tuple(sorted(variables.items())),
-            revision=configuration["RevisionId"],
-        )
+        names = (configuration["FunctionName"], configuration["Version"], configuration["RevisionId"])
+        return Function(*names, configuration)
 
     @property
     def log_group(self) -> str:
@@ -98,12 +81,13 @@ class Worker:
     def alive(self) -> bool:
         return self.process is not None and self.process.poll() is None
 
-    def run(self, event: str, request_id: str, arn: str, client_context: object) -> dict[str, Any] | None:
+    def run(self, event: str, request_id: str, arn: str, client_context: object) -> Json | None:
         """The answer to one event; None when the process ended. Raises TimeoutError; the worker is lost then."""
         self._mark, self._marked = f"\0{uuid.uuid4().hex}", threading.Event()
-        deadline = time.time() + self.function.timeout
+        timeout = self.function.configuration["Timeout"]
+        deadline = time.time() + timeout
         call = {"event": event, "request_id": request_id, "arn": arn, "client_context": client_context}
-        self._connection.settimeout(self.function.timeout)
+        self._connection.settimeout(timeout)
         try:
             self._channel.write(json.dumps(call | {"mark": self._mark, "deadline_ms": deadline * 1000}) + "\n")
             self._channel.flush()
@@ -113,7 +97,7 @@ class Worker:
         if not line:
             return None
         self._marked.wait(MARK_SECONDS)
-        outcome: dict[str, Any] = json.loads(line)
+        outcome: Json = json.loads(line)
         return outcome
 
     def log(self, line: str) -> None:
@@ -148,23 +132,24 @@ class Worker:
         raise OSError(f"the process did not start (exit code {self.process.poll() if self.process else None})")
 
     def _spec(self, address: str) -> ProcessSpec:
-        function = self.function
+        function, configuration = self.function, self.function.configuration
+        code, variables = configuration["_Code"], (configuration.get("Environment") or {}).get("Variables") or {}
         own = {
             "AWS_LAMBDA_FUNCTION_NAME": function.name,
             "AWS_LAMBDA_FUNCTION_VERSION": function.version,
-            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.memory),
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(configuration["MemorySize"]),
             "AWS_LAMBDA_LOG_GROUP_NAME": function.log_group,
             "AWS_LAMBDA_LOG_STREAM_NAME": self.stream,
             "AWS_LAMBDA_INITIALIZATION_TYPE": "provisioned-concurrency" if self.provisioned else "on-demand",
-            "AWS_EXECUTION_ENV": f"AWS_Lambda_{function.runtime}",
-            "LAMBDA_TASK_ROOT": str(function.code),
+            "AWS_EXECUTION_ENV": f"AWS_Lambda_{configuration['Runtime']}",
+            "LAMBDA_TASK_ROOT": code,
             "LAMBDA_RUNTIME_DIR": str(Path(worker.__file__).parent),
             "TZ": ":UTC",
-            "_HANDLER": function.handler,
+            "_HANDLER": configuration["Handler"],
         }
         return ProcessSpec(
             argv=["python3", worker.__file__, address],
-            env=base_environment(self.context, self.directory) | dict(function.environment) | own,
+            env=base_environment(self.context, self.directory) | variables | own,
             on_line=self._on_line,
-            cwd=str(function.code),
+            cwd=code,
         )

@@ -19,6 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
+from sagelocal.core.json import Json
 from sagelocal.services.awslambda import targets
 from sagelocal.services.awslambda.documents import QUEUED_EVENT, QueuedEvent
 from sagelocal.services.awslambda.pool import Outcome
@@ -46,26 +47,22 @@ class Rules:
     reserved: int | None = None
 
 
-@dataclass(frozen=True)
-class Service:
-    """What the queue needs of the Lambda service: an event's rules, and to run it: (executed version, outcome).
-    Both raise ResourceNotFoundException when the function is gone."""
-
-    rules: Callable[[QueuedEvent], Rules]
-    run: Callable[[QueuedEvent], tuple[str, Outcome]]
-
-
 class Queue:
-    """One account's events, each tried in a thread of its own when it is due."""
+    """One account's events, each tried in a thread of its own when it is due.
 
-    def __init__(self, context: Context, service: Service):
+    `rules` tells an event's rules, `run` runs it. Both raise ResourceNotFoundException when the function is gone.
+    """
+
+    def __init__(
+        self, context: Context, rules: Callable[[QueuedEvent], Rules], run: Callable[[QueuedEvent], Outcome]
+    ) -> None:
         self.context = context
-        self._service = service
+        self._rules, self._run = rules, run
         self._wake = threading.Condition()
         self._due: list[tuple[float, str]] = []
         self._running = False
 
-    def add(self, request_id: str, body: dict[str, Any]) -> None:
+    def add(self, request_id: str, body: Json) -> None:
         """Take an event. `body`: FunctionName, Qualifier, Event (JSON text) and ClientContext of the request."""
         state = {"Received": time.time(), "Runs": 0, "Throttled": 0, "Due": time.time(), "RequestId": request_id}
         self.context.store.insert(QUEUED_EVENT, request_id, cast(QueuedEvent, body | state))
@@ -106,11 +103,11 @@ class Queue:
         if entry is None:
             return
         try:
-            rules = self._service.rules(entry)
+            rules = self._rules(entry)
             if self._too_old(entry, rules, time.time()):
                 self._end(entry, rules, "EventAgeExceeded")
                 return
-            version, outcome = self._service.run(entry)
+            outcome = self._run(entry)
         except AwsError as problem:
             self._not_run(entry, problem)
             return
@@ -118,16 +115,16 @@ class Queue:
             return
         entry["Runs"] += 1
         if not outcome.failed:
-            self._end(entry, rules, "Success", version, outcome)
+            self._end(entry, rules, "Success", outcome)
         elif entry["Runs"] > rules.retries:
-            self._end(entry, rules, "RetriesExhausted", version, outcome)
+            self._end(entry, rules, "RetriesExhausted", outcome)
         else:
-            self._again(entry, rules, PAUSES[entry["Runs"] - 1], version, outcome)
+            self._again(entry, rules, PAUSES[entry["Runs"] - 1], outcome)
 
     def _not_run(self, entry: QueuedEvent, problem: AwsError) -> None:
         """Throttled: wait, unless nothing is ever let through. Gone: drop it."""
         try:
-            rules = self._service.rules(entry)
+            rules = self._rules(entry)
         except AwsError:
             self.context.store.delete(QUEUED_EVENT, entry["RequestId"])
             return
@@ -141,17 +138,10 @@ class Queue:
             entry["Throttled"] += 1
             self._again(entry, rules, pause)
 
-    def _again(
-        self,
-        entry: QueuedEvent,
-        rules: Rules,
-        pause: float,
-        version: str | None = None,
-        outcome: Outcome | None = None,
-    ) -> None:
+    def _again(self, entry: QueuedEvent, rules: Rules, pause: float, outcome: Outcome | None = None) -> None:
         entry["Due"] = time.time() + clock.seconds(pause)
         if self._too_old(entry, rules, entry["Due"]):
-            self._end(entry, rules, "EventAgeExceeded", version, outcome)
+            self._end(entry, rules, "EventAgeExceeded", outcome)
             return
         self.context.store.put(QUEUED_EVENT, entry["RequestId"], entry)
         self._at(entry["Due"], entry["RequestId"])
@@ -160,41 +150,31 @@ class Queue:
     def _too_old(entry: QueuedEvent, rules: Rules, moment: float) -> bool:
         return moment - entry["Received"] > clock.seconds(rules.max_age)
 
-    def _end(
-        self,
-        entry: QueuedEvent,
-        rules: Rules,
-        condition: str,
-        version: str | None = None,
-        outcome: Outcome | None = None,
-    ) -> None:
+    def _end(self, entry: QueuedEvent, rules: Rules, condition: str, outcome: Outcome | None = None) -> None:
         """Send what is to be sent, then forget the event: a server that dies between the two sends it again."""
         succeeded = condition == "Success"
         context = self.context.as_role(rules.role, entry["FunctionName"])
-        record = _record(entry, rules, condition, version, outcome)
+        record = _record(entry, rules, condition, outcome)
         if not succeeded and rules.dead_letters:
             status, message = _reason(condition, outcome)
-            send = targets.send_dead_letter
             given = (entry["Event"], entry["RequestId"], status, message)
-            self._sent(rules, rules.dead_letters, send, context, rules.dead_letters, *given)
+            self._sent(rules, targets.send_dead_letter, context, rules.dead_letters, *given)
         destination = rules.on_success if succeeded else rules.on_failure
         if destination:
-            self._sent(rules, destination, targets.send_record, context, destination, record)
+            self._sent(rules, targets.send_record, context, destination, record)
         self.context.store.delete(QUEUED_EVENT, entry["RequestId"])
 
     @staticmethod
-    def _sent(rules: Rules, target: str, send: Callable[..., None], *given: Any) -> None:
+    def _sent(rules: Rules, send: Callable[..., None], context: Context, target: str, *given: Any) -> None:
         try:
-            send(*given)
+            send(context, target, *given)
         except (AwsError, ClientError, BotoCoreError) as problem:
             logger.warning("%s did not take the result of an event of %s: %s", target, rules.arn, problem)
 
 
-def _record(
-    entry: QueuedEvent, rules: Rules, condition: str, version: str | None, outcome: Outcome | None
-) -> dict[str, Any]:
+def _record(entry: QueuedEvent, rules: Rules, condition: str, outcome: Outcome | None) -> Json:
     """An invocation record, as destinations get it."""
-    record: dict[str, Any] = {
+    record: Json = {
         "version": "1.0",
         "timestamp": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z",
         "requestContext": {
@@ -208,7 +188,7 @@ def _record(
     if outcome:
         record["responseContext"] = {
             "statusCode": 200,
-            "executedVersion": version,
+            "executedVersion": outcome.version,
             **({"functionError": "Unhandled"} if outcome.failed else {}),
         }
         record["responsePayload"] = json.loads(outcome.payload)

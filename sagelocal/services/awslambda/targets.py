@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from sagelocal.core.context import Context
-from sagelocal.core.errors import AwsError
+from sagelocal.core.json import Json
+from sagelocal.services.awslambda.errors import invalid
 from sagelocal.services.events import targets
 from sagelocal.services.iam import enforcement
 from sagelocal.services.iam.policy import Call
@@ -31,22 +32,22 @@ def check_dead_letters(context: Context, config: Mapping[str, Any] | None, role:
         return
     service = _service(arn)
     if service not in DEAD_LETTERS:
-        raise _invalid(f"The dead-letter target {arn} is neither an SQS queue nor an SNS topic.")
+        raise invalid(f"The dead-letter target {arn} is neither an SQS queue nor an SNS topic.")
     if not _may_send(context, arn, role):
         what = f"{SENDING[service]} on {service.upper()}"
-        raise _invalid(f"The provided execution role does not have permissions to call {what}")
+        raise invalid(f"The provided execution role does not have permissions to call {what}")
 
 
 def check_destination(context: Context, arn: str, role: str) -> None:
     """Raise InvalidParameterValueException for a destination that is none, or that the role may not send to."""
     if _service(arn) not in SENDING:
-        raise _invalid(f"The destination {arn} is not a queue, a topic, a function or an event bus.")
+        raise invalid(f"The destination {arn} is not a queue, a topic, a function or an event bus.")
     if not _may_send(context, arn, role):
         action = SENDING[_service(arn)]
-        raise _invalid(f"The function's execution role {role} does not have permissions to call {action} on {arn}")
+        raise invalid(f"The function's execution role {role} does not have permissions to call {action} on {arn}")
 
 
-def send_record(context: Context, arn: str, record: dict[str, Any]) -> None:
+def send_record(context: Context, arn: str, record: Json) -> None:
     """Send an invocation's record to a destination. `context` acts as the function's role. Raises AwsError, or
     botocore's errors (queues, topics)."""
     service, text = _service(arn), json.dumps(record)
@@ -69,11 +70,7 @@ def send_record(context: Context, arn: str, record: dict[str, Any]) -> None:
 
 def send_dead_letter(context: Context, arn: str, event: str, request_id: str, status: int, message: str) -> None:
     """Send the event itself, with the reason in the message's attributes. Raises botocore's errors."""
-    attributes: dict[str, Any] = {
-        "RequestID": request_id,
-        "ErrorCode": status,
-        "ErrorMessage": message[:MAX_ERROR_MESSAGE],
-    }
+    attributes: Json = {"RequestID": request_id, "ErrorCode": status, "ErrorMessage": message[:MAX_ERROR_MESSAGE]}
     if _service(arn) == "sqs":
         targets.send_message(context, arn.rpartition(":")[2], event, attributes)
     else:
@@ -88,7 +85,3 @@ def _may_send(context: Context, arn: str, role: str) -> bool:
 
 def _service(arn: str) -> str:
     return arn.split(":")[2] if arn.count(":") >= 5 else ""
-
-
-def _invalid(message: str) -> AwsError:
-    return AwsError("InvalidParameterValueException", message, 400)

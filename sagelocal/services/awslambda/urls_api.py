@@ -5,20 +5,21 @@ The requests themselves are answered in urls/.
 
 import base64
 import hashlib
-from typing import Any, cast
+from typing import cast
 
 from sagelocal.core.context import Context
-from sagelocal.core.errors import AwsError
+from sagelocal.core.json import Json
 from sagelocal.core.registry import operation
-from sagelocal.services.awslambda.api import LATEST, find, invalid, moment, not_found, paged, parse_name
+from sagelocal.services.awslambda.api import LATEST, find, moment, named, not_found, paged, parse_name
 from sagelocal.services.awslambda.documents import URL, UrlConfig
+from sagelocal.services.awslambda.errors import conflict, invalid, missing
 from sagelocal.services.awslambda.urls import front
 
 MEMBERS = ("AuthType", "Cors", "InvokeMode")
 
 
 @operation("lambda", "CreateFunctionUrlConfig")
-def create_function_url_config(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def create_function_url_config(context: Context, request: Json) -> Json:
     name, qualifier = parse_name(request["FunctionName"], request.get("Qualifier"))
     body = find(context, name)
     if qualifier and qualifier not in body["Aliases"]:
@@ -28,8 +29,8 @@ def create_function_url_config(context: Context, request: dict[str, Any]) -> dic
     _check(request)
     identifier = _identifier(context, name, qualifier)
     if context.store.get(URL, identifier):
-        raise AwsError("ResourceConflictException", f"Function URL already exists for {_arn(context, request)}", 409)
-    config: dict[str, Any] = {
+        raise conflict(f"Function URL already exists for {_arn(context, request)}")
+    config: Json = {
         **{member: request[member] for member in MEMBERS if member in request},
         "FunctionArn": _arn(context, request),
         "InvokeMode": "BUFFERED",
@@ -45,7 +46,7 @@ def create_function_url_config(context: Context, request: dict[str, Any]) -> dic
 
 
 @operation("lambda", "UpdateFunctionUrlConfig")
-def update_function_url_config(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def update_function_url_config(context: Context, request: Json) -> Json:
     identifier = _found(context, request)["_Id"]
     _check(request)
     changes = {member: request[member] for member in MEMBERS if member in request}
@@ -53,33 +54,32 @@ def update_function_url_config(context: Context, request: dict[str, Any]) -> dic
 
 
 @operation("lambda", "GetFunctionUrlConfig")
-def get_function_url_config(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def get_function_url_config(context: Context, request: Json) -> Json:
     return _described(context, _found(context, request))
 
 
 @operation("lambda", "ListFunctionUrlConfigs")
-def list_function_url_configs(context: Context, request: dict[str, Any]) -> dict[str, Any]:
-    name, _ = parse_name(request["FunctionName"])
-    find(context, name)
+def list_function_url_configs(context: Context, request: Json) -> Json:
+    name, _ = named(context, request)
     found = [_described(context, config) for config in context.store.list(URL) if config["_Function"] == name]
     return paged(found, request, "FunctionUrlConfigs")
 
 
 @operation("lambda", "DeleteFunctionUrlConfig")
-def delete_function_url_config(context: Context, request: dict[str, Any]) -> None:
+def delete_function_url_config(context: Context, request: Json) -> None:
     context.store.delete(URL, _found(context, request)["_Id"])
 
 
-def _found(context: Context, request: dict[str, Any]) -> UrlConfig:
+def _found(context: Context, request: Json) -> UrlConfig:
     name, qualifier = parse_name(request["FunctionName"], request.get("Qualifier"))
     find(context, name)
     config = context.store.get(URL, _identifier(context, name, qualifier))
     if config is None:
-        raise AwsError("ResourceNotFoundException", "The resource you requested does not exist.", 404)
+        raise missing("The resource you requested does not exist.")
     return config
 
 
-def _check(request: dict[str, Any]) -> None:
+def _check(request: Json) -> None:
     if request.get("InvokeMode") == "RESPONSE_STREAM":
         raise invalid("The embedded Lambda answers function URLs in one piece: InvokeMode must be BUFFERED.")
 
@@ -90,10 +90,10 @@ def _identifier(context: Context, name: str, qualifier: str | None) -> str:
     return base64.b32encode(digest[:20]).decode().lower()
 
 
-def _arn(context: Context, request: dict[str, Any]) -> str:
+def _arn(context: Context, request: Json) -> str:
     name, qualifier = parse_name(request["FunctionName"], request.get("Qualifier"))
     return context.arn("lambda", f"function:{name}:{qualifier}" if qualifier else f"function:{name}")
 
 
-def _described(context: Context, config: UrlConfig) -> dict[str, Any]:
+def _described(context: Context, config: UrlConfig) -> Json:
     return {**config, "FunctionUrl": front.url_of(context, config["_Id"])}

@@ -7,10 +7,11 @@ from typing import Any
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
+from sagelocal.core.json import Json
 from sagelocal.core.registry import on_start, operation
 from sagelocal.core.store import AlreadyExists
 from sagelocal.services.cloudformation import deploy, parameters, plan, stacks, template
-from sagelocal.services.cloudformation.documents import STACK, ChangeSet, Stack
+from sagelocal.services.cloudformation.documents import STACK, Stack
 from sagelocal.services.cloudformation.plan import Change, Wanted
 from sagelocal.services.cloudformation.stacks import find
 from sagelocal.services.cloudformation.template import TemplateError
@@ -21,7 +22,7 @@ UNUSABLE = ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "DELETE_FAILED", "CREATE_FAI
 
 
 @operation("cloudformation", "ValidateTemplate")
-def validate_template(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def validate_template(context: Context, request: Json) -> Json:
     loaded = template.load(_text(request))
     declared = loaded.get("Parameters", {})
     return {
@@ -35,7 +36,7 @@ def validate_template(context: Context, request: dict[str, Any]) -> dict[str, An
 
 
 @operation("cloudformation", "CreateChangeSet")
-def create_change_set(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def create_change_set(context: Context, request: Json) -> Json:
     """Complete at once; FAILED when nothing would change, as on AWS."""
     name, kind = request["StackName"], request.get("ChangeSetType", "UPDATE")
     known = context.store.get(STACK, name.split("/")[1] if name.startswith("arn:") else name)
@@ -48,7 +49,7 @@ def create_change_set(context: Context, request: dict[str, Any]) -> dict[str, An
     changes = [c for c in plan.changes(context, stack, wanted, stack["_Resources"]) if c.action != "Keep"]
     if known is None:
         stacks.keep(context, stack)
-    change_set: ChangeSet = {
+    change_set: Json = {
         "ChangeSetName": request["ChangeSetName"],
         "ChangeSetId": context.arn("cloudformation", f"changeSet/{request['ChangeSetName']}/{uuid.uuid4()}"),
         "StackId": stack["StackId"],
@@ -74,26 +75,34 @@ def create_change_set(context: Context, request: dict[str, Any]) -> dict[str, An
 
 
 @operation("cloudformation", "DescribeChangeSet")
-def describe_change_set(context: Context, request: dict[str, Any]) -> ChangeSet:
-    return _change_set(context, request)
+def describe_change_set(context: Context, request: Json) -> Json:
+    name = request["ChangeSetName"]
+    if name.startswith("arn:"):
+        found = [
+            c for stack in context.store.list(STACK) for c in stack["_ChangeSets"].values() if c["ChangeSetId"] == name
+        ]
+    else:
+        found = [c for key, c in find(context, request["StackName"])["_ChangeSets"].items() if key == name]
+    if not found:
+        raise AwsError("ChangeSetNotFound", f"ChangeSet [{name}] does not exist", 404)
+    return found[0]
 
 
 @operation("cloudformation", "ListChangeSets")
-def list_change_sets(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def list_change_sets(context: Context, request: Json) -> Json:
     return {"Summaries": list(find(context, request["StackName"])["_ChangeSets"].values())}
 
 
 @operation("cloudformation", "DeleteChangeSet")
-def delete_change_set(context: Context, request: dict[str, Any]) -> dict[str, Any]:
-    change_set = _change_set(context, request)
+def delete_change_set(context: Context, request: Json) -> None:
+    change_set = describe_change_set(context, request)
     name = change_set["ChangeSetName"]
     context.store.change(STACK, change_set["StackName"], lambda body: body["_ChangeSets"].pop(name, None))
-    return {}
 
 
 @operation("cloudformation", "ExecuteChangeSet")
-def execute_change_set(context: Context, request: dict[str, Any]) -> dict[str, Any]:
-    change_set = _change_set(context, request)
+def execute_change_set(context: Context, request: Json) -> None:
+    change_set = describe_change_set(context, request)
     if change_set["ExecutionStatus"] != "AVAILABLE":
         raise AwsError(
             "InvalidChangeSetStatus",
@@ -104,11 +113,10 @@ def execute_change_set(context: Context, request: dict[str, Any]) -> dict[str, A
     stack = find(context, name)
     wanted = plan.want(context, stack, change_set["_Template"], change_set["_Texts"])
     _begin(context, stack, wanted, change_set["_Kind"] == "CREATE", change_set)
-    return {}
 
 
 @operation("cloudformation", "CreateStack")
-def create_stack(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def create_stack(context: Context, request: Json) -> Json:
     name = request["StackName"]
     stack = stacks.new(context, name, request, "REVIEW_IN_PROGRESS")
     wanted = _wanted(context, stack, request)
@@ -121,7 +129,7 @@ def create_stack(context: Context, request: dict[str, Any]) -> dict[str, Any]:
 
 
 @operation("cloudformation", "UpdateStack")
-def update_stack(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def update_stack(context: Context, request: Json) -> Json:
     stack = find(context, request["StackName"])
     _check_updatable(stack)
     wanted = _wanted(context, stack, request)
@@ -133,51 +141,50 @@ def update_stack(context: Context, request: dict[str, Any]) -> dict[str, Any]:
 
 
 @operation("cloudformation", "DeleteStack")
-def delete_stack(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def delete_stack(context: Context, request: Json) -> None:
     """Deleting a stack that does not exist is no error."""
     try:
         stack = find(context, request["StackName"])
     except TemplateError:
-        return {}
+        return
     _check_idle(stack)
     name, retain = stack["StackName"], request.get("RetainResources", [])
     context.store.update(STACK, name, {"StackStatus": "DELETE_IN_PROGRESS"})
     context.spawn(f"delete stack {name}", deploy.delete, context, name, retain)
-    return {}
 
 
 @operation("cloudformation", "DescribeStacks")
-def describe_stacks(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def describe_stacks(context: Context, request: Json) -> Json:
     found = [find(context, request["StackName"])] if "StackName" in request else context.store.list(STACK)
     return {"Stacks": found}
 
 
 @operation("cloudformation", "ListStacks")
-def list_stacks(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def list_stacks(context: Context, request: Json) -> Json:
     wanted = request.get("StackStatusFilter")
     found = [stack for stack in context.store.list(STACK) if not wanted or stack["StackStatus"] in wanted]
     return {"StackSummaries": found}
 
 
 @operation("cloudformation", "DescribeStackEvents")
-def describe_stack_events(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def describe_stack_events(context: Context, request: Json) -> Json:
     return {"StackEvents": stacks.events(context, find(context, request["StackName"])["StackName"])}
 
 
 @operation("cloudformation", "DescribeStackResources")
-def describe_stack_resources(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def describe_stack_resources(context: Context, request: Json) -> Json:
     wanted = request.get("LogicalResourceId")
     resources = _resources(find(context, request["StackName"]))
     return {"StackResources": [r for r in resources if wanted in (None, r["LogicalResourceId"])]}
 
 
 @operation("cloudformation", "ListStackResources")
-def list_stack_resources(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def list_stack_resources(context: Context, request: Json) -> Json:
     return {"StackResourceSummaries": _resources(find(context, request["StackName"]))}
 
 
 @operation("cloudformation", "GetTemplate")
-def get_template(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def get_template(context: Context, request: Json) -> Json:
     return {"TemplateBody": find(context, request["StackName"])["_Template"], "StagesAvailable": ["Original"]}
 
 
@@ -207,7 +214,7 @@ def _begin(context: Context, stack: Stack, wanted: Wanted, creating: bool, reque
     context.spawn(f"stack {name}", deploy.run, context, name, wanted, creating)
 
 
-def _wanted(context: Context, stack: Stack, request: dict[str, Any]) -> Wanted:
+def _wanted(context: Context, stack: Stack, request: Json) -> Wanted:
     text = stack["_Template"] if request.get("UsePreviousTemplate") else _text(request)
     loaded = template.load(text)
     texts = parameters.values(loaded.get("Parameters", {}), request.get("Parameters", []), stack["_Texts"])
@@ -217,14 +224,13 @@ def _wanted(context: Context, stack: Stack, request: dict[str, Any]) -> Wanted:
     return plan.want(context, stack, text, texts)
 
 
-def _text(request: dict[str, Any]) -> str:
+def _text(request: Json) -> str:
     if "TemplateBody" not in request:
         raise TemplateError("The embedded CloudFormation takes a template as TemplateBody only.")
-    text: str = request["TemplateBody"]
-    return text
+    return str(request["TemplateBody"])
 
 
-def _capabilities(loaded: dict[str, Any]) -> list[str]:
+def _capabilities(loaded: Json) -> list[str]:
     named = any(resource["Type"] in NAMED_IAM for resource in loaded["Resources"].values())
     return ["CAPABILITY_NAMED_IAM"] if named else []
 
@@ -248,21 +254,8 @@ def _outputs_stay(stack: Stack, wanted: Wanted) -> bool:
     return template.load(stack["_Template"]).get("Outputs") == wanted.template.get("Outputs")
 
 
-def _change_set(context: Context, request: dict[str, Any]) -> ChangeSet:
-    name = request["ChangeSetName"]
-    if name.startswith("arn:"):
-        found = [
-            c for stack in context.store.list(STACK) for c in stack["_ChangeSets"].values() if c["ChangeSetId"] == name
-        ]
-    else:
-        found = [c for key, c in find(context, request["StackName"])["_ChangeSets"].items() if key == name]
-    if not found:
-        raise AwsError("ChangeSetNotFound", f"ChangeSet [{name}] does not exist", 404)
-    return found[0]
-
-
-def _shown(change: Change) -> dict[str, Any]:
-    detail: dict[str, Any] = {
+def _shown(change: Change) -> Json:
+    detail: Json = {
         "Action": change.action,
         "LogicalResourceId": change.logical_id,
         "PhysicalResourceId": change.physical_id or None,
@@ -277,7 +270,7 @@ def _shown(change: Change) -> dict[str, Any]:
     return {"Type": "Resource", "ResourceChange": detail}
 
 
-def _resources(stack: Stack) -> list[dict[str, Any]]:
+def _resources(stack: Stack) -> list[Json]:
     return [
         {
             "StackName": stack["StackName"],

@@ -6,12 +6,15 @@ import string
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
+from sagelocal.core.json import Json
 from sagelocal.services.cloudformation import plan, stacks
 from sagelocal.services.cloudformation.documents import STACK, Policies, ResourceRecord, Stack
+from sagelocal.services.cloudformation.expressions import Scope
 from sagelocal.services.cloudformation.plan import Change, Wanted
 from sagelocal.services.cloudformation.resource import HANDLERS, PhysicalResource
 
@@ -37,7 +40,7 @@ def run(context: Context, name: str, wanted: Wanted, creating: bool) -> None:
     try:
         present = stack["_Resources"]
         changes = plan.changes(context, stack, wanted, present)
-        scope = wanted.scope(context, stack, lambda logical, attribute: _look_up(context, name, logical, attribute))
+        scope = wanted.scope(context, stack, partial(_look_up, context, name))
         for change in changes:
             if change.action == "Remove":
                 continue
@@ -45,7 +48,7 @@ def run(context: Context, name: str, wanted: Wanted, creating: bool) -> None:
             if failure:
                 break
         if not failure:
-            outputs = _outputs(context, name, wanted)
+            outputs = _outputs(scope, wanted)
     except AwsError as problem:
         failure = Failure(name, problem.message)
     except Exception as problem:  # a handler's own fault must not leave the stack in progress for ever
@@ -72,7 +75,7 @@ def delete(context: Context, name: str, retain: list[str]) -> None:
     left = []
     for logical, record in reversed(stacks.find(context, name)["_Resources"].items()):
         keep = logical in retain or record["DeletionPolicy"] in KEEP_POLICIES
-        if keep or _delete_resource(context, name, logical, record) is None:
+        if keep or _delete_resource(context, name, logical, record):
             stacks.record(context, name, logical, None)
         else:
             left.append(logical)
@@ -87,7 +90,7 @@ def roll_back_creation(context: Context, name: str, reason: str) -> None:
     """Undo a creation that was cut off: delete what there is."""
     stacks.set_status(context, name, "ROLLBACK_IN_PROGRESS", reason)
     for logical, record in reversed(stacks.find(context, name)["_Resources"].items()):
-        if record["DeletionPolicy"] != "Retain" and _delete_resource(context, name, logical, record) is None:
+        if record["DeletionPolicy"] != "Retain" and _delete_resource(context, name, logical, record):
             stacks.record(context, name, logical, None)
     stacks.set_status(context, name, "ROLLBACK_COMPLETE", reason)
 
@@ -190,26 +193,24 @@ def _undo_update(context: Context, name: str, logical: str, entry: ResourceRecor
     stacks.record(context, name, logical, before)
 
 
-def _delete_resource(context: Context, name: str, logical: str, record: ResourceRecord) -> str | None:
-    """Delete one resource, with the events of it; None, or the reason why that failed."""
+def _delete_resource(context: Context, name: str, logical: str, record: ResourceRecord) -> bool:
+    """Delete one resource, with the events of it. False when that failed."""
     stack, type = stacks.find(context, name), record["Type"]
     stacks.event(context, stack, logical, record["PhysicalId"], type, "DELETE_IN_PROGRESS")
     try:
         HANDLERS[type].delete(context, _made(record), record["Properties"])
     except AwsError as problem:
         stacks.event(context, stack, logical, record["PhysicalId"], type, "DELETE_FAILED", problem.message)
-        return problem.message
+        return False
     stacks.event(context, stack, logical, record["PhysicalId"], type, "DELETE_COMPLETE")
-    return None
+    return True
 
 
 def _look_up(context: Context, name: str, logical: str, attribute: str | None) -> Any:
     return plan.attribute_of(logical, stacks.find(context, name)["_Resources"][logical], attribute)
 
 
-def _outputs(context: Context, name: str, wanted: Wanted) -> list[dict[str, Any]]:
-    stack = stacks.find(context, name)
-    scope = wanted.scope(context, stack, lambda logical, attribute: _look_up(context, name, logical, attribute))
+def _outputs(scope: Scope, wanted: Wanted) -> list[Json]:
     return [
         {"OutputKey": key, "OutputValue": str(scope.resolve(output["Value"])), "Description": output.get("Description")}
         for key, output in wanted.template.get("Outputs", {}).items()

@@ -1,7 +1,8 @@
 """What CloudFormation keeps: stacks with their resources and change sets, and the events of each stack."""
 
-from typing import Any, NotRequired, TypedDict
+from typing import TypedDict
 
+from sagelocal.core.json import Json
 from sagelocal.core.store import Kind
 
 
@@ -17,29 +18,10 @@ class ResourceRecord(Policies):
 
     Type: str
     PhysicalId: str
-    Properties: dict[str, Any]  # resolved
-    Attributes: dict[str, Any]  # what Fn::GetAtt gives
+    Properties: Json  # resolved
+    Attributes: Json  # what Fn::GetAtt gives
     Status: str
     Time: float
-
-
-class ChangeSet(TypedDict):
-    ChangeSetName: str
-    ChangeSetId: str
-    StackId: str
-    StackName: str
-    Description: str | None
-    Parameters: list[dict[str, str]]
-    CreationTime: float
-    ExecutionStatus: str
-    Status: str
-    StatusReason: NotRequired[str]
-    Capabilities: list[str]
-    Tags: list[dict[str, str]]
-    Changes: list[dict[str, Any]]
-    _Kind: str  # its ChangeSetType
-    _Template: str
-    _Texts: dict[str, str]  # parameters' values
 
 
 class Stack(TypedDict):
@@ -48,42 +30,20 @@ class Stack(TypedDict):
     StackName: str
     StackId: str
     CreationTime: float
-    LastUpdatedTime: NotRequired[float]
     StackStatus: str
-    StackStatusReason: NotRequired[str | None]
     DisableRollback: bool
     NotificationARNs: list[str]
     Parameters: list[dict[str, str]]
     Capabilities: list[str]
     Tags: list[dict[str, str]]
-    Outputs: list[dict[str, Any]]
+    Outputs: list[Json]
     EnableTerminationProtection: bool
     DriftInformation: dict[str, str]
     _Template: str
     _Texts: dict[str, str]  # parameters' values
     _Resources: dict[str, ResourceRecord]  # by logical id, each after those that it depends on
-    _ChangeSets: dict[str, ChangeSet]
-
-
-class Event(TypedDict):
-    """StackEvent."""
-
-    StackId: str
-    StackName: str
-    EventId: str
-    LogicalResourceId: str
-    PhysicalResourceId: str
-    ResourceType: str
-    Timestamp: float
-    ResourceStatus: str
-    ResourceStatusReason: str | None
-
-
-class Events(TypedDict):
-    """By the stack's name, oldest first."""
-
-    Events: list[Event]
+    _ChangeSets: dict[str, Json]  # what DescribeChangeSet answers, _Kind (its ChangeSetType), _Template and _Texts
 
 
 STACK = Kind[Stack]("stack")
-EVENTS = Kind[Events]("stack-events")
+EVENTS = Kind[Json]("stack-events")  # by the stack's name: Events, oldest first

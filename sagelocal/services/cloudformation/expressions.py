@@ -9,7 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from sagelocal.services.cloudformation.template import TemplateError
+from sagelocal.core.json import Json
+from sagelocal.services.cloudformation.template import TemplateError, as_text
 
 Resource = Callable[[str, str | None], Any]  # (logical id, attribute or None for Ref) -> value
 
@@ -20,10 +21,10 @@ _NO_VALUE = object()
 class Scope:
     """What expressions may refer to. `values`: parameters and pseudo parameters; `resource` looks resources up."""
 
-    values: dict[str, Any]
+    values: Json
     resource: Resource
-    mappings: dict[str, Any] = field(default_factory=dict)
-    condition_expressions: dict[str, Any] = field(default_factory=dict)
+    mappings: Json = field(default_factory=dict)
+    condition_expressions: Json = field(default_factory=dict)
     _conditions: dict[str, bool] = field(default_factory=dict)
 
     def resolve(self, value: Any) -> Any:
@@ -64,7 +65,7 @@ class Scope:
             if name == "Condition":
                 return self.condition(argument)
             if name == "Fn::Equals" and isinstance(argument, list) and len(argument) == 2:
-                left, right = (_text(self.resolve(side)) for side in argument)
+                left, right = (as_text(self.resolve(side)) for side in argument)
                 return left == right
             if name == "Fn::Not" and isinstance(argument, list) and len(argument) == 1:
                 return not self._truth(argument[0])
@@ -92,11 +93,11 @@ class Scope:
             if name.startswith("!"):
                 return f"${{{name[1:]}}}"
             if name in own:
-                return _text(own[name])
+                return as_text(own[name])
             logical, _, attribute = name.partition(".")
             if attribute and name not in self.values:
-                return _text(self.resource(logical, attribute))
-            return _text(self._ref(name))
+                return as_text(self.resource(logical, attribute))
+            return as_text(self._ref(name))
 
         return re.sub(r"\$\{([^}]*)\}", replaced, text)
 
@@ -105,7 +106,7 @@ class Scope:
         items = self.resolve(values)
         if not isinstance(items, list):
             raise TemplateError("Template error: every Fn::Join object requires a list of strings to be joined.")
-        return str(delimiter).join(_text(item) for item in items)
+        return str(delimiter).join(as_text(item) for item in items)
 
     def _select(self, argument: Any) -> Any:
         index, values = _arguments("Fn::Select", argument, 2)
@@ -116,7 +117,7 @@ class Scope:
 
     def _split(self, argument: Any) -> list[str]:
         delimiter, text = _arguments("Fn::Split", argument, 2)
-        return _text(self.resolve(text)).split(delimiter)
+        return as_text(self.resolve(text)).split(delimiter)
 
     def _if(self, argument: Any) -> Any:
         name, then, otherwise = _arguments("Fn::If", argument, 3)
@@ -130,7 +131,7 @@ class Scope:
             raise TemplateError(f"Template error: Unable to get mapping for {mapping}::{first}::{second}") from None
 
     def _base64(self, argument: Any) -> str:
-        return base64.b64encode(_text(self.resolve(argument)).encode()).decode()
+        return base64.b64encode(as_text(self.resolve(argument)).encode()).decode()
 
 
 FUNCTIONS: dict[str, Callable[[Scope, Any], Any]] = {
@@ -149,7 +150,3 @@ def _arguments(function: str, argument: Any, count: int) -> list[Any]:
     if not isinstance(argument, list) or len(argument) != count:
         raise TemplateError(f"Template error: {function} takes a list of {count} arguments, not {argument!r}.")
     return argument
-
-
-def _text(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)

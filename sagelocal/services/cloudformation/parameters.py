@@ -1,14 +1,14 @@
 """A template's parameters: given values, defaults and earlier values, checked against their declarations."""
 
 import re
-from typing import Any
 
-from sagelocal.services.cloudformation.template import TemplateError
+from sagelocal.core.json import Json
+from sagelocal.services.cloudformation.template import TemplateError, as_text
 
 LISTS = ("CommaDelimitedList", "List<")
 
 
-def values(declared: dict[str, dict[str, Any]], given: list[dict[str, Any]], before: dict[str, str]) -> dict[str, str]:
+def values(declared: dict[str, Json], given: list[Json], before: dict[str, str]) -> dict[str, str]:
     """Name → text for every declared parameter. `given`: the request's Parameters; `before`: the present values.
 
     Raises TemplateError, in CloudFormation's words, for unknown, missing and refused ones.
@@ -27,7 +27,7 @@ def values(declared: dict[str, dict[str, Any]], given: list[dict[str, Any]], bef
         elif "ParameterValue" in entry:
             found[name] = entry["ParameterValue"]
         elif "Default" in declaration:
-            found[name] = _as_text(declaration["Default"])
+            found[name] = as_text(declaration["Default"])
     missing = [name for name in declared if name not in found]
     if missing:
         raise TemplateError(f"Parameters: [{', '.join(missing)}] must have values")
@@ -36,7 +36,7 @@ def values(declared: dict[str, dict[str, Any]], given: list[dict[str, Any]], bef
     return found
 
 
-def resolved(declared: dict[str, dict[str, Any]], texts: dict[str, str]) -> dict[str, Any]:
+def resolved(declared: dict[str, Json], texts: dict[str, str]) -> Json:
     """What Ref gives: text, or a list of text for list types."""
     return {
         name: [item.strip() for item in text.split(",")] if _is_list(declared[name]) else text
@@ -44,12 +44,12 @@ def resolved(declared: dict[str, dict[str, Any]], texts: dict[str, str]) -> dict
     }
 
 
-def _is_list(declaration: dict[str, Any]) -> bool:
+def _is_list(declaration: Json) -> bool:
     kind: str = declaration.get("Type", "String")
     return kind.startswith(LISTS)
 
 
-def _check(name: str, text: str, declaration: dict[str, Any]) -> None:
+def _check(name: str, text: str, declaration: Json) -> None:
     if declaration.get("Type") == "Number":
         try:
             number = float(text)
@@ -58,14 +58,10 @@ def _check(name: str, text: str, declaration: dict[str, Any]) -> None:
         if number < float(declaration.get("MinValue", number)) or number > float(declaration.get("MaxValue", number)):
             low, high = declaration.get("MinValue", "any"), declaration.get("MaxValue", "any")
             raise TemplateError(f"Parameter '{name}' is {text}, which is not within {low} and {high}.")
-    allowed = [_as_text(value) for value in declaration.get("AllowedValues", [])]
+    allowed = [as_text(value) for value in declaration.get("AllowedValues", [])]
     if allowed and text not in allowed:
         raise TemplateError(f"Parameter '{name}' must be one of AllowedValues: {', '.join(allowed)}, not {text!r}.")
     pattern = declaration.get("AllowedPattern")
     if pattern and not re.fullmatch(pattern, text):
         said = declaration.get("ConstraintDescription", f"must match pattern {pattern}")
         raise TemplateError(f"Parameter '{name}' failed to satisfy constraint: {said} (it is {text!r})")
-
-
-def _as_text(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -5,6 +5,7 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from sagelocal.core.context import Context
+from sagelocal.core.json import Json
 from sagelocal.services.cloudformation import parameters
 from sagelocal.services.cloudformation.documents import ResourceRecord, Stack
 from sagelocal.services.cloudformation.expressions import Scope
@@ -29,7 +30,7 @@ class Wanted:
     """A template with its parameters' values, its conditions decided, its resources in the order of dependencies."""
 
     text: str
-    template: dict[str, Any]
+    template: Json
     texts: dict[str, str]
     order: tuple[str, ...]
 
@@ -43,7 +44,7 @@ class Wanted:
         )
 
 
-def pseudo(context: Context, stack: Stack) -> dict[str, Any]:
+def pseudo(context: Context, stack: Stack) -> Json:
     """Pseudo parameters."""
     return {
         "AWS::AccountId": context.account,
@@ -66,10 +67,7 @@ def want(context: Context, stack: Stack, text: str, texts: dict[str, str]) -> Wa
 
     def note(logical: str, attribute: str | None) -> str:
         if logical not in included:
-            raise TemplateError(
-                f"Template format error: Unresolved resource dependencies [{logical}] in the Resources block of the "
-                "template"
-            )
+            raise _unresolved(logical)
         referred.add(logical)
         return f"{{{logical}.{attribute or 'Ref'}}}"
 
@@ -135,13 +133,15 @@ def attribute_of(logical: str, record: ResourceRecord, attribute: str | None) ->
     return record["Attributes"][attribute]
 
 
-def _depends_on(name: str, resources: dict[str, Any]) -> list[str]:
+def _depends_on(name: str, resources: Json) -> list[str]:
     given = resources[name].get("DependsOn", [])
     names = [given] if isinstance(given, str) else given
     missing = [n for n in names if n not in resources]
     if missing:
-        raise TemplateError(
-            f"Template format error: Unresolved resource dependencies [{', '.join(missing)}] in the Resources block of "
-            "the template"
-        )
+        raise _unresolved(", ".join(missing))
     return names
+
+
+def _unresolved(names: str) -> TemplateError:
+    what = f"Unresolved resource dependencies [{names}] in the Resources block of the template"
+    return TemplateError(f"Template format error: {what}")

@@ -2,9 +2,9 @@
 
 import uuid
 from collections.abc import Collection
-from typing import Any
 
 from sagelocal.core.context import Context
+from sagelocal.core.json import Json
 from sagelocal.services.cloudformation.resource import Handler, PhysicalResource, register
 
 
@@ -12,27 +12,17 @@ class Recorded(Handler):
     """`name_property` gives the physical id, else a free name does. `arn`: (service, resource with {} for the id)."""
 
     def __init__(
-        self,
-        type: str,
-        *,
-        name_property: str = "",
-        arn: tuple[str, str] = ("", ""),
-        fixed: Collection[str] = (),
+        self, type: str, *, name_property: str = "", arn: tuple[str, str] = ("", ""), fixed: Collection[str] = ()
     ):
         self.type = type
         self.fixed = frozenset({*fixed, name_property} - {""})
         self._name_property, self._arn = name_property, arn
 
-    def create(self, context: Context, properties: dict[str, Any], name: str) -> PhysicalResource:
+    def create(self, context: Context, properties: Json, name: str) -> PhysicalResource:
         physical_id = str(properties.get(self._name_property, name))
         return self._made(context, physical_id)
 
-    def update(
-        self, context: Context, made: PhysicalResource, properties: dict[str, Any], before: dict[str, Any]
-    ) -> PhysicalResource:
-        return made
-
-    def delete(self, context: Context, made: PhysicalResource, properties: dict[str, Any]) -> None:
+    def delete(self, context: Context, made: PhysicalResource, properties: Json) -> None:
         """Nothing but the record is there."""
 
     def _made(self, context: Context, physical_id: str) -> PhysicalResource:
@@ -45,7 +35,7 @@ class Key(Recorded):
     def __init__(self) -> None:
         super().__init__("AWS::KMS::Key", arn=("kms", "key/{}"))
 
-    def create(self, context: Context, properties: dict[str, Any], name: str) -> PhysicalResource:
+    def create(self, context: Context, properties: Json, name: str) -> PhysicalResource:
         made = self._made(context, str(uuid.uuid4()))
         made.attributes["KeyId"] = made.physical_id
         return made

@@ -6,9 +6,10 @@ from typing import Any
 
 from botocore.model import ListShape, MapShape, Shape, StructureShape
 
-from sagelocal.core import registry, service_models
+from sagelocal.core import service_models
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
+from sagelocal.core.json import Json
 
 
 @dataclass
@@ -16,7 +17,7 @@ class PhysicalResource:
     """A resource that exists: what Ref gives (its physical id), and what Fn::GetAtt gives."""
 
     physical_id: str
-    attributes: dict[str, Any] = field(default_factory=dict)
+    attributes: Json = field(default_factory=dict)
 
 
 class Handler(ABC):
@@ -26,17 +27,15 @@ class Handler(ABC):
     fixed: frozenset[str] = frozenset()
 
     @abstractmethod
-    def create(self, context: Context, properties: dict[str, Any], name: str) -> PhysicalResource:
+    def create(self, context: Context, properties: Json, name: str) -> PhysicalResource:
         """Make it. `name`: a free name for a resource whose properties give none. Raises AwsError."""
 
-    @abstractmethod
-    def update(
-        self, context: Context, made: PhysicalResource, properties: dict[str, Any], before: dict[str, Any]
-    ) -> PhysicalResource:
-        """Bring it from the properties `before` to `properties`, in place. Raises AwsError."""
+    def update(self, context: Context, made: PhysicalResource, properties: Json, before: Json) -> PhysicalResource:
+        """Bring it from the properties `before` to `properties`, in place; here nothing. Raises AwsError."""
+        return made
 
     @abstractmethod
-    def delete(self, context: Context, made: PhysicalResource, properties: dict[str, Any]) -> None:
+    def delete(self, context: Context, made: PhysicalResource, properties: Json) -> None:
         """Delete it; no error where it is gone already. Raises AwsError."""
 
 
@@ -48,12 +47,7 @@ def register(*handlers: Handler) -> None:
     HANDLERS.update((handler.type, handler) for handler in handlers)
 
 
-def answered(service: str, operation: str) -> bool:
-    """Whether the embedded server itself answers an operation; a resource is only noted down where it does not."""
-    return (service, operation) in registry.OPERATIONS
-
-
-def call(context: Context, service: str, operation: str, request: dict[str, Any]) -> dict[str, Any]:
+def call(context: Context, service: str, operation: str, request: Json) -> Json:
     """Call an operation; members that are None are left out, and text becomes a number or a boolean where the
     operation's model wants one, as CloudFormation does it. Raises AwsError."""
     shape = service_models.operation_model(service, operation).input_shape
@@ -61,7 +55,7 @@ def call(context: Context, service: str, operation: str, request: dict[str, Any]
     return context.call(service, operation, **typed)
 
 
-def call_unless_gone(context: Context, service: str, operation: str, request: dict[str, Any]) -> None:
+def call_unless_gone(context: Context, service: str, operation: str, request: Json) -> None:
     """Call a deleting operation; what does not exist is deleted."""
     try:
         call(context, service, operation, request)

@@ -2,10 +2,10 @@
 
 import time
 import uuid
-from typing import Any
 
 from sagelocal.core.context import Context
-from sagelocal.services.cloudformation.documents import EVENTS, STACK, Event, Events, ResourceRecord, Stack
+from sagelocal.core.json import Json
+from sagelocal.services.cloudformation.documents import EVENTS, STACK, ResourceRecord, Stack
 from sagelocal.services.cloudformation.template import TemplateError
 
 
@@ -18,7 +18,7 @@ def find(context: Context, name_or_id: str) -> Stack:
     return body
 
 
-def new(context: Context, name: str, request: dict[str, Any], status: str) -> Stack:
+def new(context: Context, name: str, request: Json, status: str) -> Stack:
     """A stack without resources, which is not kept yet."""
     return {
         "StackName": name,
@@ -43,7 +43,7 @@ def new(context: Context, name: str, request: dict[str, Any], status: str) -> St
 def keep(context: Context, stack: Stack) -> None:
     """Raises AlreadyExists when the name is taken."""
     context.store.insert(STACK, stack["StackName"], stack)
-    context.store.put(EVENTS, stack["StackName"], Events(Events=[]))
+    context.store.put(EVENTS, stack["StackName"], {"Events": []})
 
 
 def forget(context: Context, name: str) -> None:
@@ -54,7 +54,7 @@ def forget(context: Context, name: str) -> None:
 def set_status(context: Context, name: str, status: str, reason: str | None = None) -> Stack:
     """Change a stack's status and add the event of it."""
     now = time.time()
-    changed: dict[str, Any] = {"StackStatus": status, "StackStatusReason": reason}
+    changed: Json = {"StackStatus": status, "StackStatusReason": reason}
     if not status.startswith(("CREATE", "REVIEW", "ROLLBACK")):
         changed["LastUpdatedTime"] = now
     body = context.store.update(STACK, name, changed)
@@ -63,16 +63,10 @@ def set_status(context: Context, name: str, status: str, reason: str | None = No
 
 
 def event(
-    context: Context,
-    stack: Stack,
-    logical: str,
-    physical: str,
-    type: str,
-    status: str,
-    reason: str | None = None,
+    context: Context, stack: Stack, logical: str, physical: str, type: str, status: str, reason: str | None = None
 ) -> None:
     """Add one event, newest last."""
-    entry: Event = {
+    entry = {
         "StackId": stack["StackId"],
         "StackName": stack["StackName"],
         "EventId": f"{logical}-{uuid.uuid4()}",
@@ -86,7 +80,7 @@ def event(
     context.store.change(EVENTS, stack["StackName"], lambda body: body["Events"].append(entry))
 
 
-def events(context: Context, name: str) -> list[Event]:
+def events(context: Context, name: str) -> list[Json]:
     """A stack's events, newest first."""
     body = context.store.get(EVENTS, name)
     return body["Events"][::-1] if body else []

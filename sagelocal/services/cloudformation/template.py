@@ -5,6 +5,7 @@ from typing import Any
 import yaml
 
 from sagelocal.core.errors import AwsError
+from sagelocal.core.json import Json
 
 SECTIONS = {
     *("AWSTemplateFormatVersion", "Description", "Metadata", "Parameters", "Rules", "Mappings", "Conditions"),
@@ -24,7 +25,7 @@ class TemplateError(AwsError):
         super().__init__("ValidationError", message, 400)
 
 
-def load(text: str) -> dict[str, Any]:
+def load(text: str) -> Json:
     """The template as a dictionary in long form. Raises TemplateError."""
     if len(text.encode()) > MAX_INLINE_BYTES:
         raise TemplateError(f"Template may not exceed {MAX_INLINE_BYTES} bytes in size in a request.")
@@ -38,7 +39,12 @@ def load(text: str) -> dict[str, Any]:
     return template
 
 
-def _check(template: dict[str, Any]) -> None:
+def as_text(value: Any) -> str:
+    """A value where text is wanted: true, not True."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _check(template: Json) -> None:
     unknown = sorted(set(template) - SECTIONS)
     if unknown:
         raise TemplateError(f"Invalid template property or properties [{', '.join(map(str, unknown))}]")
@@ -60,7 +66,7 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
     pass
 
 
-def _short_tag(loader: Any, suffix: str, node: yaml.Node) -> dict[str, Any]:
+def _short_tag(loader: Any, suffix: str, node: yaml.Node) -> Json:
     value: Any
     if isinstance(node, yaml.ScalarNode):
         value = loader.construct_scalar(node)

@@ -8,9 +8,10 @@ from contextlib import suppress
 from typing import Any, Literal, cast
 
 from sagelocal.core.context import Context, one_per_server
+from sagelocal.core.json import Json
 from sagelocal.core.store import amend
 from sagelocal.services.cloudwatch import clock
-from sagelocal.services.cloudwatch.documents import METRIC_ALARM, Alarm, HistoryItem
+from sagelocal.services.cloudwatch.documents import METRIC_ALARM, Alarm
 from sagelocal.services.cloudwatch.evaluation import INSUFFICIENT_DATA, MORE_PERIODS, Point, Verdict, evaluate
 from sagelocal.services.cloudwatch.metrics import FINE, Metric, metrics
 from sagelocal.services.cloudwatch.summary import RATES
@@ -55,7 +56,7 @@ def state(context: Context, name: str) -> str:
     return body["StateValue"]
 
 
-def put(context: Context, settings: dict[str, Any]) -> Alarm:
+def put(context: Context, settings: Json) -> Alarm:
     """Make an alarm, or replace all settings of one, whose state stays; the alarm."""
     now = time.time()
     name = settings["AlarmName"]
@@ -68,7 +69,7 @@ def put(context: Context, settings: dict[str, Any]) -> Alarm:
         "StateTransitionedTimestamp": now,
         "_History": [],
     }
-    described: dict[str, Any] = {
+    described: Json = {
         **{"ActionsEnabled": True, "OKActions": [], "AlarmActions": [], "InsufficientDataActions": []},
         **{"Dimensions": [], "TreatMissingData": "missing"},
         **{member: kept[member] for member in _OWN if member in kept},
@@ -82,10 +83,6 @@ def put(context: Context, settings: dict[str, Any]) -> Alarm:
     _remember(body, "ConfigurationUpdate", what, {"type": "Update" if known else "Create"}, now)
     context.store.put(METRIC_ALARM, name, body)
     return body
-
-
-def delete(context: Context, name: str) -> bool:
-    return context.store.delete(METRIC_ALARM, name)
 
 
 def set_state(context: Context, name: str, verdict: Verdict, data: str | None = None, now: float | None = None) -> None:
@@ -185,8 +182,8 @@ _STATE = ("StateValue", "StateReason", "StateReasonData", "StateUpdatedTimestamp
 _OWN = ("AlarmArn", *_STATE, "StateTransitionedTimestamp", "_History", "_Tags", "_Acted")  # not the user's to set
 
 
-def _remember(body: Alarm, kind: str, summary: str, facts: dict[str, Any], now: float) -> None:
-    entry: HistoryItem = {
+def _remember(body: Alarm, kind: str, summary: str, facts: Json, now: float) -> None:
+    entry = {
         "AlarmName": body["AlarmName"],
         "AlarmType": "MetricAlarm",
         "Timestamp": now,
@@ -197,7 +194,7 @@ def _remember(body: Alarm, kind: str, summary: str, facts: dict[str, Any], now: 
     body["_History"] = [entry, *body.get("_History", [])][:HISTORY_KEPT]
 
 
-def _reason_data(alarm: Alarm, verdict: Verdict, now: float) -> dict[str, Any]:
+def _reason_data(alarm: Alarm, verdict: Verdict, now: float) -> Json:
     return {
         "version": "1.0",
         "queryDate": iso(now),
@@ -215,8 +212,8 @@ def _tell(context: Context, before: Alarm, after: Alarm) -> None:
     Shape: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch-and-eventbridge.html
     """
 
-    def described(body: Alarm) -> dict[str, Any]:
-        said: dict[str, Any] = {
+    def described(body: Alarm) -> Json:
+        said: Json = {
             "value": body["StateValue"],
             "reason": body["StateReason"],
             "reasonData": body.get("StateReasonData"),

@@ -6,6 +6,7 @@ from typing import Any
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
+from sagelocal.core.json import Json
 from sagelocal.core.registry import operation
 from sagelocal.services.cloudwatch import alarms, notify
 from sagelocal.services.cloudwatch.api import SERVICE, page, seconds
@@ -20,7 +21,7 @@ MOST_DESCRIBED = 100
 
 
 @operation(SERVICE, "PutMetricAlarm")
-def put_metric_alarm(context: Context, request: dict[str, Any]) -> None:
+def put_metric_alarm(context: Context, request: Json) -> None:
     """Make an alarm, or replace one. Raises ValidationError for what the embedded CloudWatch cannot evaluate."""
     for member in ("Metrics", "ThresholdMetricId", "EvaluationCriteria"):
         if request.get(member):
@@ -54,7 +55,7 @@ def put_metric_alarm(context: Context, request: dict[str, Any]) -> None:
 
 
 @operation(SERVICE, "DescribeAlarms")
-def describe_alarms(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def describe_alarms(context: Context, request: Json) -> Json:
     wanted = request.get("AlarmNames")
     kinds = request.get("AlarmTypes", ["MetricAlarm"])
     found = [
@@ -71,7 +72,7 @@ def describe_alarms(context: Context, request: dict[str, Any]) -> dict[str, Any]
 
 
 @operation(SERVICE, "DescribeAlarmsForMetric")
-def describe_alarms_for_metric(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def describe_alarms_for_metric(context: Context, request: Json) -> Json:
     def dimensions(body: Mapping[str, Any]) -> list[tuple[str, str]]:
         return sorted((d["Name"], d["Value"]) for d in body.get("Dimensions", []))
 
@@ -86,7 +87,7 @@ def describe_alarms_for_metric(context: Context, request: dict[str, Any]) -> dic
 
 
 @operation(SERVICE, "DescribeAlarmHistory")
-def describe_alarm_history(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def describe_alarm_history(context: Context, request: Json) -> Json:
     items = [
         item
         for alarm in context.store.list(METRIC_ALARM)
@@ -102,16 +103,16 @@ def describe_alarm_history(context: Context, request: dict[str, Any]) -> dict[st
 
 
 @operation(SERVICE, "DeleteAlarms")
-def delete_alarms(context: Context, request: dict[str, Any]) -> None:
+def delete_alarms(context: Context, request: Json) -> None:
     """All of them, or none when one does not exist. Raises ResourceNotFound."""
     for name in request["AlarmNames"]:
         _alarm(context, name)
     for name in request["AlarmNames"]:
-        alarms.delete(context, name)
+        context.store.delete(METRIC_ALARM, name)
 
 
 @operation(SERVICE, "SetAlarmState")
-def set_alarm_state(context: Context, request: dict[str, Any]) -> None:
+def set_alarm_state(context: Context, request: Json) -> None:
     """For a period or two, until it is evaluated again; its actions run."""
     alarms.hold(context, _alarm(context, request["AlarmName"]), time.time())
     verdict = Verdict(request["StateValue"], request["StateReason"])
@@ -119,33 +120,33 @@ def set_alarm_state(context: Context, request: dict[str, Any]) -> None:
 
 
 @operation(SERVICE, "EnableAlarmActions")
-def enable_alarm_actions(context: Context, request: dict[str, Any]) -> None:
+def enable_alarm_actions(context: Context, request: Json) -> None:
     _enable(context, request["AlarmNames"], True)
 
 
 @operation(SERVICE, "DisableAlarmActions")
-def disable_alarm_actions(context: Context, request: dict[str, Any]) -> None:
+def disable_alarm_actions(context: Context, request: Json) -> None:
     _enable(context, request["AlarmNames"], False)
 
 
 @operation(SERVICE, "PutCompositeAlarm")
-def put_composite_alarm(context: Context, request: dict[str, Any]) -> None:
+def put_composite_alarm(context: Context, request: Json) -> None:
     raise _invalid("The embedded CloudWatch evaluates alarms on one metric: it has no composite alarms.")
 
 
 @operation(SERVICE, "ListTagsForResource")
-def list_tags_for_resource(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def list_tags_for_resource(context: Context, request: Json) -> Json:
     return {"Tags": _alarm(context, _name(request)).get("_Tags", [])}
 
 
 @operation(SERVICE, "TagResource")
-def tag_resource(context: Context, request: dict[str, Any]) -> None:
+def tag_resource(context: Context, request: Json) -> None:
     tags = {tag["Key"]: tag for tag in [*_alarm(context, _name(request)).get("_Tags", []), *request["Tags"]]}
     context.store.update(METRIC_ALARM, _name(request), {"_Tags": list(tags.values())})
 
 
 @operation(SERVICE, "UntagResource")
-def untag_resource(context: Context, request: dict[str, Any]) -> None:
+def untag_resource(context: Context, request: Json) -> None:
     kept = [t for t in _alarm(context, _name(request)).get("_Tags", []) if t["Key"] not in request["TagKeys"]]
     context.store.update(METRIC_ALARM, _name(request), {"_Tags": kept})
 
@@ -157,7 +158,7 @@ def _alarm(context: Context, name: str) -> Alarm:
     return body
 
 
-def _name(request: dict[str, Any]) -> str:
+def _name(request: Json) -> str:
     """The alarm's name in a ResourceARN."""
     arn: str = request["ResourceARN"]
     return arn.partition(":alarm:")[2]

@@ -10,6 +10,7 @@ from typing import Any
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
+from sagelocal.core.json import Json
 from sagelocal.core.registry import on_start, on_stop, operation
 from sagelocal.services.cloudwatch import endpoints, loop
 from sagelocal.services.cloudwatch.metrics import Metric, metrics
@@ -37,7 +38,7 @@ def keep(context: Context) -> None:
 
 
 @operation(SERVICE, "PutMetricData")
-def put_metric_data(context: Context, request: dict[str, Any]) -> None:
+def put_metric_data(context: Context, request: Json) -> None:
     """Values, values with counts, or statistic sets. Raises InvalidParameter…, MissingParameter."""
     namespace = request["Namespace"]
     if namespace.startswith("AWS/"):
@@ -65,7 +66,7 @@ def put_metric_data(context: Context, request: dict[str, Any]) -> None:
 
 
 @operation(SERVICE, "GetMetricStatistics")
-def get_metric_statistics(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def get_metric_statistics(context: Context, request: Json) -> Json:
     endpoints.count(context)
     statistics = request.get("Statistics", [])
     extended = request.get("ExtendedStatistics", [])
@@ -84,7 +85,7 @@ def get_metric_statistics(context: Context, request: dict[str, Any]) -> dict[str
     unit = metrics(context).unit(metric)
     points = []
     for moment, summary in _periods(context, metric, start, end, period, request.get("Unit")):
-        point: dict[str, Any] = {"Timestamp": moment, "Unit": unit}
+        point: Json = {"Timestamp": moment, "Unit": unit}
         point |= {name: summary.statistic(name) for name in statistics}
         found = {name: summary.statistic(name) for name in extended}
         if extended:
@@ -94,7 +95,7 @@ def get_metric_statistics(context: Context, request: dict[str, Any]) -> dict[str
 
 
 @operation(SERVICE, "GetMetricData")
-def get_metric_data(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def get_metric_data(context: Context, request: Json) -> Json:
     """Metric by metric; metric math and Metrics Insights are refused."""
     endpoints.count(context)
     results = []
@@ -109,11 +110,8 @@ def get_metric_data(context: Context, request: dict[str, Any]) -> dict[str, Any]
         _check_statistics([stat["Stat"]])
         asked = {"StartTime": request["StartTime"], "EndTime": request["EndTime"], "Period": stat["Period"]}
         start, end, period = _span(asked)
-        metric = Metric.of(
-            stat["Metric"].get("Namespace", ""),
-            stat["Metric"].get("MetricName", ""),
-            stat["Metric"].get("Dimensions", []),
-        )
+        named = {"Namespace": "", "MetricName": "", "Dimensions": [], **stat["Metric"]}
+        metric = Metric.of(named["Namespace"], named["MetricName"], named["Dimensions"])
         found = [
             (moment, value)
             for moment, summary in _periods(context, metric, start, end, period, stat.get("Unit"))
@@ -136,7 +134,7 @@ def get_metric_data(context: Context, request: dict[str, Any]) -> dict[str, Any]
 
 
 @operation(SERVICE, "ListMetrics")
-def list_metrics(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def list_metrics(context: Context, request: Json) -> Json:
     endpoints.count(context)
     now = time.time()
     newest = RECENT_SECONDS if request.get("RecentlyActive") else LISTED_SECONDS
@@ -167,7 +165,7 @@ def seconds(moment: Any) -> float:
         raise _invalid(f"{moment!r} is no time.") from None
 
 
-def page(items: list[Any], request: dict[str, Any], most: int) -> tuple[list[Any], str | None]:
+def page(items: list[Any], request: Json, most: int) -> tuple[list[Any], str | None]:
     """A page of a list, and the token of the next one. Raises InvalidNextToken."""
     token = request.get("NextToken", "0")
     if not token.isdigit():
@@ -176,7 +174,7 @@ def page(items: list[Any], request: dict[str, Any], most: int) -> tuple[list[Any
     return items[int(token) : last], str(last) if last < len(items) else None
 
 
-def _span(request: dict[str, Any]) -> tuple[float, float, int]:
+def _span(request: Json) -> tuple[float, float, int]:
     """(start, end, period): the first period begins at a multiple of its length."""
     period = request["Period"]
     if period not in (1, 5, 10, 20, 30) and (period < 1 or period % 60):

@@ -4,21 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
+from sagelocal.core.json import Json
 from sagelocal.core.store import Kind
 
 if TYPE_CHECKING:
     from types_boto3_cloudwatch.type_defs import DimensionTypeDef, TagTypeDef
-
-
-class HistoryItem(TypedDict):
-    """AlarmHistoryItem."""
-
-    AlarmName: str
-    AlarmType: str
-    Timestamp: float
-    HistoryItemType: str
-    HistorySummary: str
-    HistoryData: str
 
 
 class Alarm(TypedDict):
@@ -27,7 +17,6 @@ class Alarm(TypedDict):
     AlarmName: str
     AlarmArn: str
     AlarmDescription: NotRequired[str]
-    AlarmConfigurationUpdatedTimestamp: float
     ActionsEnabled: bool
     OKActions: list[str]
     AlarmActions: list[str]
@@ -49,7 +38,7 @@ class Alarm(TypedDict):
     Threshold: float
     ComparisonOperator: str
     TreatMissingData: str
-    _History: list[HistoryItem]  # newest first
+    _History: list[Json]  # AlarmHistoryItems, newest first
     _Acted: NotRequired[float]  # when an auto scaling action ran last
     _Tags: NotRequired[list[TagTypeDef]]
 

@@ -13,6 +13,7 @@ NAMESPACE = "AWS/SageMaker"
 MICROSECONDS = 1_000_000
 
 Invocation = tuple[float, str, str, str, int, int, float, float]
+Alike = tuple[int, str, str, str, int, int]  # the span of FINE, endpoint, variant, configuration, instances, status
 
 
 @one_per_server
@@ -45,27 +46,21 @@ def note(
 def count(context: Context) -> None:
     """Make metrics of the invocations that were noted since the last time."""
     waiting = pending(context)
-    alike: dict[tuple[int, str, str, str, int, int], list[tuple[float, float]]] = {}
+    found: dict[Alike, list[tuple[float, float]]] = {}
     while waiting:
         moment, endpoint, variant, config, instances, status, model_seconds, overhead_seconds = waiting.popleft()
         key = (int(moment / FINE), endpoint, variant, config, instances, status)
-        alike.setdefault(key, []).append((model_seconds * MICROSECONDS, overhead_seconds * MICROSECONDS))
-    for (index, endpoint, variant, config, instances, status), latencies in alike.items():
-        for fleet in {"", config}:
-            _add(context, (endpoint, variant, fleet), index * FINE, instances, status, latencies)
+        found.setdefault(key, []).append((model_seconds * MICROSECONDS, overhead_seconds * MICROSECONDS))
+    for alike, latencies in found.items():
+        for config in {"", alike[3]}:
+            _add(context, alike, config, latencies)
 
 
-def _add(
-    context: Context,
-    fleet: tuple[str, str, str],
-    moment: float,
-    instances: int,
-    status: int,
-    latencies: list[tuple[float, float]],
-) -> None:
-    """Count invocations of (endpoint, variant, configuration) at a time that ended alike."""
+def _add(context: Context, alike: Alike, config: str, latencies: list[tuple[float, float]]) -> None:
+    """Count invocations that ended alike, under the endpoint or under one of its configurations."""
+    index, endpoint, variant, _, instances, status = alike
+    moment = index * FINE
     known = metrics(context)
-    endpoint, variant, config = fleet
     for name, value in (
         ("Invocations", 1.0),
         ("InvocationsPerInstance", 1.0 / max(1, instances)),

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sagelocal.core.context import Context, one_per_server
+from sagelocal.core.json import Json
 from sagelocal.services.cloudwatch.documents import METRIC_HOUR, MetricHour
 from sagelocal.services.cloudwatch.summary import Summary
 
@@ -37,7 +38,7 @@ class Metric:
     def key(self) -> str:
         return json.dumps([self.namespace, self.name, self.dimensions])
 
-    def described(self) -> dict[str, Any]:
+    def described(self) -> Json:
         dimensions = [{"Name": name, "Value": value} for name, value in self.dimensions]
         return {"Namespace": self.namespace, "MetricName": self.name, "Dimensions": dimensions}
 
@@ -93,7 +94,7 @@ class Metrics:
                 fine.add(value)
                 minute.add(value)
 
-    def add_set(self, metric: Metric, moment: float, values: dict[str, Any], unit: str = "None") -> None:
+    def add_set(self, metric: Metric, moment: float, values: Json, unit: str = "None") -> None:
         """Note a StatisticValues of PutMetricData."""
         with self._lock:
             for summary in self._at(metric, moment, unit):
@@ -190,7 +191,4 @@ def _metric_of(name: str) -> Metric:
     return Metric(namespace, metric, tuple((key, value) for key, value in dimensions))
 
 
-@one_per_server
-def metrics(context: Context) -> Metrics:
-    """The metrics of an account."""
-    return Metrics(context)
+metrics = one_per_server(Metrics)

@@ -1,18 +1,18 @@
 """ECR's BatchGetImage: an image is there when images.toml has a way to run it. All else of ECR is moto's."""
 
 import json
-from typing import Any
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import ValidationException
+from sagelocal.core.json import Json
 from sagelocal.core.registry import operation
 from sagelocal.runtime import images
 
 
 @operation("ecr", "BatchGetImage")
-def batch_get_image(context: Context, request: dict[str, Any]) -> dict[str, Any]:
-    found: list[dict[str, Any]] = []
-    failures: list[dict[str, Any]] = []
+def batch_get_image(context: Context, request: Json) -> Json:
+    found: list[Json] = []
+    failures: list[Json] = []
     for identifier in request["imageIds"]:
         tag = identifier.get("imageTag", "")
         if _runs(context, f"{request['repositoryName']}:{tag}"):

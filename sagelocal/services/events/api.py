@@ -5,11 +5,12 @@ What is not here (other buses, archives, connections) is moto's, which stores an
 
 import json
 import re
-from typing import Any, cast
+from typing import cast
 
 from sagelocal.core import listing
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError, ValidationException
+from sagelocal.core.json import Json
 from sagelocal.core.registry import on_start, operation
 from sagelocal.services.events import inputs, patterns, targets
 from sagelocal.services.events.bus import bus, now
@@ -20,7 +21,7 @@ MAX_TARGETS = 5  # source: EventBridge quotas, targets per rule
 
 
 @operation("events", "PutRule")
-def put_rule(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def put_rule(context: Context, request: Json) -> Json:
     """Create a rule, or replace everything of it but its targets."""
     _only_default_bus(request)
     if "ScheduleExpression" in request:
@@ -33,7 +34,7 @@ def put_rule(context: Context, request: dict[str, Any]) -> dict[str, Any]:
     name = request["Name"]
     members = ("Name", "EventPattern", "Description", "RoleArn")
     known = context.store.get(RULE, name)
-    body: dict[str, Any] = {
+    body: Json = {
         **{member: request[member] for member in members if member in request},
         "Arn": context.arn("events", f"rule/{name}"),
         "State": request.get("State", "ENABLED"),
@@ -48,18 +49,23 @@ def put_rule(context: Context, request: dict[str, Any]) -> dict[str, Any]:
 
 
 @operation("events", "DescribeRule")
-def describe_rule(context: Context, request: dict[str, Any]) -> Rule:
-    return _rule(context, request)
+def describe_rule(context: Context, request: Json) -> Rule:
+    _only_default_bus(request)
+    name = request["Rule"] if "Rule" in request else request["Name"]
+    body = context.store.get(RULE, name)
+    if body is None:
+        raise AwsError("ResourceNotFoundException", f"Rule {name} does not exist on EventBus default.")
+    return body
 
 
 @operation("events", "ListRules")
-def list_rules(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def list_rules(context: Context, request: Json) -> Json:
     _only_default_bus(request)
     return {"Rules": context.store.list(RULE, request.get("NamePrefix", ""))}
 
 
 @operation("events", "DeleteRule")
-def delete_rule(context: Context, request: dict[str, Any]) -> None:
+def delete_rule(context: Context, request: Json) -> None:
     """Deleting a rule that does not exist is no error; one with targets cannot be deleted."""
     _only_default_bus(request)
     known = context.store.get(RULE, request["Name"])
@@ -69,19 +75,19 @@ def delete_rule(context: Context, request: dict[str, Any]) -> None:
 
 
 @operation("events", "EnableRule")
-def enable_rule(context: Context, request: dict[str, Any]) -> None:
-    context.store.update(RULE, _rule(context, request)["Name"], {"State": "ENABLED"})
+def enable_rule(context: Context, request: Json) -> None:
+    context.store.update(RULE, describe_rule(context, request)["Name"], {"State": "ENABLED"})
 
 
 @operation("events", "DisableRule")
-def disable_rule(context: Context, request: dict[str, Any]) -> None:
-    context.store.update(RULE, _rule(context, request)["Name"], {"State": "DISABLED"})
+def disable_rule(context: Context, request: Json) -> None:
+    context.store.update(RULE, describe_rule(context, request)["Name"], {"State": "DISABLED"})
 
 
 @operation("events", "PutTargets")
-def put_targets(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def put_targets(context: Context, request: Json) -> Json:
     """Add targets; one with a known Id is replaced."""
-    name = _rule(context, {"Name": request["Rule"], **_bus_name(request)})["Name"]
+    name = describe_rule(context, request)["Name"]
     for target in request["Targets"]:
         _check_target(target)
     new = {target["Id"]: target for target in request["Targets"]}
@@ -97,13 +103,13 @@ def put_targets(context: Context, request: dict[str, Any]) -> dict[str, Any]:
 
 
 @operation("events", "ListTargetsByRule")
-def list_targets_by_rule(context: Context, request: dict[str, Any]) -> dict[str, Any]:
-    return {"Targets": _rule(context, {"Name": request["Rule"], **_bus_name(request)})["_Targets"]}
+def list_targets_by_rule(context: Context, request: Json) -> Json:
+    return {"Targets": describe_rule(context, request)["_Targets"]}
 
 
 @operation("events", "RemoveTargets")
-def remove_targets(context: Context, request: dict[str, Any]) -> dict[str, Any]:
-    name = _rule(context, {"Name": request["Rule"], **_bus_name(request)})["Name"]
+def remove_targets(context: Context, request: Json) -> Json:
+    name = describe_rule(context, request)["Name"]
 
     def edit(body: Rule) -> None:
         body["_Targets"] = [target for target in body["_Targets"] if target["Id"] not in request["Ids"]]
@@ -113,13 +119,13 @@ def remove_targets(context: Context, request: dict[str, Any]) -> dict[str, Any]:
 
 
 @operation("events", "PutEvents")
-def put_events(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def put_events(context: Context, request: Json) -> Json:
     entries = [_put_event(context, entry) for entry in request["Entries"]]
     return {"FailedEntryCount": sum("ErrorCode" in entry for entry in entries), "Entries": entries}
 
 
 @operation("events", "TestEventPattern")
-def test_event_pattern(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def test_event_pattern(context: Context, request: Json) -> Json:
     pattern = patterns.parse(request["EventPattern"])
     return {"Result": patterns.matches(pattern, json.loads(request["Event"]))}
 
@@ -130,7 +136,7 @@ def listen(context: Context) -> None:
         bus(context).start()
 
 
-def _put_event(context: Context, entry: dict[str, Any]) -> dict[str, Any]:
+def _put_event(context: Context, entry: Json) -> Json:
     for member in ("Source", "DetailType", "Detail"):
         if not entry.get(member):
             return _refused("InvalidArgument", f"Parameter {member} is not valid. Reason: {member} is required.")
@@ -146,11 +152,11 @@ def _put_event(context: Context, entry: dict[str, Any]) -> dict[str, Any]:
     return {"EventId": bus(context).put(entry["Source"], entry["DetailType"], entry.get("Resources", []), detail, time)}
 
 
-def _refused(code: str, message: str) -> dict[str, Any]:
+def _refused(code: str, message: str) -> Json:
     return {"ErrorCode": code, "ErrorMessage": message}
 
 
-def _check_target(target: dict[str, Any]) -> None:
+def _check_target(target: Json) -> None:
     targets.check(target["Arn"])
     given = [member for member in ("Input", "InputPath", "InputTransformer") if member in target]
     if len(given) > 1:
@@ -166,19 +172,7 @@ def _check_target(target: dict[str, Any]) -> None:
             raise ValidationException(f"JSON syntax error in Input for target {target['Id']}.") from None
 
 
-def _bus_name(request: dict[str, Any]) -> dict[str, Any]:
-    return {"EventBusName": request["EventBusName"]} if "EventBusName" in request else {}
-
-
-def _only_default_bus(request: dict[str, Any]) -> None:
+def _only_default_bus(request: Json) -> None:
     name = request.get("EventBusName", "default")
     if not re.search(r"(^|event-bus/)default$", name):
         raise AwsError("ResourceNotFoundException", f"Event bus {name} does not exist.")
-
-
-def _rule(context: Context, request: dict[str, Any]) -> Rule:
-    _only_default_bus(request)
-    body = context.store.get(RULE, request["Name"])
-    if body is None:
-        raise AwsError("ResourceNotFoundException", f"Rule {request['Name']} does not exist on EventBus default.")
-    return body

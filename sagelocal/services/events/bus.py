@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 from sagelocal.core.context import Context, one_per_server
+from sagelocal.core.json import Json
 from sagelocal.core.store import Kind
 from sagelocal.services.events import delivery, inputs, patterns, state_events
 from sagelocal.services.events.documents import RULE
@@ -24,21 +25,16 @@ class Bus:
 
     def __init__(self, context: Context):
         self.context = context
-        self._events: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+        self._events: queue.SimpleQueue[Json] = queue.SimpleQueue()
         self._lock = threading.Lock()
-        self._started = False
-
-    @property
-    def started(self) -> bool:
-        """Whether there is, or was, a rule: until then events are dropped."""
-        return self._started
+        self.started = False  # whether there is, or was, a rule: until then events are dropped
 
     def start(self) -> None:
         """Begin to match, and to make events of what happens in SageMaker."""
         with self._lock:
-            if self._started:
+            if self.started:
                 return
-            self._started = True
+            self.started = True
         for kind in state_events.KINDS:
             self.context.store.watch(Kind[Any](kind), partial(self._changed, kind))
         self.context.spawn("event bus", self._run)
@@ -57,11 +53,11 @@ class Bus:
             "resources": resources,
             "detail": detail,
         }
-        if self._started:
+        if self.started:
             self._events.put(event)
         return identifier
 
-    def _changed(self, kind: str, name: str, before: dict[str, Any] | None, after: dict[str, Any] | None) -> None:
+    def _changed(self, kind: str, name: str, before: Json | None, after: Json | None) -> None:
         event: Event | None
         if kind == state_events.STEP:
             event = state_events.step_event(name.rpartition("/")[0], before, after)
@@ -81,7 +77,7 @@ class Bus:
                     for target in rule["_Targets"]:
                         self.context.spawn(f"rule {rule['Name']}", self._deliver, rule["Arn"], target, event)
 
-    def _deliver(self, rule_arn: str, target: Mapping[str, Any], event: dict[str, Any]) -> None:
+    def _deliver(self, rule_arn: str, target: Mapping[str, Any], event: Json) -> None:
         payload = inputs.payload(target, event, rule_arn)
         parameters = [
             {"Name": parameter["Name"], "Value": _resolved(parameter["Value"], event)}
@@ -90,7 +86,7 @@ class Bus:
         delivery.deliver(self.context, delivery.of_target(target, payload, {"RULE_ARN": rule_arn}, parameters))
 
 
-def _resolved(value: str, event: dict[str, Any]) -> str:
+def _resolved(value: str, event: Json) -> str:
     """A pipeline parameter's value; one that is a path is read from the event."""
     if not inputs.is_path(value):
         return value
@@ -103,7 +99,4 @@ def now() -> str:
     return state_events.iso(time.time())
 
 
-@one_per_server
-def bus(context: Context) -> Bus:
-    """The bus of an account."""
-    return Bus(context)
+bus = one_per_server(Bus)

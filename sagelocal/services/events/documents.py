@@ -18,7 +18,6 @@ class Rule(TypedDict):
     Description: NotRequired[str]
     RoleArn: NotRequired[str]
     EventBusName: str
-    CreatedBy: str
     _Tags: list[TagTypeDef]
     _Targets: list[TargetOutputTypeDef]
 

@@ -8,11 +8,13 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from sagelocal.core.json import Json
+
 _VARIABLE = re.compile(r"<([A-Za-z0-9_.-]+)>")
 _STEP = re.compile(r"\.([A-Za-z0-9_-]+)|\[(\d+)\]|\['([^']+)'\]")
 
 
-def payload(target: Mapping[str, Any], event: dict[str, Any], rule_arn: str) -> str:
+def payload(target: Mapping[str, Any], event: Json, rule_arn: str) -> str:
     """The text that is sent to a target for an event."""
     given: str | None = target.get("Input")
     if given is not None:
@@ -45,7 +47,7 @@ def is_path(text: str) -> bool:
     return re.fullmatch(rf"\$(?:{_STEP.pattern})*", text) is not None
 
 
-def _transformed(transformer: dict[str, Any], event: dict[str, Any], rule_arn: str) -> str:
+def _transformed(transformer: Json, event: Json, rule_arn: str) -> str:
     values = {name: at(event, path) for name, path in transformer.get("InputPathsMap", {}).items()} | {
         "aws.events.rule-arn": rule_arn,
         "aws.events.rule-name": rule_arn.rpartition("/")[2],

@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from sagelocal.core.errors import AwsError
+from sagelocal.core.json import Json
 
 COMPARISONS = {"=": operator.eq, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 TEXT_OPERATORS = ("prefix", "suffix", "equals-ignore-case", "wildcard")
@@ -23,7 +24,7 @@ class InvalidEventPatternException(AwsError):
         super().__init__("InvalidEventPatternException", f"Event pattern is not valid. Reason: {why}")
 
 
-def parse(text: str) -> dict[str, Any]:
+def parse(text: str) -> Json:
     """A pattern's document, checked. Raises InvalidEventPatternException."""
     try:
         pattern = json.loads(text)
@@ -35,7 +36,7 @@ def parse(text: str) -> dict[str, Any]:
     return pattern
 
 
-def matches(pattern: dict[str, Any], event: Any) -> bool:
+def matches(pattern: Json, event: Any) -> bool:
     """Whether an event has, for every field of a (checked) pattern, one of the values that it allows."""
     for field, wanted in pattern.items():
         if field == "$or":
@@ -51,7 +52,7 @@ def matches(pattern: dict[str, Any], event: Any) -> bool:
     return True
 
 
-def _matches_inside(pattern: dict[str, Any], value: Any) -> bool:
+def _matches_inside(pattern: Json, value: Any) -> bool:
     """A list of objects matches when one of them does."""
     return any(matches(pattern, item) for item in value) if isinstance(value, list) else matches(pattern, value)
 
@@ -99,7 +100,7 @@ def _matches_text(name: str, operand: Any, value: str) -> bool:
     return value.lower() == text.lower()
 
 
-def _check_fields(pattern: dict[str, Any], path: str) -> None:
+def _check_fields(pattern: Json, path: str) -> None:
     for field, wanted in pattern.items():
         here = f"{path}.{field}" if path else field
         if field == "$or":

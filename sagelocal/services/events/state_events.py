@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sagelocal.core import service_models
+from sagelocal.core.json import Json
 
 STEP_TYPES = {"ProcessingJob": "Processing", "TrainingJob": "Training", "TuningJob": "HyperparameterTuning"}
 
@@ -21,10 +22,10 @@ class Event:
 
     detail_type: str
     resources: tuple[str, ...]
-    detail: dict[str, Any]
+    detail: Json
 
 
-def of_change(kind: str, before: dict[str, Any] | None, after: dict[str, Any] | None) -> Event | None:
+def of_change(kind: str, before: Json | None, after: Json | None) -> Event | None:
     """The event of a document's change; None for changes that AWS sends nothing for."""
     reader = _READERS[kind]
     if after is None or (before and all(before.get(m) == after.get(m) for m in reader.members)):
@@ -32,7 +33,7 @@ def of_change(kind: str, before: dict[str, Any] | None, after: dict[str, Any] | 
     return reader.event(before or {}, after)
 
 
-def _execution(before: dict[str, Any], after: dict[str, Any]) -> Event:
+def _execution(before: Json, after: Json) -> Event:
     ended = after["PipelineExecutionStatus"] not in ("Executing", "Stopping")
     detail = {
         "pipelineExecutionDisplayName": after.get("PipelineExecutionDisplayName"),
@@ -48,7 +49,7 @@ def _execution(before: dict[str, Any], after: dict[str, Any]) -> Event:
     return Event("SageMaker Model Building Pipeline Execution Status Change", resources, _without_none(detail))
 
 
-def step_event(execution_arn: str, before: dict[str, Any] | None, after: dict[str, Any] | None) -> Event | None:
+def step_event(execution_arn: str, before: Json | None, after: Json | None) -> Event | None:
     """The event of a step's change; a step's document does not name its execution."""
     if after is None or (before and before["StepStatus"] == after["StepStatus"]):
         return None
@@ -72,7 +73,7 @@ def step_event(execution_arn: str, before: dict[str, Any] | None, after: dict[st
     return Event("SageMaker Model Building Pipeline Execution Step Status Change", resources, _without_none(detail))
 
 
-def _model_package(before: dict[str, Any], after: dict[str, Any]) -> Event:
+def _model_package(before: Json, after: Json) -> Event:
     changed = [member for member in _READERS["model-package"].members if before.get(member) != after.get(member)]
     detail = _described("DescribeModelPackage", after, iso)
     if before:
@@ -82,7 +83,7 @@ def _model_package(before: dict[str, Any], after: dict[str, Any]) -> Event:
     return Event("SageMaker Model Package State Change", (after["ModelPackageArn"],), detail)
 
 
-def _endpoint(before: dict[str, Any], after: dict[str, Any]) -> Event:
+def _endpoint(before: Json, after: Json) -> Event:
     """A change of the endpoint's status, or of how far its deployment is."""
     of_status = before.get("EndpointStatus") != after["EndpointStatus"]
     detail = _described("DescribeEndpoint", after, milliseconds) | {"Tags": _tags(after)}
@@ -91,10 +92,10 @@ def _endpoint(before: dict[str, Any], after: dict[str, Any]) -> Event:
     return Event(f"SageMaker {what}", (after["EndpointArn"],), detail)
 
 
-def _job(operation: str, detail_type: str, arn: str) -> Callable[[dict[str, Any], dict[str, Any]], Event]:
-    def event(before: dict[str, Any], after: dict[str, Any]) -> Event:
-        detail = _described(operation, after, milliseconds) | {"Tags": _tags(after)}
-        return Event(detail_type, (after[arn],), detail)
+def _job(kind: str, words: str) -> Callable[[Json, Json], Event]:
+    def event(before: Json, after: Json) -> Event:
+        detail = _described(f"Describe{kind}Job", after, milliseconds) | {"Tags": _tags(after)}
+        return Event(f"SageMaker {words} Job State Change", (after[f"{kind}JobArn"],), detail)
 
     return event
 
@@ -104,7 +105,7 @@ class _Reader:
     """Which members of a document, when they change, are an event, and how it is made."""
 
     members: tuple[str, ...]
-    event: Callable[[dict[str, Any], dict[str, Any]], Event]
+    event: Callable[[Json, Json], Event]
 
 
 STEP = "pipeline-execution-step"
@@ -113,21 +114,10 @@ _READERS = {
     "model-package": _Reader(("ModelPackageStatus", "ModelApprovalStatus", "ApprovalDescription"), _model_package),
     "endpoint": _Reader(("EndpointStatus", "PendingDeploymentSummary"), _endpoint),
     "training-job": _Reader(
-        ("TrainingJobStatus", "SecondaryStatus", "DebugRuleEvaluationStatuses"),
-        _job("DescribeTrainingJob", "SageMaker Training Job State Change", "TrainingJobArn"),
+        ("TrainingJobStatus", "SecondaryStatus", "DebugRuleEvaluationStatuses"), _job("Training", "Training")
     ),
-    "processing-job": _Reader(
-        ("ProcessingJobStatus",),
-        _job("DescribeProcessingJob", "SageMaker Processing Job State Change", "ProcessingJobArn"),
-    ),
-    "tuning-job": _Reader(
-        ("HyperParameterTuningJobStatus",),
-        _job(
-            "DescribeHyperParameterTuningJob",
-            "SageMaker HyperParameter Tuning Job State Change",
-            "HyperParameterTuningJobArn",
-        ),
-    ),
+    "processing-job": _Reader(("ProcessingJobStatus",), _job("Processing", "Processing")),
+    "tuning-job": _Reader(("HyperParameterTuningJobStatus",), _job("HyperParameterTuning", "HyperParameter Tuning")),
 }
 KINDS = (*_READERS, STEP)
 
@@ -140,10 +130,10 @@ def milliseconds(seconds: float) -> int:
     return int(seconds * 1000)
 
 
-def _described(operation: str, body: dict[str, Any], time: Callable[[float], Any]) -> dict[str, Any]:
+def _described(operation: str, body: Json, time: Callable[[float], Any]) -> Json:
     """A document as its Describe call answers it, with its times (at any depth) through `time`."""
     shape = service_models.operation_model("sagemaker", operation).output_shape
-    described: dict[str, Any] = _with_times(service_models.shaped(body, shape), shape, time)
+    described: Json = _with_times(service_models.shaped(body, shape), shape, time)
     return described
 
 
@@ -155,7 +145,7 @@ def _with_times(value: Any, shape: Any, time: Callable[[float], Any]) -> Any:
     return time(value) if shape.type_name == "timestamp" else value
 
 
-def _tags(body: dict[str, Any]) -> dict[str, Any]:
+def _tags(body: Json) -> Json:
     return {tag["Key"]: tag["Value"] for tag in body.get("_Tags") or []}
 
 
@@ -166,5 +156,5 @@ def _camel(value: Any) -> Any:
     return value
 
 
-def _without_none(detail: dict[str, Any]) -> dict[str, Any]:
+def _without_none(detail: Json) -> Json:
     return {name: value for name, value in detail.items() if value is not None}

@@ -8,6 +8,7 @@ from typing import Any
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import ValidationException
+from sagelocal.core.json import Json
 from sagelocal.services.iam import sessions
 
 SESSION = "EventBridge"  # what the sessions of a target's role are called
@@ -46,7 +47,7 @@ def send(context: Context, target: Target, payload: str) -> None:
         client(context, "sns").publish(TopicArn=target.arn, Message=payload)
 
 
-def pipeline_request(target: Target) -> dict[str, Any]:
+def pipeline_request(target: Target) -> Json:
     """The StartPipelineExecution request for a pipeline target."""
     return {
         "PipelineName": target.arn.rpartition("/")[2],
@@ -69,7 +70,7 @@ def send_message(
     attributes: Mapping[str, str | int] | None = None,
     message_group: str | None = None,
 ) -> None:
-    extra: dict[str, Any] = {"MessageGroupId": message_group} if message_group else {}
+    extra: Json = {"MessageGroupId": message_group} if message_group else {}
     if attributes:
         extra["MessageAttributes"] = typed(attributes)
     url = f"{context.url}/{context.account}/{queue}"

@@ -10,6 +10,7 @@ from urllib.parse import quote
 from sagelocal.core import listing
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
+from sagelocal.core.json import Json
 from sagelocal.core.registry import operation
 from sagelocal.core.store import AlreadyExists, amend
 from sagelocal.services.iam import enforcement, policy, sessions
@@ -20,10 +21,10 @@ MAX_INLINE, MAX_TRUST = 10_240, 2_048
 
 
 @operation("iam", "CreateRole")
-def create_role(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def create_role(context: Context, request: Json) -> Json:
     trust = request["AssumeRolePolicyDocument"]
     policy.parse(trust, trust=True)
-    _check_size(trust, MAX_TRUST, "Cannot exceed quota for ACLSizePerRole: {limit}")
+    check_size(trust, MAX_TRUST, "Cannot exceed quota for ACLSizePerRole: {limit}")
     path, name = request.get("Path", "/"), request["RoleName"]
     arn = f"arn:aws:iam::{context.account}:role{path}{name}"
     body: Role = {
@@ -49,19 +50,19 @@ def create_role(context: Context, request: dict[str, Any]) -> dict[str, Any]:
 
 
 @operation("iam", "GetRole")
-def get_role(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def get_role(context: Context, request: Json) -> Json:
     return {"Role": shown(find(context, request["RoleName"]))}
 
 
 @operation("iam", "ListRoles")
-def list_roles(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def list_roles(context: Context, request: Json) -> Json:
     prefix = request.get("PathPrefix", "/")
     found = [shown(role) for role in context.store.list(ROLE) if role["Path"].startswith(prefix)]
     return page(found, request, "Roles")
 
 
 @operation("iam", "DeleteRole")
-def delete_role(context: Context, request: dict[str, Any]) -> None:
+def delete_role(context: Context, request: Json) -> None:
     role = find(context, request["RoleName"])
     if role["_Attached"]:
         raise conflict("Cannot delete entity, must detach all policies first.")
@@ -74,33 +75,33 @@ def delete_role(context: Context, request: dict[str, Any]) -> None:
 
 
 @operation("iam", "UpdateRole")
-def update_role(context: Context, request: dict[str, Any]) -> None:
+def update_role(context: Context, request: Json) -> None:
     members = ("Description", "MaxSessionDuration")
     change(context, request, lambda role: amend(role, listing.members(members)(request)))
 
 
 @operation("iam", "UpdateAssumeRolePolicy")
-def update_assume_role_policy(context: Context, request: dict[str, Any]) -> None:
+def update_assume_role_policy(context: Context, request: Json) -> None:
     policy.parse(request["PolicyDocument"], trust=True)
-    _check_size(request["PolicyDocument"], MAX_TRUST, "Cannot exceed quota for ACLSizePerRole: {limit}")
+    check_size(request["PolicyDocument"], MAX_TRUST, "Cannot exceed quota for ACLSizePerRole: {limit}")
     change(context, request, lambda role: role.update({"AssumeRolePolicyDocument": request["PolicyDocument"]}))
 
 
 @operation("iam", "PutRolePolicy")
-def put_role_policy(context: Context, request: dict[str, Any]) -> None:
+def put_role_policy(context: Context, request: Json) -> None:
     policy.parse(request["PolicyDocument"], name=request["PolicyName"])
     name = request["RoleName"]
 
     def edit(role: Role) -> None:
         role["_Inline"][request["PolicyName"]] = request["PolicyDocument"]
         everything = "".join(role["_Inline"].values())
-        _check_size(everything, MAX_INLINE, f"Maximum policy size of {{limit}} bytes exceeded for role {name}")
+        check_size(everything, MAX_INLINE, f"Maximum policy size of {{limit}} bytes exceeded for role {name}")
 
     change(context, request, edit)
 
 
 @operation("iam", "GetRolePolicy")
-def get_role_policy(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def get_role_policy(context: Context, request: Json) -> Json:
     text = find(context, request["RoleName"])["_Inline"].get(request["PolicyName"])
     if text is None:
         raise missing(f"The role policy with name {request['PolicyName']} cannot be found.")
@@ -109,12 +110,12 @@ def get_role_policy(context: Context, request: dict[str, Any]) -> dict[str, Any]
 
 
 @operation("iam", "ListRolePolicies")
-def list_role_policies(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def list_role_policies(context: Context, request: Json) -> Json:
     return page(sorted(find(context, request["RoleName"])["_Inline"]), request, "PolicyNames")
 
 
 @operation("iam", "DeleteRolePolicy")
-def delete_role_policy(context: Context, request: dict[str, Any]) -> None:
+def delete_role_policy(context: Context, request: Json) -> None:
     def edit(role: Role) -> None:
         if role["_Inline"].pop(request["PolicyName"], None) is None:
             raise missing(f"The role policy with name {request['PolicyName']} cannot be found.")
@@ -123,18 +124,18 @@ def delete_role_policy(context: Context, request: dict[str, Any]) -> None:
 
 
 @operation("iam", "PutRolePermissionsBoundary")
-def put_role_permissions_boundary(context: Context, request: dict[str, Any]) -> None:
+def put_role_permissions_boundary(context: Context, request: Json) -> None:
     boundary = _boundary(request["PermissionsBoundary"])
     change(context, request, lambda role: role.update({"PermissionsBoundary": boundary}))
 
 
 @operation("iam", "DeleteRolePermissionsBoundary")
-def delete_role_permissions_boundary(context: Context, request: dict[str, Any]) -> None:
+def delete_role_permissions_boundary(context: Context, request: Json) -> None:
     change(context, request, lambda role: role.pop("PermissionsBoundary", None))
 
 
 @operation("iam", "TagRole")
-def tag_role(context: Context, request: dict[str, Any]) -> None:
+def tag_role(context: Context, request: Json) -> None:
     added = {tag["Key"] for tag in request["Tags"]}
 
     def edit(role: Role) -> None:
@@ -144,7 +145,7 @@ def tag_role(context: Context, request: dict[str, Any]) -> None:
 
 
 @operation("iam", "UntagRole")
-def untag_role(context: Context, request: dict[str, Any]) -> None:
+def untag_role(context: Context, request: Json) -> None:
     def edit(role: Role) -> None:
         role["Tags"] = [tag for tag in role["Tags"] if tag["Key"] not in request["TagKeys"]]
 
@@ -152,12 +153,12 @@ def untag_role(context: Context, request: dict[str, Any]) -> None:
 
 
 @operation("iam", "ListRoleTags")
-def list_role_tags(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def list_role_tags(context: Context, request: Json) -> Json:
     return page(find(context, request["RoleName"])["Tags"], request, "Tags")
 
 
 @operation("iam", "CreateServiceLinkedRole")
-def create_service_linked_role(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def create_service_linked_role(context: Context, request: Json) -> Json:
     """Only the service can use it, so it has no policies here and nothing is checked against it."""
     service = request["AWSServiceName"]
     name = SERVICE_LINKED.get(service) or f"AWSServiceRoleFor{_title(service.partition('.')[0])}"
@@ -167,7 +168,7 @@ def create_service_linked_role(context: Context, request: dict[str, Any]) -> dic
     if context.store.get(ROLE, name):
         message = f"Service role name {name} has been taken in this account, please try a different suffix."
         raise AwsError("InvalidInput", message, 400)
-    role = create_role(
+    return create_role(
         context,
         {
             "Path": f"/aws-service-role/{service}/",
@@ -176,18 +177,17 @@ def create_service_linked_role(context: Context, request: dict[str, Any]) -> dic
             "Description": request.get("Description"),
         },
     )
-    return role
 
 
 @operation("iam", "DeleteServiceLinkedRole")
-def delete_service_linked_role(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def delete_service_linked_role(context: Context, request: Json) -> Json:
     find(context, request["RoleName"])
     context.store.delete(ROLE, request["RoleName"])
     return {"DeletionTaskId": f"task/aws-service-role/{request['RoleName']}"}
 
 
 SERVICE_LINKED = {
-    "sagemaker.application-autoscaling.amazonaws.com": "AWSServiceRoleForApplicationAutoScaling_SageMakerEndpoint",
+    "sagemaker.application-autoscaling.amazonaws.com": "AWSServiceRoleForApplicationAutoScaling_SageMakerEndpoint"
 }
 
 
@@ -199,7 +199,7 @@ def find(context: Context, name: str) -> Role:
     return body
 
 
-def change(context: Context, request: dict[str, Any], edit: Callable[[Role], object]) -> None:
+def change(context: Context, request: Json, edit: Callable[[Role], object]) -> None:
     """Alter the role that a request names. Raises NoSuchEntity."""
     find(context, request["RoleName"])
     context.store.change(ROLE, request["RoleName"], edit)
@@ -210,7 +210,7 @@ def shown(role: Role) -> Role:
     return {**role, "AssumeRolePolicyDocument": quote(role["AssumeRolePolicyDocument"], safe="")}
 
 
-def page(items: list[Any], request: dict[str, Any], member: str) -> dict[str, Any]:
+def page(items: list[Any], request: Json, member: str) -> Json:
     marker = request.get("Marker", "0")
     if not marker.isdigit():
         raise AwsError("ValidationError", f"Invalid Marker: {marker}", 400)
@@ -231,7 +231,7 @@ def conflict(message: str) -> AwsError:
     return AwsError("DeleteConflict", message, 409)
 
 
-def _check_size(text: str, limit: int, message: str) -> None:
+def check_size(text: str, limit: int, message: str) -> None:
     if len(re.sub(r"\s", "", text)) > limit:
         raise AwsError("LimitExceeded", message.format(limit=limit), 409)
 

@@ -1,56 +1,40 @@
 """AWS::IAM::Role and AWS::IAM::InstanceProfile."""
 
 import json
-from typing import Any
 
 from sagelocal.core.context import Context
-from sagelocal.services.cloudformation.resource import (
-    Handler,
-    PhysicalResource,
-    answered,
-    call,
-    call_unless_gone,
-    register,
-)
+from sagelocal.core.json import Json
+from sagelocal.services.cloudformation.resource import Handler, PhysicalResource, call, call_unless_gone, register
 
 
 class Role(Handler):
     type = "AWS::IAM::Role"
     fixed = frozenset({"RoleName", "Path"})
 
-    def create(self, context: Context, properties: dict[str, Any], name: str) -> PhysicalResource:
+    def create(self, context: Context, properties: Json, name: str) -> PhysicalResource:
         role, path = properties.get("RoleName", name), properties.get("Path", "/")
-        made = PhysicalResource(role, {"Arn": f"arn:aws:iam::{context.account}:role{path}{role}"})
-        if answered("iam", "CreateRole"):
-            request: dict[str, Any] = {
-                "RoleName": role,
-                "Path": path,
-                "AssumeRolePolicyDocument": json.dumps(properties["AssumeRolePolicyDocument"]),
-                **{m: properties[m] for m in ("Description", "MaxSessionDuration", "Tags") if m in properties},
-            }
-            known = call(context, "iam", "CreateRole", request)["Role"]
-            made.attributes = {"Arn": known["Arn"], "RoleId": known["RoleId"]}
-            _put_policies(context, role, properties, {})
+        request: Json = {
+            "RoleName": role,
+            "Path": path,
+            "AssumeRolePolicyDocument": json.dumps(properties["AssumeRolePolicyDocument"]),
+            **{m: properties[m] for m in ("Description", "MaxSessionDuration", "Tags") if m in properties},
+        }
+        made = call(context, "iam", "CreateRole", request)["Role"]
+        _put_policies(context, role, properties, {})
+        return PhysicalResource(role, {"Arn": made["Arn"], "RoleId": made["RoleId"]})
+
+    def update(self, context: Context, made: PhysicalResource, properties: Json, before: Json) -> PhysicalResource:
+        role = made.physical_id
+        if properties["AssumeRolePolicyDocument"] != before["AssumeRolePolicyDocument"]:
+            document = json.dumps(properties["AssumeRolePolicyDocument"])
+            call(context, "iam", "UpdateAssumeRolePolicy", {"RoleName": role, "PolicyDocument": document})
+        _put_policies(context, role, properties, before)
         return made
 
-    def update(
-        self, context: Context, made: PhysicalResource, properties: dict[str, Any], before: dict[str, Any]
-    ) -> PhysicalResource:
-        if answered("iam", "CreateRole"):
-            role = made.physical_id
-            if properties["AssumeRolePolicyDocument"] != before["AssumeRolePolicyDocument"]:
-                document = json.dumps(properties["AssumeRolePolicyDocument"])
-                call(context, "iam", "UpdateAssumeRolePolicy", {"RoleName": role, "PolicyDocument": document})
-            _put_policies(context, role, properties, before)
-        return made
-
-    def delete(self, context: Context, made: PhysicalResource, properties: dict[str, Any]) -> None:
-        if not answered("iam", "CreateRole"):
-            return
+    def delete(self, context: Context, made: PhysicalResource, properties: Json) -> None:
         role = made.physical_id
         for policy in properties.get("Policies", []):
-            request = {"RoleName": role, "PolicyName": policy["PolicyName"]}
-            call_unless_gone(context, "iam", "DeleteRolePolicy", request)
+            call_unless_gone(context, "iam", "DeleteRolePolicy", {"RoleName": role, "PolicyName": policy["PolicyName"]})
         for arn in properties.get("ManagedPolicyArns", []):
             call_unless_gone(context, "iam", "DetachRolePolicy", {"RoleName": role, "PolicyArn": arn})
         call_unless_gone(context, "iam", "DeleteRole", {"RoleName": role})
@@ -60,34 +44,23 @@ class InstanceProfile(Handler):
     type = "AWS::IAM::InstanceProfile"
     fixed = frozenset({"InstanceProfileName", "Path"})
 
-    def create(self, context: Context, properties: dict[str, Any], name: str) -> PhysicalResource:
+    def create(self, context: Context, properties: Json, name: str) -> PhysicalResource:
         profile, path = properties.get("InstanceProfileName", name), properties.get("Path", "/")
-        made = PhysicalResource(profile, {"Arn": f"arn:aws:iam::{context.account}:instance-profile{path}{profile}"})
-        if answered("iam", "CreateInstanceProfile"):
-            call(context, "iam", "CreateInstanceProfile", {"InstanceProfileName": profile, "Path": path})
-            for role in properties["Roles"]:
-                request = {"InstanceProfileName": profile, "RoleName": role}
-                call(context, "iam", "AddRoleToInstanceProfile", request)
+        call(context, "iam", "CreateInstanceProfile", {"InstanceProfileName": profile, "Path": path})
+        _add_roles(context, profile, properties)
+        return PhysicalResource(profile, {"Arn": f"arn:aws:iam::{context.account}:instance-profile{path}{profile}"})
+
+    def update(self, context: Context, made: PhysicalResource, properties: Json, before: Json) -> PhysicalResource:
+        _remove_roles(context, made.physical_id, before)
+        _add_roles(context, made.physical_id, properties)
         return made
 
-    def update(
-        self, context: Context, made: PhysicalResource, properties: dict[str, Any], before: dict[str, Any]
-    ) -> PhysicalResource:
-        if answered("iam", "CreateInstanceProfile"):
-            _remove_roles(context, made.physical_id, before)
-            for role in properties["Roles"]:
-                request = {"InstanceProfileName": made.physical_id, "RoleName": role}
-                call(context, "iam", "AddRoleToInstanceProfile", request)
-        return made
-
-    def delete(self, context: Context, made: PhysicalResource, properties: dict[str, Any]) -> None:
-        if answered("iam", "CreateInstanceProfile"):
-            _remove_roles(context, made.physical_id, properties)
-            request = {"InstanceProfileName": made.physical_id}
-            call_unless_gone(context, "iam", "DeleteInstanceProfile", request)
+    def delete(self, context: Context, made: PhysicalResource, properties: Json) -> None:
+        _remove_roles(context, made.physical_id, properties)
+        call_unless_gone(context, "iam", "DeleteInstanceProfile", {"InstanceProfileName": made.physical_id})
 
 
-def _put_policies(context: Context, role: str, properties: dict[str, Any], before: dict[str, Any]) -> None:
+def _put_policies(context: Context, role: str, properties: Json, before: Json) -> None:
     wanted = {policy["PolicyName"]: policy["PolicyDocument"] for policy in properties.get("Policies", [])}
     present = {policy["PolicyName"]: policy["PolicyDocument"] for policy in before.get("Policies", [])}
     for name, document in wanted.items():
@@ -103,7 +76,12 @@ def _put_policies(context: Context, role: str, properties: dict[str, Any], befor
         call_unless_gone(context, "iam", "DetachRolePolicy", {"RoleName": role, "PolicyArn": arn})
 
 
-def _remove_roles(context: Context, profile: str, properties: dict[str, Any]) -> None:
+def _add_roles(context: Context, profile: str, properties: Json) -> None:
+    for role in properties["Roles"]:
+        call(context, "iam", "AddRoleToInstanceProfile", {"InstanceProfileName": profile, "RoleName": role})
+
+
+def _remove_roles(context: Context, profile: str, properties: Json) -> None:
     for role in properties.get("Roles", []):
         request = {"InstanceProfileName": profile, "RoleName": role}
         call_unless_gone(context, "iam", "RemoveRoleFromInstanceProfile", request)

@@ -5,6 +5,7 @@ https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_con
 """
 
 import ipaddress
+import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,10 +15,6 @@ from sagelocal.services.iam.matching import arn_matches, glob
 
 Keys = Mapping[str, Sequence[str]]  # names in lower case: condition keys do not mind the case
 VARIABLE = re.compile(r"\$\{([a-zA-Z0-9:_/.@-]+)(?:, *'([^']*)')?\}")
-
-
-def _number(text: str) -> float:
-    return float(text)
 
 
 def _moment(text: str) -> float:
@@ -44,16 +41,10 @@ def _in_network(given: str, wanted: str) -> bool:
         return False
 
 
-def _ordered(kind: str, read: Callable[[str], float]) -> dict[str, Callable[[str, str], bool]]:
-    return {
-        f"{kind}Equals": _compared(read, lambda a, b: a == b),
-        f"{kind}LessThan": _compared(read, lambda a, b: a < b),
-        f"{kind}LessThanEquals": _compared(read, lambda a, b: a <= b),
-        f"{kind}GreaterThan": _compared(read, lambda a, b: a > b),
-        f"{kind}GreaterThanEquals": _compared(read, lambda a, b: a >= b),
-    }
-
-
+ORDERS: dict[str, Callable[[float, float], bool]] = {
+    **{"Equals": operator.eq, "LessThan": operator.lt, "LessThanEquals": operator.le},
+    **{"GreaterThan": operator.gt, "GreaterThanEquals": operator.ge},
+}
 # operator -> (value of the request, value of the policy) -> holds
 TESTS: dict[str, Callable[[str, str], bool]] = {
     "StringEquals": lambda given, wanted: given == wanted,
@@ -64,18 +55,15 @@ TESTS: dict[str, Callable[[str, str], bool]] = {
     "Bool": lambda given, wanted: given.lower() == wanted.lower(),
     "BinaryEquals": lambda given, wanted: given == wanted,
     "IpAddress": _in_network,
-    **_ordered("Numeric", _number),
-    **_ordered("Date", _moment),
+    **{f"Numeric{name}": _compared(float, holds) for name, holds in ORDERS.items()},
+    **{f"Date{name}": _compared(_moment, holds) for name, holds in ORDERS.items()},
 }
 NEGATED = {
-    "StringNotEquals": "StringEquals",
-    "StringNotEqualsIgnoreCase": "StringEqualsIgnoreCase",
-    "StringNotLike": "StringLike",
-    "ArnNotEquals": "ArnEquals",
-    "ArnNotLike": "ArnLike",
-    "NumericNotEquals": "NumericEquals",
-    "DateNotEquals": "DateEquals",
-    "NotIpAddress": "IpAddress",
+    name: name.replace("Not", "")
+    for name in (
+        *("StringNotEquals", "StringNotEqualsIgnoreCase", "StringNotLike", "ArnNotEquals", "ArnNotLike"),
+        *("NumericNotEquals", "DateNotEquals", "NotIpAddress"),
+    )
 }
 
 

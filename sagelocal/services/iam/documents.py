@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NotRequired, TypedDict
 
+from sagelocal.core.json import Json
 from sagelocal.core.store import Kind
 
 if TYPE_CHECKING:
@@ -27,11 +28,6 @@ class Role(TypedDict):
     _Attached: list[str]  # ARNs of managed policies
 
 
-class PolicyVersion(TypedDict):
-    Document: str
-    CreateDate: float
-
-
 class Policy(TypedDict):
     """A managed policy, by its ARN. AWS's own have only what policies_api gives them."""
 
@@ -45,7 +41,7 @@ class Policy(TypedDict):
     CreateDate: NotRequired[float]
     UpdateDate: NotRequired[float]
     Tags: NotRequired[list[TagTypeDef]]
-    _Versions: dict[str, PolicyVersion]  # by VersionId, oldest first
+    _Versions: dict[str, Json]  # Document and CreateDate by VersionId, oldest first
 
 
 class InstanceProfile(TypedDict):
@@ -57,15 +53,8 @@ class InstanceProfile(TypedDict):
     _Roles: list[str]  # names, one at most
 
 
-class Session(TypedDict):
-    """Temporary credentials, by their access key id. No Describe call answers it."""
-
-    RoleArn: str
-    SessionName: str
-    Expiration: float | None  # None: as long as the role exists
-
-
 ROLE = Kind[Role]("iam-role")
 POLICY = Kind[Policy]("iam-policy")
 PROFILE = Kind[InstanceProfile]("iam-instance-profile")
-SESSION = Kind[Session]("session")
+# By access key id: RoleArn, SessionName and Expiration, None for as long as the role exists.
+SESSION = Kind[Json]("session")

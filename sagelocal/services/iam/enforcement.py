@@ -24,11 +24,7 @@ XML_SERVICES = ("s3", "iam", "sts", "cloudformation", "cloudwatch", "sns", "ec2"
 REST_SERVICES = ("lambda", "scheduler", "sagemaker-runtime")
 ROLE_MEMBERS = ("RoleArn", "RoleARN", "ExecutionRoleArn", "Role")
 PRINCIPALS = {
-    "sagemaker": "sagemaker.amazonaws.com",
-    "lambda": "lambda.amazonaws.com",
-    "scheduler": "scheduler.amazonaws.com",
-    "events": "events.amazonaws.com",
-    "cloudformation": "cloudformation.amazonaws.com",
+    name: f"{name}.amazonaws.com" for name in ("sagemaker", "lambda", "scheduler", "events", "cloudformation")
 }
 CANNOT_ASSUME = {
     "sagemaker": (

@@ -10,17 +10,14 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from sagelocal.core.context import Context
+from sagelocal.core.json import Json
 from sagelocal.core.registry import guard
 from sagelocal.core.store import Kind
 from sagelocal.services.iam import enforcement
 from sagelocal.services.iam.documents import ROLE
 from sagelocal.services.iam.policy import Call, keys_of
 
-IAM_PREFIX = {
-    "sagemaker-runtime": "sagemaker",
-    "service-quotas": "servicequotas",
-    "elbv2": "elasticloadbalancing",
-}
+IAM_PREFIX = {"sagemaker-runtime": "sagemaker", "service-quotas": "servicequotas", "elbv2": "elasticloadbalancing"}
 FREE = {("sts", "GetCallerIdentity"), ("sts", "GetSessionToken")}  # nobody needs a permission for these
 
 # Of services that import this one: a request that names a resource needs a permission for what is there.
@@ -51,15 +48,14 @@ SAGEMAKER = {f"{verb}{noun}": named for verb in VERBS for noun, named in NOUNS.i
     "ListTrainingJobsForHyperParameterTuningJob": NOUNS["HyperParameterTuningJob"],
     "ListPipelineExecutions": NOUNS["Pipeline"],
     "StartPipelineExecution": NOUNS["Pipeline"],
-    "RetryPipelineExecution": NOUNS["PipelineExecution"],
-    "ListPipelineExecutionSteps": NOUNS["PipelineExecution"],
+    **dict.fromkeys(("RetryPipelineExecution", "ListPipelineExecutionSteps"), NOUNS["PipelineExecution"]),
     "ListPipelineParametersForExecution": NOUNS["PipelineExecution"],
     "DescribePipelineDefinitionForExecution": NOUNS["PipelineExecution"],
-    "AddTags": ("", "ResourceArn"),
-    "DeleteTags": ("", "ResourceArn"),
-    "ListTags": ("", "ResourceArn"),
+    **dict.fromkeys(("AddTags", "DeleteTags", "ListTags"), ("", "ResourceArn")),
 }
 
+LOG_GROUP = "logs:log-group:{logGroupName}:log-stream:"
+LOG_STREAM = f"{LOG_GROUP}{{logStreamName}}"
 # service -> operation -> resource; `{Member}` is the request's, an ARN in a member stands for the whole
 RESOURCES: dict[str, dict[str, str]] = {
     "sagemaker-runtime": dict.fromkeys(
@@ -67,16 +63,9 @@ RESOURCES: dict[str, dict[str, str]] = {
         "sagemaker:endpoint/{EndpointName}",
     ),
     "logs": {
-        "CreateLogGroup": "logs:log-group:{logGroupName}:log-stream:",
-        "DeleteLogGroup": "logs:log-group:{logGroupName}:log-stream:",
-        "PutRetentionPolicy": "logs:log-group:{logGroupName}:log-stream:",
-        "DeleteRetentionPolicy": "logs:log-group:{logGroupName}:log-stream:",
-        "DescribeLogStreams": "logs:log-group:{logGroupName}:log-stream:",
-        "FilterLogEvents": "logs:log-group:{logGroupName}:log-stream:",
-        "CreateLogStream": "logs:log-group:{logGroupName}:log-stream:{logStreamName}",
-        "DeleteLogStream": "logs:log-group:{logGroupName}:log-stream:{logStreamName}",
-        "PutLogEvents": "logs:log-group:{logGroupName}:log-stream:{logStreamName}",
-        "GetLogEvents": "logs:log-group:{logGroupName}:log-stream:{logStreamName}",
+        **dict.fromkeys(("CreateLogGroup", "DeleteLogGroup", "DescribeLogStreams", "FilterLogEvents"), LOG_GROUP),
+        **dict.fromkeys(("PutRetentionPolicy", "DeleteRetentionPolicy"), LOG_GROUP),
+        **dict.fromkeys(("CreateLogStream", "DeleteLogStream", "PutLogEvents", "GetLogEvents"), LOG_STREAM),
     },
     "cloudwatch": {
         "PutMetricAlarm": "cloudwatch:alarm:{AlarmName}",
@@ -125,14 +114,14 @@ QUALIFIED = {  # those whose resource is the version or alias itself
 
 
 @guard
-def authorize(context: Context, service: str, operation: str, request: dict[str, Any]) -> None:
+def authorize(context: Context, service: str, operation: str, request: Json) -> None:
     """Raise AccessDenied unless the context's caller may make the request, and pass on the roles in it."""
     if enforcement.enforced(context):
         enforcement.authorize(context, service, needed(context, service, operation, request))
 
 
 @guard
-def check_trust(context: Context, service: str, operation: str, request: dict[str, Any]) -> None:
+def check_trust(context: Context, service: str, operation: str, request: Json) -> None:
     """Raise the service's error when a role in the request does not trust the service, whoever asks."""
     if service in enforcement.PRINCIPALS and operation.startswith(("Create", "Update", "Start", "Put")):
         for role_arn in set(enforcement.passed_roles(request)):
@@ -140,7 +129,7 @@ def check_trust(context: Context, service: str, operation: str, request: dict[st
             enforcement.check_trust(context, service, role_arn, source)
 
 
-def needed(context: Context, service: str, operation: str, request: dict[str, Any]) -> list[Call]:
+def needed(context: Context, service: str, operation: str, request: Json) -> list[Call]:
     """Everything that a caller must be allowed for one request, the operation's own action first."""
     if (service, operation) in FREE:
         return []
@@ -155,7 +144,7 @@ def needed(context: Context, service: str, operation: str, request: dict[str, An
     return calls
 
 
-def _own(context: Context, service: str, operation: str, request: dict[str, Any]) -> Iterator[Call]:
+def _own(context: Context, service: str, operation: str, request: Json) -> Iterator[Call]:
     special = SPECIAL.get(service)
     if special:
         yield from special(context, operation, request)
@@ -167,7 +156,7 @@ def _own(context: Context, service: str, operation: str, request: dict[str, Any]
         yield Call(f"{prefix}:{operation}", resource, keys)
 
 
-def _resources(context: Context, template: str, request: dict[str, Any]) -> Iterator[str]:
+def _resources(context: Context, template: str, request: Json) -> Iterator[str]:
     """The ARNs that a template gives, one for each item of a list; `*` where the request leaves the resource open."""
     members = re.findall(r"\{(\w+)(?:=(\w+))?\}", template)
     values = {member: request.get(member) or default for member, default in members}
@@ -184,7 +173,7 @@ def _resources(context: Context, template: str, request: dict[str, Any]) -> Iter
         yield context.arn(service, path.rpartition("/")[2] if path.startswith("http") else path)
 
 
-def _sagemaker(context: Context, operation: str, request: dict[str, Any]) -> Iterator[Call]:
+def _sagemaker(context: Context, operation: str, request: Json) -> Iterator[Call]:
     action = f"sagemaker:{operation}"
     kind, member = SAGEMAKER.get(operation, ("", ""))
     name = request.get(member, "")
@@ -208,7 +197,7 @@ def _sagemaker(context: Context, operation: str, request: dict[str, Any]) -> Ite
         yield Call(action)
 
 
-def _lambda(context: Context, operation: str, request: dict[str, Any]) -> Iterator[Call]:
+def _lambda(context: Context, operation: str, request: Json) -> Iterator[Call]:
     action = f"lambda:{LAMBDA_ACTIONS.get(operation, operation)}"
     given = request.get("FunctionName")
     if not given:
@@ -222,7 +211,7 @@ def _lambda(context: Context, operation: str, request: dict[str, Any]) -> Iterat
     yield Call(action, context.arn("lambda", f"function:{path}"))
 
 
-def _autoscaling(context: Context, operation: str, request: dict[str, Any]) -> Iterator[Call]:
+def _autoscaling(context: Context, operation: str, request: Json) -> Iterator[Call]:
     """Its own action, and what it does to the endpoint and its alarms in the caller's name.
 
     Source: https://docs.aws.amazon.com/autoscaling/application/userguide/security_iam_permission_validation.html
@@ -256,7 +245,7 @@ def _autoscaling(context: Context, operation: str, request: dict[str, Any]) -> I
         yield Call("cloudwatch:DeleteAlarms", alarms)
 
 
-def _iam(context: Context, operation: str, request: dict[str, Any]) -> Iterator[Call]:
+def _iam(context: Context, operation: str, request: Json) -> Iterator[Call]:
     action = f"iam:{operation}"
     base = f"arn:aws:iam::{context.account}"
     if "PolicySourceArn" in request:
@@ -287,7 +276,7 @@ def _iam(context: Context, operation: str, request: dict[str, Any]) -> Iterator[
         yield Call(action)
 
 
-SPECIAL: dict[str, Callable[[Context, str, dict[str, Any]], Iterator[Call]]] = {
+SPECIAL: dict[str, Callable[[Context, str, Json], Iterator[Call]]] = {
     "sagemaker": _sagemaker,
     "lambda": _lambda,
     "application-autoscaling": _autoscaling,

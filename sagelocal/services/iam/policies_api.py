@@ -1,16 +1,15 @@
 """IAM: managed policies, instance profiles, and what a role may do (SimulatePrincipalPolicy)."""
 
-import re
 import time
-from typing import Any
 from urllib.parse import quote
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
+from sagelocal.core.json import Json
 from sagelocal.core.registry import operation
 from sagelocal.core.store import AlreadyExists
 from sagelocal.services.iam import enforcement, evaluation, policy, roles
-from sagelocal.services.iam.api import change, conflict, exists, find, missing, page, shown
+from sagelocal.services.iam.api import change, check_size, conflict, exists, find, missing, page, shown
 from sagelocal.services.iam.documents import POLICY, PROFILE, ROLE, InstanceProfile, Policy, Role
 from sagelocal.services.iam.policy import Call
 
@@ -18,7 +17,7 @@ MAX_MANAGED = 6_144  # characters without white space; source: IAM quotas
 
 
 @operation("iam", "CreatePolicy")
-def create_policy(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def create_policy(context: Context, request: Json) -> Json:
     name, path = request["PolicyName"], request.get("Path", "/")
     arn = f"arn:aws:iam::{context.account}:policy{path}{name}"
     _check(request["PolicyDocument"], name)
@@ -44,19 +43,19 @@ def create_policy(context: Context, request: dict[str, Any]) -> dict[str, Any]:
 
 
 @operation("iam", "GetPolicy")
-def get_policy(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def get_policy(context: Context, request: Json) -> Json:
     body = _policy(context, request["PolicyArn"])
     return {"Policy": {**body, "AttachmentCount": len(_attached_to(context, body["Arn"]))}}
 
 
 @operation("iam", "ListPolicies")
-def list_policies(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def list_policies(context: Context, request: Json) -> Json:
     """The account's own; AWS's are there too, but not in the list."""
     return page(context.store.list(POLICY) if request.get("Scope") != "AWS" else [], request, "Policies")
 
 
 @operation("iam", "GetPolicyVersion")
-def get_policy_version(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def get_policy_version(context: Context, request: Json) -> Json:
     body, version = _policy(context, request["PolicyArn"]), request["VersionId"]
     if version not in body["_Versions"]:
         raise missing(f"Policy {body['Arn']} version {version} does not exist or is not attachable.")
@@ -64,13 +63,13 @@ def get_policy_version(context: Context, request: dict[str, Any]) -> dict[str, A
 
 
 @operation("iam", "ListPolicyVersions")
-def list_policy_versions(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def list_policy_versions(context: Context, request: Json) -> Json:
     body = _policy(context, request["PolicyArn"])
     return page([_version(body, version) for version in reversed(body["_Versions"])], request, "Versions")
 
 
 @operation("iam", "CreatePolicyVersion")
-def create_policy_version(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def create_policy_version(context: Context, request: Json) -> Json:
     body = _own_policy(context, request["PolicyArn"])
     _check(request["PolicyDocument"], body["PolicyName"])
     number = max(int(version[1:]) for version in body["_Versions"]) + 1
@@ -86,7 +85,7 @@ def create_policy_version(context: Context, request: dict[str, Any]) -> dict[str
 
 
 @operation("iam", "DeletePolicyVersion")
-def delete_policy_version(context: Context, request: dict[str, Any]) -> None:
+def delete_policy_version(context: Context, request: Json) -> None:
     body, version = _own_policy(context, request["PolicyArn"]), request["VersionId"]
     if version == body["DefaultVersionId"]:
         raise conflict("Cannot delete the default version of a policy.")
@@ -94,7 +93,7 @@ def delete_policy_version(context: Context, request: dict[str, Any]) -> None:
 
 
 @operation("iam", "DeletePolicy")
-def delete_policy(context: Context, request: dict[str, Any]) -> None:
+def delete_policy(context: Context, request: Json) -> None:
     body = _own_policy(context, request["PolicyArn"])
     if _attached_to(context, body["Arn"]):
         raise conflict("Cannot delete a policy attached to entities.")
@@ -102,7 +101,7 @@ def delete_policy(context: Context, request: dict[str, Any]) -> None:
 
 
 @operation("iam", "AttachRolePolicy")
-def attach_role_policy(context: Context, request: dict[str, Any]) -> None:
+def attach_role_policy(context: Context, request: Json) -> None:
     arn = request["PolicyArn"]
     if roles.managed_text(context, arn) is None:
         raise missing(f"Policy {arn} does not exist or is not attachable.")
@@ -110,7 +109,7 @@ def attach_role_policy(context: Context, request: dict[str, Any]) -> None:
 
 
 @operation("iam", "DetachRolePolicy")
-def detach_role_policy(context: Context, request: dict[str, Any]) -> None:
+def detach_role_policy(context: Context, request: Json) -> None:
     arn = request["PolicyArn"]
 
     def edit(role: Role) -> None:
@@ -122,13 +121,13 @@ def detach_role_policy(context: Context, request: dict[str, Any]) -> None:
 
 
 @operation("iam", "ListAttachedRolePolicies")
-def list_attached_role_policies(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def list_attached_role_policies(context: Context, request: Json) -> Json:
     attached = find(context, request["RoleName"])["_Attached"]
     return page([{"PolicyName": a.rpartition("/")[2], "PolicyArn": a} for a in attached], request, "AttachedPolicies")
 
 
 @operation("iam", "CreateInstanceProfile")
-def create_instance_profile(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def create_instance_profile(context: Context, request: Json) -> Json:
     name, path = request["InstanceProfileName"], request.get("Path", "/")
     arn = f"arn:aws:iam::{context.account}:instance-profile{path}{name}"
     body: InstanceProfile = {
@@ -147,18 +146,18 @@ def create_instance_profile(context: Context, request: dict[str, Any]) -> dict[s
 
 
 @operation("iam", "GetInstanceProfile")
-def get_instance_profile(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def get_instance_profile(context: Context, request: Json) -> Json:
     return {"InstanceProfile": _profile(context, request["InstanceProfileName"])}
 
 
 @operation("iam", "ListInstanceProfilesForRole")
-def list_instance_profiles_for_role(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def list_instance_profiles_for_role(context: Context, request: Json) -> Json:
     names = [p["InstanceProfileName"] for p in context.store.list(PROFILE) if request["RoleName"] in p["_Roles"]]
     return page([_profile(context, name) for name in names], request, "InstanceProfiles")
 
 
 @operation("iam", "AddRoleToInstanceProfile")
-def add_role_to_instance_profile(context: Context, request: dict[str, Any]) -> None:
+def add_role_to_instance_profile(context: Context, request: Json) -> None:
     find(context, request["RoleName"])
     name = request["InstanceProfileName"]
     if _profile(context, name)["Roles"]:
@@ -167,7 +166,7 @@ def add_role_to_instance_profile(context: Context, request: dict[str, Any]) -> N
 
 
 @operation("iam", "RemoveRoleFromInstanceProfile")
-def remove_role_from_instance_profile(context: Context, request: dict[str, Any]) -> None:
+def remove_role_from_instance_profile(context: Context, request: Json) -> None:
     name = request["InstanceProfileName"]
     if request["RoleName"] not in [role["RoleName"] for role in _profile(context, name)["Roles"]]:
         raise missing(f"The role with name {request['RoleName']} is not in instance profile {name}.")
@@ -175,7 +174,7 @@ def remove_role_from_instance_profile(context: Context, request: dict[str, Any])
 
 
 @operation("iam", "DeleteInstanceProfile")
-def delete_instance_profile(context: Context, request: dict[str, Any]) -> None:
+def delete_instance_profile(context: Context, request: Json) -> None:
     name = request["InstanceProfileName"]
     if _profile(context, name)["Roles"]:
         raise conflict("Cannot delete entity, must remove roles from instance profile first.")
@@ -183,7 +182,7 @@ def delete_instance_profile(context: Context, request: dict[str, Any]) -> None:
 
 
 @operation("iam", "SimulatePrincipalPolicy")
-def simulate_principal_policy(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def simulate_principal_policy(context: Context, request: Json) -> Json:
     """What the enforcement here would decide. The account's owner may do everything."""
     source = request["PolicySourceArn"]
     role = roles.find(context, source)
@@ -199,7 +198,7 @@ def simulate_principal_policy(context: Context, request: dict[str, Any]) -> dict
     return page(results, request, "EvaluationResults")
 
 
-def _result(call: Call, decision: evaluation.Decision) -> dict[str, Any]:
+def _result(call: Call, decision: evaluation.Decision) -> Json:
     refused = evaluation.DENIED if decision.refusal == evaluation.DENIED else evaluation.NOT_ALLOWED
     matched = [
         {"SourcePolicyId": statement.policy, "SourcePolicyType": "IAM Policy"} for statement in decision.statements
@@ -215,8 +214,7 @@ def _result(call: Call, decision: evaluation.Decision) -> dict[str, Any]:
 
 def _check(document: str, name: str) -> None:
     policy.parse(document, name=name)
-    if len(re.sub(r"\s", "", document)) > MAX_MANAGED:
-        raise AwsError("LimitExceeded", f"Cannot exceed quota for PolicySize: {MAX_MANAGED}", 409)
+    check_size(document, MAX_MANAGED, "Cannot exceed quota for PolicySize: {limit}")
 
 
 def _policy(context: Context, arn: str) -> Policy:
@@ -243,7 +241,7 @@ def _own_policy(context: Context, arn: str) -> Policy:
     return body
 
 
-def _version(body: Policy, version: str, document: bool = False) -> dict[str, Any]:
+def _version(body: Policy, version: str, document: bool = False) -> Json:
     kept = body["_Versions"][version]
     named = {"VersionId": version, "IsDefaultVersion": version == body["DefaultVersionId"]}
     text = {"Document": quote(kept["Document"], safe="")} if document else {}
@@ -254,7 +252,7 @@ def _attached_to(context: Context, arn: str) -> list[str]:
     return [role["RoleName"] for role in context.store.list(ROLE) if arn in role["_Attached"]]
 
 
-def _profile(context: Context, name: str) -> dict[str, Any]:
+def _profile(context: Context, name: str) -> Json:
     body = context.store.get(PROFILE, name)
     if body is None:
         raise missing(f"Instance Profile {name} cannot be found.")

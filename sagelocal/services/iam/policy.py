@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from sagelocal.core.errors import AwsError
+from sagelocal.core.json import Json
 from sagelocal.services.iam import conditions
 from sagelocal.services.iam.conditions import Condition, Keys
 from sagelocal.services.iam.matching import action_matches, arn_matches
@@ -36,7 +37,7 @@ class Call:
         return {**common, **{name.lower(): values for name, values in self.keys}}
 
 
-def keys_of(values: dict[str, Any]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+def keys_of(values: Json) -> tuple[tuple[str, tuple[str, ...]], ...]:
     """Condition keys as a Call has them; one value or several each, None for a key the request does not have."""
     return tuple(
         (name, (value,) if isinstance(value, str) else tuple(value))
@@ -151,7 +152,7 @@ def _statement(index: int, written: Any, trust: bool, policy: str) -> Statement:
     )
 
 
-def _texts(written: dict[str, Any], element: str, where: str) -> tuple[str, ...]:
+def _texts(written: Json, element: str, where: str) -> tuple[str, ...]:
     if element not in written:
         return ()
     values = written[element] if isinstance(written[element], list) else [written[element]]

@@ -38,7 +38,7 @@ def managed_text(context: Context, arn: str) -> str | None:
     if arn.startswith(AWS_MANAGED):
         return aws_managed().get(arn)
     body = context.store.get(POLICY, arn)
-    return body["_Versions"][body["DefaultVersionId"]]["Document"] if body else None
+    return str(body["_Versions"][body["DefaultVersionId"]]["Document"]) if body else None
 
 
 def boundary(context: Context, role: Role) -> tuple[Statement, ...] | None:

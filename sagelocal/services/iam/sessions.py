@@ -7,13 +7,13 @@ import base64
 import hashlib
 import secrets
 import time
-from typing import Any
 
 from sagelocal.core.caller import Caller
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
+from sagelocal.core.json import Json
 from sagelocal.services.iam import roles
-from sagelocal.services.iam.documents import SESSION, Session
+from sagelocal.services.iam.documents import SESSION
 
 KEY_PREFIX = "ASIAEMBED"  # AWS's own temporary access keys begin with ASIA
 
@@ -28,12 +28,12 @@ class ExpiredToken(AwsError):
         super().__init__("ExpiredToken", "The security token included in the request is expired", 403)
 
 
-def assume(context: Context, caller: Caller, seconds: float) -> dict[str, Any]:
+def assume(context: Context, caller: Caller, seconds: float) -> Json:
     """New credentials of a session, for so long: AccessKeyId, SecretAccessKey, SessionToken, Expiration (epoch s)."""
     return _keep(context, caller, KEY_PREFIX + _text(secrets.token_bytes(10)), time.time() + seconds)
 
 
-def of_service(context: Context, caller: Caller) -> dict[str, Any]:
+def of_service(context: Context, caller: Caller) -> Json:
     """The credentials with which a service runs a role's code: the same ones each time, without an end here.
 
     AWS renews them before they expire; a process that got them in its environment could not notice.
@@ -74,8 +74,8 @@ def forget(context: Context, role_arn: str) -> None:
             context.store.delete(SESSION, key)
 
 
-def _keep(context: Context, caller: Caller, key: str, expiration: float | None) -> dict[str, Any]:
-    body: Session = {"RoleArn": caller.role_arn, "SessionName": caller.session, "Expiration": expiration}
+def _keep(context: Context, caller: Caller, key: str, expiration: float | None) -> Json:
+    body = {"RoleArn": caller.role_arn, "SessionName": caller.session, "Expiration": expiration}
     if context.store.get(SESSION, key) != body:
         context.store.put(SESSION, key, body)
     secret, token = _derived(key, "secret"), _derived(key, "token")

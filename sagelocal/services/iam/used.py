@@ -5,10 +5,10 @@ Kept in memory, per account, since the server started or since `forget`. A state
 """
 
 import threading
-from typing import Any
 
 from sagelocal.core.caller import Caller
 from sagelocal.core.context import Context, one_per_server
+from sagelocal.core.json import Json
 from sagelocal.services.iam import roles
 from sagelocal.services.iam.documents import ROLE
 from sagelocal.services.iam.policy import Call, Statement
@@ -21,8 +21,8 @@ class Record:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._allowed: dict[tuple[str, str, tuple[tuple[str, str], ...]], dict[str, Any]] = {}
-        self._refused: list[dict[str, Any]] = []
+        self._allowed: dict[tuple[str, str, tuple[tuple[str, str], ...]], Json] = {}
+        self._refused: list[Json] = []
 
     def allow(self, caller: Caller, call: Call, by: tuple[Statement, ...]) -> None:
         key = (caller.role, call.action, tuple(sorted((statement.policy, statement.name) for statement in by)))
@@ -41,14 +41,14 @@ class Record:
             self._allowed.clear()
             self._refused.clear()
 
-    def calls(self, role: str, statement: Statement) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    def calls(self, role: str, statement: Statement) -> tuple[list[Json], list[Json]]:
         """(calls it allowed, those of them that no other statement allowed)."""
         name = (statement.policy, statement.name)
         with self._lock:
             mine = [(by, dict(call)) for (of, _, by), call in self._allowed.items() if of == role and name in by]
         return [call for _, call in mine], [call for by, call in mine if len(by) == 1]
 
-    def refused(self) -> list[dict[str, Any]]:
+    def refused(self) -> list[Json]:
         with self._lock:
             return [dict(entry) for entry in self._refused]
 
@@ -59,12 +59,12 @@ def record(_: Context) -> Record:
     return Record()
 
 
-def used_statements(context: Context) -> dict[str, Any]:
+def used_statements(context: Context) -> Json:
     """{"roles": {role: [{"policy", "sid", "effect", "allowed": [call…], "only_here": [call…],
     "unused_actions": […]}…]}, "refused": [{"role", "action", "resource", "reason"}…]}; a call is {"action",
     "resource" (the first one), "count"}. Every statement of every role is there, used or not."""
     kept = record(context)
-    shown: dict[str, list[dict[str, Any]]] = {}
+    shown: dict[str, list[Json]] = {}
     for role in context.store.list(ROLE):
         shown[role["RoleName"]] = []
         for statement in roles.statements(context, role):

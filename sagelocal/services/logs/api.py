@@ -1,12 +1,15 @@
-"""CloudWatch Logs, as far as reading and writing log events goes."""
+"""CloudWatch Logs, as far as writing, reading and deleting log events goes."""
 
+import os
 import re
 from collections.abc import Callable
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
+from sagelocal.core.json import Json
 from sagelocal.core.registry import operation
 from sagelocal.services.logs import streams
 
@@ -14,13 +17,13 @@ PAGE = 10_000  # events an answer may hold; source: API reference, GetLogEvents
 
 
 @operation("logs", "CreateLogGroup")
-def create_log_group(context: Context, request: dict[str, Any]) -> None:
+def create_log_group(context: Context, request: Json) -> None:
     if not streams.create_group(context, request["logGroupName"]):
         raise AwsError("ResourceAlreadyExistsException", "The specified log group already exists")
 
 
 @operation("logs", "CreateLogStream")
-def create_log_stream(context: Context, request: dict[str, Any]) -> None:
+def create_log_stream(context: Context, request: Json) -> None:
     group, stream = _group(context, request), request["logStreamName"]
     path = streams.stream_file(context, group, stream)
     if path.exists():
@@ -29,8 +32,24 @@ def create_log_stream(context: Context, request: dict[str, Any]) -> None:
     path.touch()
 
 
+@operation("logs", "DeleteLogGroup")
+def delete_log_group(context: Context, request: Json) -> None:
+    group = _group(context, request)
+    directory = streams.group_directory(context, group)
+    for stream in streams.streams(context, group):
+        _remove(streams.stream_file(context, group, stream), directory)
+    (directory / streams.GROUP_MARK).unlink()
+    _remove_empty(directory, context.state_dir / "logs")
+
+
+@operation("logs", "DeleteLogStream")
+def delete_log_stream(context: Context, request: Json) -> None:
+    group, stream = _stream(context, request)
+    _remove(streams.stream_file(context, group, stream), streams.group_directory(context, group))
+
+
 @operation("logs", "PutLogEvents")
-def put_log_events(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def put_log_events(context: Context, request: Json) -> Json:
     group, stream = _stream(context, request)
     for event in request["logEvents"]:
         streams.append(context, group, stream, event["message"], event["timestamp"])
@@ -38,13 +57,13 @@ def put_log_events(context: Context, request: dict[str, Any]) -> dict[str, Any]:
 
 
 @operation("logs", "DescribeLogGroups")
-def describe_log_groups(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def describe_log_groups(context: Context, request: Json) -> Json:
     prefix, part = request.get("logGroupNamePrefix", ""), request.get("logGroupNamePattern", "")
     names = [name for name in streams.groups(context) if name.startswith(prefix) and part.lower() in name.lower()]
     return _page(names, request, "logGroups", lambda name: _described_group(context, name))
 
 
-def _described_group(context: Context, name: str) -> dict[str, Any]:
+def _described_group(context: Context, name: str) -> Json:
     arn = context.arn("logs", f"log-group:{name}")
     created = int(streams.group_directory(context, name).stat().st_ctime * 1000)
     described = {"logGroupName": name, "creationTime": created, "arn": f"{arn}:*", "logGroupArn": arn}
@@ -52,7 +71,7 @@ def _described_group(context: Context, name: str) -> dict[str, Any]:
 
 
 @operation("logs", "DescribeLogStreams")
-def describe_log_streams(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def describe_log_streams(context: Context, request: Json) -> Json:
     group = _group(context, request)
     found = [
         _described_stream(context, group, name)
@@ -65,7 +84,7 @@ def describe_log_streams(context: Context, request: dict[str, Any]) -> dict[str,
     return _page(found, request, "logStreams", lambda stream: stream)
 
 
-def _described_stream(context: Context, group: str, name: str) -> dict[str, Any]:
+def _described_stream(context: Context, group: str, name: str) -> Json:
     path = streams.stream_file(context, group, name)
     first = next(streams.read(context, group, name), None)
     changed = int(path.stat().st_mtime * 1000)
@@ -82,7 +101,7 @@ def _described_stream(context: Context, group: str, name: str) -> dict[str, Any]
 
 
 @operation("logs", "GetLogEvents")
-def get_log_events(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def get_log_events(context: Context, request: Json) -> Json:
     """A token is a direction and a position in the stream; at its end a token gives itself back, which is how readers
     know that there is nothing more for now."""
     group, stream = _stream(context, request)
@@ -105,7 +124,7 @@ def get_log_events(context: Context, request: dict[str, Any]) -> dict[str, Any]:
 
 
 @operation("logs", "FilterLogEvents")
-def filter_log_events(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def filter_log_events(context: Context, request: Json) -> Json:
     """The pattern is words that must all occur, quoted phrases among them, a leading minus for those that must not."""
     group = _group(context, request)
     names = request.get("logStreamNames") or streams.streams(context, group, request.get("logStreamNamePrefix", ""))
@@ -127,7 +146,7 @@ def _words(pattern: str) -> list[tuple[str, bool]]:
     return [(quoted or word, sign != "-") for sign, quoted, word in found]
 
 
-def _group(context: Context, request: dict[str, Any]) -> str:
+def _group(context: Context, request: Json) -> str:
     identifier: str = request.get("logGroupIdentifier", "")
     group: str = request.get("logGroupName") or identifier.partition(":log-group:")[2]
     if not (streams.group_directory(context, group) / streams.GROUP_MARK).exists():
@@ -135,18 +154,18 @@ def _group(context: Context, request: dict[str, Any]) -> str:
     return group
 
 
-def _stream(context: Context, request: dict[str, Any]) -> tuple[str, str]:
+def _stream(context: Context, request: Json) -> tuple[str, str]:
     group, stream = _group(context, request), request["logStreamName"]
     if not streams.stream_file(context, group, stream).exists():
         raise AwsError("ResourceNotFoundException", "The specified log stream does not exist.")
     return group, stream
 
 
-def _event(timestamp: int, message: str) -> dict[str, Any]:
+def _event(timestamp: int, message: str) -> Json:
     return {"timestamp": timestamp, "message": message, "ingestionTime": timestamp}
 
 
-def _in_time(timestamp: int, request: dict[str, Any]) -> bool:
+def _in_time(timestamp: int, request: Json) -> bool:
     start: float = request.get("startTime", 0)
     end: float = request.get("endTime", float("inf"))
     return start <= timestamp < end
@@ -161,12 +180,22 @@ def _token(token: str | None) -> tuple[str, int]:
     return direction, int(position)
 
 
-def _page(
-    items: list[Any], request: dict[str, Any], member: str, describe: Callable[[Any], dict[str, Any]], default: int = 50
-) -> dict[str, Any]:
+def _page(items: list[Any], request: Json, member: str, describe: Callable[[Any], Json], default: int = 50) -> Json:
     token = request.get("nextToken", "0")
     if not token.isdigit():
         raise AwsError("InvalidParameterException", "The specified nextToken is invalid.")
     first, limit = int(token), request.get("limit", default)
     more = {"nextToken": str(first + limit)} if first + limit < len(items) else {}
     return {member: [describe(item) for item in islice(items, first, first + limit)], **more}
+
+
+def _remove(path: Path, root: Path) -> None:
+    path.unlink(missing_ok=True)
+    _remove_empty(path.parent, root)
+
+
+def _remove_empty(directory: Path, root: Path) -> None:
+    """Remove a directory and those above it for as long as nothing is in them; `root` stays."""
+    while directory != root and not any(os.scandir(directory)):
+        directory.rmdir()
+        directory = directory.parent

@@ -13,16 +13,8 @@ from sagelocal.services.s3 import buckets, listing, multipart, permissions, read
 # Query parameters name the operation; those not named below (x-id, prefix, X-Amz-Signature …) leave it as it is.
 # Source: the request URIs of https://docs.aws.amazon.com/AmazonS3/latest/API/API_Operations_Amazon_Simple_Storage_Service.html
 UNSUPPORTED = (
-    *(
-        "accelerate",
-        "analytics",
-        "attributes",
-        "intelligent-tiering",
-        "inventory",
-        "legal-hold",
-        "metrics",
-        "object-lock",
-    ),
+    *("accelerate", "analytics", "attributes", "intelligent-tiering", "inventory", "legal-hold", "metrics"),
+    "object-lock",
     *("policyStatus", "replication", "requestPayment", "restore", "retention", "select", "torrent", "metadataTable"),
 )
 
@@ -58,6 +50,8 @@ BUCKET: dict[tuple[str, str], Callable[..., Response]] = {
     ("DELETE", ""): buckets.delete,
     ("POST", "delete"): writing.delete_many,
 }
+
+SETTING = {"GET": buckets.get_setting, "PUT": buckets.put_setting, "DELETE": buckets.delete_setting}
 
 
 def handle(context: Context, request: Request) -> Response:
@@ -108,8 +102,8 @@ def _route(context: Context, request: Request) -> Response:
             return answer(context, bucket, key, request)
     else:
         setting = next((name for name in buckets.UNSET if name in query), None)
-        if setting and request.method in ("GET", "PUT", "DELETE"):
-            return _setting(context, bucket, setting, request)
+        if setting and request.method in SETTING:
+            return SETTING[request.method](context, bucket, setting, request)
         names = ("list-type", "versions", "uploads", "location", "acl", "delete")
         special = next((name for name in names if name in query), "")
         answer = BUCKET.get((request.method, special))
@@ -125,14 +119,6 @@ def _hidden(context: Context, problem: tree.NoSuchKey) -> AwsError:
     except AwsError as refusal:
         return refusal
     return problem
-
-
-def _setting(context: Context, bucket: str, setting: str, request: Request) -> Response:
-    if request.method == "GET":
-        return buckets.get_setting(context, bucket, setting)
-    if request.method == "PUT":
-        return buckets.put_setting(context, bucket, setting, request)
-    return buckets.delete_setting(context, bucket, setting)
 
 
 def _not_implemented(what: str) -> AwsError:

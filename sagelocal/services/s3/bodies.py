@@ -17,6 +17,7 @@ from werkzeug.wrappers import Request
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
+from sagelocal.core.json import Json
 from sagelocal.services.s3 import tree
 
 BLOCK = 1 << 18
@@ -68,7 +69,7 @@ def _receive(request: Request, temporary: Path) -> Received:
     trailer = request.headers.get("x-amz-trailer", "").lower()
     wanted = {a for a in KNOWN if CHECKSUM + a == trailer or CHECKSUM + a in request.headers}
     asked = request.headers.get("x-amz-sdk-checksum-algorithm", "").lower()
-    sums: dict[str, Any] = {a: VERIFIED[a]() for a in wanted | {asked} if a in VERIFIED}
+    sums: Json = {a: VERIFIED[a]() for a in wanted | {asked} if a in VERIFIED}
     md5 = hashlib.md5(usedforsecurity=False)
     size = 0
     with temporary.open("wb") as file:

@@ -78,7 +78,7 @@ def acl(context: Context, bucket: str, request: Request) -> Response:
     return xml.answer("AccessControlPolicy", {"Owner": owner, "AccessControlList": {"Grant": grant}})
 
 
-def get_setting(context: Context, bucket: str, setting: str) -> Response:
+def get_setting(context: Context, bucket: str, setting: str, request: Request) -> Response:
     tree.existing_bucket(context, bucket)
     kept = context.store.get(BUCKET_SETTING, f"{bucket}?{setting}")
     text = kept["text"] if kept else UNSET[setting]
@@ -98,7 +98,7 @@ def put_setting(context: Context, bucket: str, setting: str, request: Request) -
     return Response(status=204 if setting in ("policy", "tagging") else 200)
 
 
-def delete_setting(context: Context, bucket: str, setting: str) -> Response:
+def delete_setting(context: Context, bucket: str, setting: str, request: Request) -> Response:
     tree.existing_bucket(context, bucket)
     context.store.delete(BUCKET_SETTING, f"{bucket}?{setting}")
     return Response(status=204)

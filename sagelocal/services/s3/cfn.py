@@ -1,12 +1,12 @@
 """AWS::S3::Bucket and AWS::S3::BucketPolicy: the embedded S3's own buckets and settings."""
 
 import json
-from typing import Any
 
 from werkzeug.wrappers import Request
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
+from sagelocal.core.json import Json
 from sagelocal.services.cloudformation.resource import Handler, PhysicalResource, register
 from sagelocal.services.s3 import buckets, tree, xml
 from sagelocal.services.s3.documents import BUCKET_SETTING, Setting
@@ -18,7 +18,7 @@ class Bucket(Handler):
     type = "AWS::S3::Bucket"
     fixed = frozenset({"BucketName"})
 
-    def create(self, context: Context, properties: dict[str, Any], name: str) -> PhysicalResource:
+    def create(self, context: Context, properties: Json, name: str) -> PhysicalResource:
         bucket = properties.get("BucketName", name.lower())
         if tree.bucket_path(context, bucket).is_dir():
             raise AwsError("AlreadyExists", f"{bucket} already exists", 409)
@@ -27,13 +27,11 @@ class Bucket(Handler):
         arn = f"arn:aws:s3:::{bucket}"
         return PhysicalResource(bucket, {"Arn": arn, "DomainName": f"{bucket}.s3.amazonaws.com"})
 
-    def update(
-        self, context: Context, made: PhysicalResource, properties: dict[str, Any], before: dict[str, Any]
-    ) -> PhysicalResource:
+    def update(self, context: Context, made: PhysicalResource, properties: Json, before: Json) -> PhysicalResource:
         _keep_settings(context, made.physical_id, properties)
         return made
 
-    def delete(self, context: Context, made: PhysicalResource, properties: dict[str, Any]) -> None:
+    def delete(self, context: Context, made: PhysicalResource, properties: Json) -> None:
         if tree.bucket_path(context, made.physical_id).is_dir():
             buckets.delete(context, made.physical_id, NO_REQUEST)
 
@@ -42,23 +40,21 @@ class BucketPolicy(Handler):
     type = "AWS::S3::BucketPolicy"
     fixed = frozenset({"Bucket"})
 
-    def create(self, context: Context, properties: dict[str, Any], name: str) -> PhysicalResource:
+    def create(self, context: Context, properties: Json, name: str) -> PhysicalResource:
         bucket = properties["Bucket"]
         tree.existing_bucket(context, bucket)
         text = json.dumps(properties["PolicyDocument"])
         context.store.put(BUCKET_SETTING, f"{bucket}?policy", Setting(text=text))
         return PhysicalResource(bucket)
 
-    def update(
-        self, context: Context, made: PhysicalResource, properties: dict[str, Any], before: dict[str, Any]
-    ) -> PhysicalResource:
+    def update(self, context: Context, made: PhysicalResource, properties: Json, before: Json) -> PhysicalResource:
         return self.create(context, properties, "")
 
-    def delete(self, context: Context, made: PhysicalResource, properties: dict[str, Any]) -> None:
+    def delete(self, context: Context, made: PhysicalResource, properties: Json) -> None:
         context.store.delete(BUCKET_SETTING, f"{made.physical_id}?policy")
 
 
-def _keep_settings(context: Context, bucket: str, properties: dict[str, Any]) -> None:
+def _keep_settings(context: Context, bucket: str, properties: Json) -> None:
     """The settings as GetBucket<Setting> answers them. This S3 has no versions: versioning stays in the stack."""
     documents = {
         "publicAccessBlock": ("PublicAccessBlockConfiguration", properties.get("PublicAccessBlockConfiguration")),
@@ -74,11 +70,11 @@ def _keep_settings(context: Context, bucket: str, properties: dict[str, Any]) ->
             context.store.delete(BUCKET_SETTING, f"{bucket}?{setting}")
 
 
-def _ownership(controls: dict[str, Any] | None) -> dict[str, Any] | None:
+def _ownership(controls: Json | None) -> Json | None:
     return {"Rule": controls["Rules"]} if controls else None
 
 
-def _notification(notification: dict[str, Any] | None) -> dict[str, Any] | None:
+def _notification(notification: Json | None) -> Json | None:
     """Events go to EventBridge or nowhere: this S3 has no other destinations."""
     bridge = (notification or {}).get("EventBridgeConfiguration")
     if bridge is None or str(bridge.get("EventBridgeEnabled", True)).lower() != "true":
@@ -86,7 +82,7 @@ def _notification(notification: dict[str, Any] | None) -> dict[str, Any] | None:
     return {"EventBridgeConfiguration": {}}
 
 
-def _encryption(encryption: dict[str, Any] | None) -> dict[str, Any] | None:
+def _encryption(encryption: Json | None) -> Json | None:
     if not encryption:
         return None
     rules = [
@@ -99,18 +95,14 @@ def _encryption(encryption: dict[str, Any] | None) -> dict[str, Any] | None:
     return {"Rule": rules}
 
 
-def _lifecycle(lifecycle: dict[str, Any] | None) -> dict[str, Any] | None:
+def _lifecycle(lifecycle: Json | None) -> Json | None:
     if not lifecycle:
         return None
     return {"Rule": [_lifecycle_rule(rule) for rule in lifecycle["Rules"]]}
 
 
-def _lifecycle_rule(rule: dict[str, Any]) -> dict[str, Any]:
-    said: dict[str, Any] = {
-        "ID": rule.get("Id"),
-        "Status": rule["Status"],
-        "Filter": {"Prefix": rule.get("Prefix", "")},
-    }
+def _lifecycle_rule(rule: Json) -> Json:
+    said: Json = {"ID": rule.get("Id"), "Status": rule["Status"], "Filter": {"Prefix": rule.get("Prefix", "")}}
     if "ExpirationInDays" in rule:
         said["Expiration"] = {"Days": rule["ExpirationInDays"]}
     for member in ("NoncurrentVersionExpiration", "AbortIncompleteMultipartUpload"):

@@ -4,25 +4,27 @@ import base64
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from werkzeug.wrappers import Request, Response
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
+from sagelocal.core.json import Json
 from sagelocal.services.s3 import metadata, tree, xml
 
 MAX_KEYS = 1000
 
 
+Entry = tuple[str, Path | None]  # a key and its file, or a common prefix and None
+
+
 def list_v1(context: Context, bucket: str, request: Request) -> Response:
     marker = request.args.get("marker", "")
-    entries, more, common = _page(context, bucket, request, marker, marker)
-    last = entries[-1][0] if entries else None
-    content = _common_content(context, bucket, request, entries, more, common)
+    content, entries = _listed(context, bucket, request, marker, marker)
+    last = entries[-1][0] if content["IsTruncated"] and request.args.get("delimiter") else None
     content["Marker"] = _encoder(request)(marker)
-    content["NextMarker"] = _encoder(request)(last) if more and last and request.args.get("delimiter") else None
+    content["NextMarker"] = _encoder(request)(last) if last else None
     return xml.answer("ListBucketResult", content)
 
 
@@ -30,37 +32,41 @@ def list_v2(context: Context, bucket: str, request: Request) -> Response:
     token = request.args.get("continuation-token")
     start_after = request.args.get("start-after", "")
     last = _from_token(token) if token is not None else ""
-    entries, more, common = _page(context, bucket, request, last or start_after, last)
-    content = _common_content(context, bucket, request, entries, more, common)
+    content, entries = _listed(context, bucket, request, last or start_after, last)
     content["KeyCount"] = len(entries)
     content["StartAfter"] = _encoder(request)(start_after) if start_after else None
     content["ContinuationToken"] = token
-    content["NextContinuationToken"] = _to_token(entries[-1][0]) if more else None
+    content["NextContinuationToken"] = _to_token(entries[-1][0]) if content["IsTruncated"] else None
     return xml.answer("ListBucketResult", content)
 
 
 def list_versions(context: Context, bucket: str, request: Request) -> Response:
     """Without versioning each object has the one version "null"."""
     marker = request.args.get("key-marker", "")
-    entries, more, common = _page(context, bucket, request, marker, marker)
-    content = _common_content(context, bucket, request, entries, more, common)
+    content, entries = _listed(context, bucket, request, marker, marker)
     content["Version"] = [item | {"VersionId": "null", "IsLatest": True} for item in content.pop("Contents")]
-    content["NextKeyMarker"] = _encoder(request)(entries[-1][0]) if more else None
+    content["NextKeyMarker"] = _encoder(request)(entries[-1][0]) if content["IsTruncated"] else None
     return xml.answer("ListVersionsResult", content)
 
 
-Entry = tuple[str, Path | None]  # a key and its file, or a common prefix and None
-
-
-def _page(
-    context: Context, bucket: str, request: Request, after: str, past: str
-) -> tuple[list[Entry], bool, list[str]]:
-    """(entries of this page, whether more follow, its common prefixes). Prefixes up to `past` were listed before."""
-    limit = _max_keys(request)
-    found = _rolled_up(context, bucket, request.args.get("prefix", ""), request.args.get("delimiter", ""), after, past)
-    entries = list(islice(found, limit + 1)) if limit else []
-    page = entries[:limit]
-    return page, len(entries) > limit, [name for name, path in page if path is None]
+def _listed(context: Context, bucket: str, request: Request, after: str, past: str) -> tuple[Json, list[Entry]]:
+    """(what all three answer, the entries of this page). Prefixes up to `past` were listed before."""
+    limit, encode = _max_keys(request), _encoder(request)
+    prefix, delimiter = request.args.get("prefix", ""), request.args.get("delimiter", "")
+    found = list(islice(_rolled_up(context, bucket, prefix, delimiter, after, past), limit + 1)) if limit else []
+    entries = found[:limit]
+    described = [_described(context, bucket, key, path, encode(key)) for key, path in entries if path]
+    content = {
+        "Name": bucket,
+        "Prefix": encode(prefix),
+        "Delimiter": encode(delimiter) if delimiter else None,
+        "MaxKeys": limit,
+        "EncodingType": request.args.get("encoding-type"),
+        "IsTruncated": len(found) > limit,
+        "Contents": [item for item in described if item],
+        "CommonPrefixes": [{"Prefix": encode(name)} for name, path in entries if path is None],
+    }
+    return content, entries
 
 
 def _rolled_up(context: Context, bucket: str, prefix: str, delimiter: str, after: str, past: str) -> Iterator[Entry]:
@@ -76,25 +82,7 @@ def _rolled_up(context: Context, bucket: str, prefix: str, delimiter: str, after
             yield key, path
 
 
-def _common_content(
-    context: Context, bucket: str, request: Request, entries: list[Entry], more: bool, common: list[str]
-) -> dict[str, Any]:
-    encode = _encoder(request)
-    return {
-        "Name": bucket,
-        "Prefix": encode(request.args.get("prefix", "")),
-        "Delimiter": encode(request.args["delimiter"]) if request.args.get("delimiter") else None,
-        "MaxKeys": _max_keys(request),
-        "EncodingType": request.args.get("encoding-type"),
-        "IsTruncated": more,
-        "Contents": [
-            item for key, path in entries if path and (item := _described(context, bucket, key, path, encode(key)))
-        ],
-        "CommonPrefixes": [{"Prefix": encode(name)} for name in common],
-    }
-
-
-def _described(context: Context, bucket: str, key: str, path: Path, shown: str) -> dict[str, Any] | None:
+def _described(context: Context, bucket: str, key: str, path: Path, shown: str) -> Json | None:
     try:
         record = metadata.load(context, bucket, key, path)
         size = path.stat().st_size

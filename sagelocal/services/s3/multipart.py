@@ -9,13 +9,13 @@ import time
 import uuid
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree
 
 from werkzeug.wrappers import Request, Response
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
+from sagelocal.core.json import Json
 from sagelocal.services.s3 import bodies, metadata, notifications, reading, sources, tree, writing, xml
 
 MIN_PART_BYTES = 5 << 20  # of every part but the last
@@ -142,7 +142,7 @@ def _uploads(context: Context) -> Path:
     return context.state_dir / "s3" / ".uploads"
 
 
-def _upload(context: Context, bucket: str, key: str, request: Request) -> tuple[Path, dict[str, Any]]:
+def _upload(context: Context, bucket: str, key: str, request: Request) -> tuple[Path, Json]:
     """The directory and the note of the upload that a request names. Raises NoSuchUpload."""
     tree.existing_bucket(context, bucket)
     upload_id = request.args["uploadId"]
@@ -162,7 +162,7 @@ def _part_number(request: Request) -> int:
     return int(text)
 
 
-def _keep_part(context: Context, directory: Path, number: int, temporary: Path, part: dict[str, Any]) -> None:
+def _keep_part(context: Context, directory: Path, number: int, temporary: Path, part: Json) -> None:
     with tree.changing(context):
         try:
             temporary.replace(directory / str(number))
@@ -172,12 +172,12 @@ def _keep_part(context: Context, directory: Path, number: int, temporary: Path, 
             raise AwsError("NoSuchUpload", "The upload was completed or aborted meanwhile.", 404) from None
 
 
-def _parts(directory: Path) -> dict[int, dict[str, Any]]:
+def _parts(directory: Path) -> dict[int, Json]:
     notes = (path for path in directory.glob("*.json") if path.stem.isdecimal())
     return {int(path.stem): json.loads(path.read_text()) for path in notes}
 
 
-def _wanted_parts(directory: Path, wanted: ElementTree.Element) -> tuple[list[int], list[dict[str, Any]]]:
+def _wanted_parts(directory: Path, wanted: ElementTree.Element) -> tuple[list[int], list[Json]]:
     """The parts that the client names, in its order. Raises InvalidPart, InvalidPartOrder, EntityTooSmall."""
     there = _parts(directory)
     named = [(int(e.findtext("PartNumber", "0")), e.findtext("ETag", "").strip('"')) for e in wanted.iterfind("Part")]
@@ -203,7 +203,7 @@ def _join(paths: list[Path], target: Path) -> None:
                 shutil.copyfileobj(part, joined, 1 << 20)
 
 
-def _checksums(upload: dict[str, Any], parts: list[dict[str, Any]], joined: Path, request: Request) -> dict[str, str]:
+def _checksums(upload: Json, parts: list[Json], joined: Path, request: Request) -> dict[str, str]:
     """The object's checksum: of the parts' checksums (COMPOSITE, ends in -<parts>) or of its bytes (FULL_OBJECT)."""
     algorithm = upload["algorithm"]
     if not algorithm:

@@ -10,22 +10,8 @@ from pathlib import Path
 from sagelocal.core.context import Context
 from sagelocal.core.errors import ValidationException
 from sagelocal.services.s3 import tree
-from sagelocal.services.s3.tree import NoSuchBucket, NoSuchKey
-
-__all__ = [
-    "NoSuchBucket",
-    "NoSuchKey",
-    "copy_file",
-    "create_bucket",
-    "exists",
-    "keys",
-    "link_in",
-    "parse_uri",
-    "path",
-    "read_bytes",
-    "store_file",
-    "write_bytes",
-]
+from sagelocal.services.s3.tree import NoSuchBucket as NoSuchBucket
+from sagelocal.services.s3.tree import NoSuchKey as NoSuchKey
 
 
 def parse_uri(uri: str) -> tuple[str, str]:
@@ -70,38 +56,20 @@ def link_in(context: Context, uri: str, destination: Path) -> None:
 
 def store_file(context: Context, uri: str, source: Path) -> None:
     """Make a file the object's content, atomically. Hard-linked where possible: do not write into it afterwards."""
-    bucket, key = parse_uri(uri)
-    temporary = tree.incoming(context)
-    tree.link(source, temporary)
-    try:
-        tree.commit(context, bucket, key, temporary)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with tree.replacing(context, *parse_uri(uri)) as temporary:
+        tree.link(source, temporary)
 
 
 def copy_file(context: Context, uri: str, source: Path) -> None:
     """As store_file for a file that somebody may still write into: always a copy."""
-    bucket, key = parse_uri(uri)
-    temporary = tree.incoming(context)
-    try:
+    with tree.replacing(context, *parse_uri(uri)) as temporary:
         shutil.copyfile(source, temporary)
-        tree.commit(context, bucket, key, temporary)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def write_bytes(context: Context, uri: str, data: bytes) -> None:
     """Make `data` the object's content, atomically."""
-    bucket, key = parse_uri(uri)
-    temporary = tree.incoming(context)
-    try:
+    with tree.replacing(context, *parse_uri(uri)) as temporary:
         temporary.write_bytes(data)
-        tree.commit(context, bucket, key, temporary)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def create_bucket(context: Context, bucket: str) -> None:

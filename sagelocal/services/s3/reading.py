@@ -1,5 +1,6 @@
 """GetObject and HeadObject: conditions, ranges, and files that stream."""
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
@@ -22,7 +23,7 @@ def get(context: Context, bucket: str, key: str, request: Request) -> Response:
         record = metadata.load(context, bucket, key, path)
         file = path.open("rb")
     try:
-        size = path_size(file)
+        size = file.seek(0, os.SEEK_END)
         if not_modified(request, record):
             file.close()
             return Response(status=304, headers=_headers(record, request))
@@ -47,10 +48,6 @@ def get(context: Context, bucket: str, key: str, request: Request) -> Response:
     answer = Response(body, 200 if wanted is None else 206, headers, direct_passthrough=True)
     answer.automatically_set_content_length = False
     return answer
-
-
-def path_size(file: BinaryIO) -> int:
-    return file.seek(0, 2)
 
 
 def byte_range(header: str, size: int) -> tuple[int, int] | None:

@@ -17,6 +17,7 @@ import shutil
 import threading
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from sagelocal.core.context import Context, one_per_server
@@ -87,6 +88,19 @@ def incoming(context: Context) -> Path:
     directory = context.state_dir / "s3" / ".incoming"
     directory.mkdir(parents=True, exist_ok=True)
     return directory / uuid.uuid4().hex
+
+
+@contextmanager
+def replacing(context: Context, bucket: str, key: str) -> Iterator[Path]:
+    """A path to put a file at, which is the object when the block ends; when that fails the file goes. Raises as
+    `commit`."""
+    temporary = incoming(context)
+    try:
+        yield temporary
+        commit(context, bucket, key, temporary)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def commit(context: Context, bucket: str, key: str, temporary: Path) -> Path:

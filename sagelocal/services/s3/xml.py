@@ -1,23 +1,23 @@
 """S3's XML: answers from plain dictionaries, and requests back into them."""
 
 from datetime import UTC, datetime
-from typing import Any
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
 from werkzeug.wrappers import Response
 
 from sagelocal.core.errors import AwsError
+from sagelocal.core.json import Json
 
 NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 
 
-def answer(root: str, content: dict[str, Any], status: int = 200) -> Response:
+def answer(root: str, content: Json, status: int = 200) -> Response:
     """`content` as XML: a list repeats its element, None leaves it out."""
     return Response(document(root, content), status, content_type="application/xml")
 
 
-def document(root: str, content: dict[str, Any]) -> str:
+def document(root: str, content: Json) -> str:
     return f'<?xml version="1.0" encoding="UTF-8"?>\n<{root} xmlns="{NAMESPACE}">{_elements(content)}</{root}>'
 
 
@@ -43,7 +43,7 @@ def parse(data: bytes) -> ElementTree.Element:
     return root
 
 
-def _elements(content: dict[str, Any]) -> str:
+def _elements(content: Json) -> str:
     parts = []
     for name, value in content.items():
         for item in value if isinstance(value, list) else [value]:

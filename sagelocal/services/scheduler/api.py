@@ -8,6 +8,7 @@ from typing import Any, cast
 from sagelocal.core import listing
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError, ConflictException, ValidationException
+from sagelocal.core.json import Json
 from sagelocal.core.registry import on_start, on_stop, operation
 from sagelocal.core.store import AlreadyExists
 from sagelocal.services.events import targets
@@ -21,7 +22,7 @@ SUMMARY = ("Arn", "Name", "GroupName", "State", "CreationDate", "LastModificatio
 
 
 @operation("scheduler", "CreateSchedule")
-def create_schedule(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def create_schedule(context: Context, request: Json) -> Json:
     group, name = request.get("GroupName", DEFAULT_GROUP), request["Name"]
     _group(context, group)
     now = time.time()
@@ -38,9 +39,9 @@ def create_schedule(context: Context, request: dict[str, Any]) -> dict[str, Any]
 
 
 @operation("scheduler", "UpdateSchedule")
-def update_schedule(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def update_schedule(context: Context, request: Json) -> Json:
     """Replaces the whole schedule: what is left out goes back to its default. A rate keeps its beat."""
-    known = _schedule(context, request)
+    known = get_schedule(context, request)
     body = _body(context, request, known["GroupName"], known["CreationDate"])
     name = f"{known['GroupName']}/{known['Name']}"
     context.store.put(SCHEDULE, name, body)
@@ -49,20 +50,24 @@ def update_schedule(context: Context, request: dict[str, Any]) -> dict[str, Any]
 
 
 @operation("scheduler", "GetSchedule")
-def get_schedule(context: Context, request: dict[str, Any]) -> Schedule:
-    return _schedule(context, request)
+def get_schedule(context: Context, request: Json) -> Schedule:
+    name = f"{request.get('GroupName', DEFAULT_GROUP)}/{request['Name']}"
+    body = context.store.get(SCHEDULE, name)
+    if body is None:
+        raise AwsError("ResourceNotFoundException", f"Schedule {request['Name']} does not exist.", 404)
+    return body
 
 
 @operation("scheduler", "DeleteSchedule")
-def delete_schedule(context: Context, request: dict[str, Any]) -> None:
-    body = _schedule(context, request)
+def delete_schedule(context: Context, request: Json) -> None:
+    body = get_schedule(context, request)
     name = f"{body['GroupName']}/{body['Name']}"
     context.store.delete(SCHEDULE, name)
     loop(context).changed(name, time.time())
 
 
 @operation("scheduler", "ListSchedules")
-def list_schedules(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def list_schedules(context: Context, request: Json) -> Json:
     group = request.get("GroupName")
     found = [
         {**listing.members(SUMMARY)(body), "Target": {"Arn": body["Target"]["Arn"]}}
@@ -74,7 +79,7 @@ def list_schedules(context: Context, request: dict[str, Any]) -> dict[str, Any]:
 
 
 @operation("scheduler", "CreateScheduleGroup")
-def create_schedule_group(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def create_schedule_group(context: Context, request: Json) -> Json:
     name, now = request["Name"], time.time()
     arn = context.arn("scheduler", f"schedule-group/{name}")
     body: ScheduleGroup = {
@@ -94,18 +99,18 @@ def create_schedule_group(context: Context, request: dict[str, Any]) -> dict[str
 
 
 @operation("scheduler", "GetScheduleGroup")
-def get_schedule_group(context: Context, request: dict[str, Any]) -> ScheduleGroup:
+def get_schedule_group(context: Context, request: Json) -> ScheduleGroup:
     return _group(context, request["Name"])
 
 
 @operation("scheduler", "ListScheduleGroups")
-def list_schedule_groups(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def list_schedule_groups(context: Context, request: Json) -> Json:
     groups = [_group(context, DEFAULT_GROUP), *context.store.list(GROUP)]
     return _page([g for g in groups if g["Name"].startswith(request.get("NamePrefix", ""))], request, "ScheduleGroups")
 
 
 @operation("scheduler", "DeleteScheduleGroup")
-def delete_schedule_group(context: Context, request: dict[str, Any]) -> None:
+def delete_schedule_group(context: Context, request: Json) -> None:
     """Deletes the group's schedules with it."""
     name = request["Name"]
     _group(context, name)
@@ -128,7 +133,7 @@ def stop_firing(context: Context) -> None:
     loop(context).wake()
 
 
-def _body(context: Context, request: dict[str, Any], group: str, created: float) -> Schedule:
+def _body(context: Context, request: Json, group: str, created: float) -> Schedule:
     """A schedule's document from a request. Raises ValidationException for what could never fire."""
     zone = request.get("ScheduleExpressionTimezone", "UTC")
     try:
@@ -156,21 +161,13 @@ def _body(context: Context, request: dict[str, Any], group: str, created: float)
     return cast(Schedule, body)
 
 
-def _check_target(target: dict[str, Any]) -> None:
+def _check_target(target: Json) -> None:
     targets.check(target["Arn"])
     if target["Arn"].split(":")[2] == "lambda" and "Input" in target:
         try:
             json.loads(target["Input"])
         except ValueError as problem:
             raise ValidationException(f"Target.Input is not JSON: {problem}") from None
-
-
-def _schedule(context: Context, request: dict[str, Any]) -> Schedule:
-    name = f"{request.get('GroupName', DEFAULT_GROUP)}/{request['Name']}"
-    body = context.store.get(SCHEDULE, name)
-    if body is None:
-        raise AwsError("ResourceNotFoundException", f"Schedule {request['Name']} does not exist.", 404)
-    return body
 
 
 def _group(context: Context, name: str) -> ScheduleGroup:
@@ -182,7 +179,7 @@ def _group(context: Context, name: str) -> ScheduleGroup:
     return body
 
 
-def _page(found: Sequence[Mapping[str, Any]], request: dict[str, Any], member: str) -> dict[str, Any]:
+def _page(found: Sequence[Mapping[str, Any]], request: Json, member: str) -> Json:
     first = int(request.get("NextToken", "0"))
     last = first + request.get("MaxResults", 100)
     return {member: found[first:last], **({"NextToken": str(last)} if last < len(found) else {})}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NotRequired, TypedDict
 from sagelocal.core.store import Kind
 
 if TYPE_CHECKING:
-    from types_boto3_scheduler.type_defs import FlexibleTimeWindowTypeDef, TargetOutputTypeDef
+    from types_boto3_scheduler.type_defs import TargetOutputTypeDef
 
 
 class Schedule(TypedDict):
@@ -23,7 +23,6 @@ class Schedule(TypedDict):
     EndDate: NotRequired[float]
     State: str
     Target: TargetOutputTypeDef
-    FlexibleTimeWindow: FlexibleTimeWindowTypeDef
     ActionAfterCompletion: NotRequired[str]
     CreationDate: float
     LastModificationDate: float

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from sagelocal.services.scheduler import cron
 from sagelocal.services.scheduler.cron import Cron, ExpressionError
 
-__all__ = ["At", "Expression", "ExpressionError", "Rate", "next_times", "parse", "zone"]
+__all__ = ["At", "Expression", "ExpressionError", "Rate", "next_times", "next_within", "parse", "zone"]
 
 UNITS = {"minute": timedelta(minutes=1), "hour": timedelta(hours=1), "day": timedelta(days=1)}
 LONGEST_RATE = timedelta(days=365 * 100)
@@ -74,6 +74,21 @@ def next_times(
     place = zone(timezone)
     moments = _moments(parsed, place, after, anchor or after + timedelta(microseconds=1))
     return [moment.astimezone(place) for moment in islice(moments, count)]
+
+
+def next_within(
+    expression: Expression, timezone: str, after: float, anchor: float, begins: float | None, ends: float | None
+) -> float | None:
+    """The next time after `after`, from `begins` to `ends`; None when there is none. All are seconds since 1970.
+
+    `anchor`: where a rate's first interval begins without `begins`. at(…) is not bound by `begins` and `ends`.
+    """
+    if isinstance(expression, At):
+        begins = ends = None
+    after = max(after, begins - 1e-6) if begins else after
+    span = (datetime.fromtimestamp(seconds, UTC) for seconds in (after, begins or anchor))
+    found = [moment.timestamp() for moment in next_times(expression, timezone, 1, *span)]
+    return found[0] if found and not (ends and found[0] > ends) else None
 
 
 def _moments(expression: Expression, place: ZoneInfo, after: datetime, anchor: datetime) -> Iterator[datetime]:

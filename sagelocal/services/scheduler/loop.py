@@ -83,16 +83,9 @@ def next_due(body: Schedule, after: float) -> float | None:
     """When a schedule fires next, after `after` (seconds since 1970); None when it does not any more."""
     if body["State"] == "DISABLED":
         return None
-    expression = expressions.parse(body["ScheduleExpression"])
-    once = isinstance(expression, expressions.At)
-    begins, ends = (None, None) if once else (body.get("StartDate"), body.get("EndDate"))
-    anchor = begins or body["CreationDate"]
-    after = max(after, anchor - 1e-6) if begins else after
-    zone = body["ScheduleExpressionTimezone"]
-    found = expressions.next_times(expression, zone, 1, _utc(after), _utc(anchor))
-    if not found or (ends and found[0].timestamp() > ends):
-        return None
-    return found[0].timestamp()
+    expression, zone = expressions.parse(body["ScheduleExpression"]), body["ScheduleExpressionTimezone"]
+    span = body.get("StartDate"), body.get("EndDate")
+    return expressions.next_within(expression, zone, after, body["CreationDate"], *span)
 
 
 def _filled(text: str, arn: str, moment: str, identifier: str) -> str:
@@ -106,11 +99,4 @@ def _filled(text: str, arn: str, moment: str, identifier: str) -> str:
     return text
 
 
-def _utc(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)
-
-
-@one_per_server
-def loop(context: Context) -> Loop:
-    """The loop of an account."""
-    return Loop(context)
+loop = one_per_server(Loop)

@@ -7,26 +7,21 @@ import hashlib
 import time
 import uuid
 from functools import cache
-from typing import Any, TypedDict, cast
+from typing import cast
 
 from botocore.model import StringShape
 
 from sagelocal.core import service_models
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
+from sagelocal.core.json import Json
 from sagelocal.core.registry import operation
 from sagelocal.core.store import Kind
 
 SERVICE = "service-quotas"
 
 
-class Granted(TypedDict):
-    """A quota that was changed, by its name."""
-
-    Value: float
-
-
-QUOTA = Kind[Granted]("service-quota")
+QUOTA = Kind[Json]("service-quota")  # the Value of a quota that was changed, by its name
 DEFAULT_VALUE = 20.0
 USES = {
     "processing job": "ProcessingInstanceType",
@@ -37,29 +32,29 @@ USES = {
 
 
 @operation(SERVICE, "ListServiceQuotas")
-def list_service_quotas(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def list_service_quotas(context: Context, request: Json) -> Json:
     return _page([_shown(context, name) for name in _names(request["ServiceCode"])], request)
 
 
 @operation(SERVICE, "ListAWSDefaultServiceQuotas")
-def list_aws_default_service_quotas(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def list_aws_default_service_quotas(context: Context, request: Json) -> Json:
     return _page([_quota(context, name, DEFAULT_VALUE) for name in _names(request["ServiceCode"])], request)
 
 
 @operation(SERVICE, "GetServiceQuota")
-def get_service_quota(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def get_service_quota(context: Context, request: Json) -> Json:
     return {"Quota": _shown(context, _named(request))}
 
 
 @operation(SERVICE, "GetAWSDefaultServiceQuota")
-def get_aws_default_service_quota(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def get_aws_default_service_quota(context: Context, request: Json) -> Json:
     return {"Quota": _quota(context, _named(request), DEFAULT_VALUE)}
 
 
 @operation(SERVICE, "RequestServiceQuotaIncrease")
-def request_service_quota_increase(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def request_service_quota_increase(context: Context, request: Json) -> Json:
     name = _named(request)
-    context.store.put(QUOTA, name, Granted(Value=request["DesiredValue"]))
+    context.store.put(QUOTA, name, {"Value": request["DesiredValue"]})
     quota = _shown(context, name)
     kept = ("ServiceCode", "ServiceName", "QuotaCode", "QuotaName", "QuotaArn", "GlobalQuota", "Unit")
     about = {member: quota[member] for member in kept}
@@ -90,7 +85,7 @@ def _names(service: str) -> list[str]:
     return sorted(_codes().values())
 
 
-def _named(request: dict[str, Any]) -> str:
+def _named(request: Json) -> str:
     _names(request["ServiceCode"])
     name = _codes().get(request["QuotaCode"])
     if name is None:
@@ -102,12 +97,12 @@ def _unknown(what: str) -> AwsError:
     return AwsError("NoSuchResourceException", f"The request failed because the {what} does not exist.")
 
 
-def _shown(context: Context, name: str) -> dict[str, Any]:
+def _shown(context: Context, name: str) -> Json:
     granted = context.store.get(QUOTA, name)
     return _quota(context, name, granted["Value"] if granted else DEFAULT_VALUE)
 
 
-def _quota(context: Context, name: str, value: float) -> dict[str, Any]:
+def _quota(context: Context, name: str, value: float) -> Json:
     code = _code(name)
     return {
         "ServiceCode": "sagemaker",
@@ -122,7 +117,7 @@ def _quota(context: Context, name: str, value: float) -> dict[str, Any]:
     }
 
 
-def _page(quotas: list[dict[str, Any]], request: dict[str, Any]) -> dict[str, Any]:
+def _page(quotas: list[Json], request: Json) -> Json:
     first = int(request.get("NextToken", "0"))
     last = first + request.get("MaxResults", 100)
     return {"Quotas": quotas[first:last], **({"NextToken": str(last)} if last < len(quotas) else {})}

@@ -5,24 +5,16 @@ them: they are made in moto when it is first needed, and made again after a rest
 """
 
 import sys
-from typing import Any, TypedDict
+from typing import Any
 
 from sagelocal.core.context import Context
+from sagelocal.core.json import Json
 from sagelocal.core.registry import on_moto
 from sagelocal.core.store import Kind
 from sagelocal.services.cloudformation.recorded import Recorded
 from sagelocal.services.cloudformation.resource import Handler, PhysicalResource, register
 
-
-class QueueOrTopic(TypedDict):
-    """By its ARN."""
-
-    Arn: str
-    Service: str  # sqs or sns
-    Name: str
-
-
-RECORD = Kind[QueueOrTopic]("queue-or-topic")
+RECORD = Kind[Json]("queue-or-topic")  # by its ARN: Arn, Service (sqs or sns) and Name
 LOADED = "moto.moto_server.werkzeug_app"  # moto's server is up when this module is there
 
 
@@ -30,19 +22,13 @@ class Queue(Handler):
     type = "AWS::SQS::Queue"
     fixed = frozenset({"QueueName", "FifoQueue"})
 
-    def create(self, context: Context, properties: dict[str, Any], name: str) -> PhysicalResource:
+    def create(self, context: Context, properties: Json, name: str) -> PhysicalResource:
         queue = properties.get("QueueName", name)
-        arn = context.arn("sqs", queue)
-        _remember(context, arn, "sqs", queue)
+        arn = _remember(context, "sqs", queue)
         url = f"https://sqs.{context.region}.amazonaws.com/{context.account}/{queue}"
         return PhysicalResource(url, {"Arn": arn, "QueueName": queue, "QueueUrl": url})
 
-    def update(
-        self, context: Context, made: PhysicalResource, properties: dict[str, Any], before: dict[str, Any]
-    ) -> PhysicalResource:
-        return made
-
-    def delete(self, context: Context, made: PhysicalResource, properties: dict[str, Any]) -> None:
+    def delete(self, context: Context, made: PhysicalResource, properties: Json) -> None:
         _forget(context, made.attributes["Arn"])
 
 
@@ -50,18 +36,12 @@ class Topic(Handler):
     type = "AWS::SNS::Topic"
     fixed = frozenset({"TopicName", "FifoTopic"})
 
-    def create(self, context: Context, properties: dict[str, Any], name: str) -> PhysicalResource:
+    def create(self, context: Context, properties: Json, name: str) -> PhysicalResource:
         topic = properties.get("TopicName", name)
-        arn = context.arn("sns", topic)
-        _remember(context, arn, "sns", topic)
+        arn = _remember(context, "sns", topic)
         return PhysicalResource(arn, {"TopicArn": arn, "TopicName": topic})
 
-    def update(
-        self, context: Context, made: PhysicalResource, properties: dict[str, Any], before: dict[str, Any]
-    ) -> PhysicalResource:
-        return made
-
-    def delete(self, context: Context, made: PhysicalResource, properties: dict[str, Any]) -> None:
+    def delete(self, context: Context, made: PhysicalResource, properties: Json) -> None:
         _forget(context, made.physical_id)
 
 
@@ -72,11 +52,13 @@ def make_all(context: Context) -> None:
         _make(context, body)
 
 
-def _remember(context: Context, arn: str, service: str, name: str) -> None:
-    body: QueueOrTopic = {"Arn": arn, "Service": service, "Name": name}
-    context.store.put(RECORD, arn, body)
+def _remember(context: Context, service: str, name: str) -> str:
+    """Keep it, and make it in moto where that runs; its ARN."""
+    body: Json = {"Arn": context.arn(service, name), "Service": service, "Name": name}
+    context.store.put(RECORD, body["Arn"], body)
     if LOADED in sys.modules:
         _make(context, body)
+    return str(body["Arn"])
 
 
 def _forget(context: Context, arn: str) -> None:
@@ -91,7 +73,7 @@ def _forget(context: Context, arn: str) -> None:
         backend.delete_topic(arn)
 
 
-def _make(context: Context, body: QueueOrTopic) -> None:
+def _make(context: Context, body: Json) -> None:
     backend = _backend(context, body["Service"])
     if body["Service"] == "sqs" and body["Name"] not in backend.queues:
         backend.create_queue(body["Name"])

@@ -1,10 +1,9 @@
 """STS: who am I, and credentials of a role."""
 
-from typing import Any
-
 from sagelocal.core.caller import Caller
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
+from sagelocal.core.json import Json
 from sagelocal.core.registry import operation
 from sagelocal.services.iam import enforcement, roles, sessions
 
@@ -12,7 +11,7 @@ DEFAULT_SECONDS = 3600
 
 
 @operation("sts", "GetCallerIdentity")
-def get_caller_identity(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def get_caller_identity(context: Context, request: Json) -> Json:
     caller = context.caller
     if caller is None:
         return {"UserId": context.account, "Account": context.account, "Arn": f"arn:aws:iam::{context.account}:root"}
@@ -21,7 +20,7 @@ def get_caller_identity(context: Context, request: dict[str, Any]) -> dict[str, 
 
 
 @operation("sts", "AssumeRole")
-def assume_role(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def assume_role(context: Context, request: Json) -> Json:
     """The role must exist and trust who asks: the account's owner, or another role by its ARN."""
     arn, asking = request["RoleArn"], context.caller
     role = roles.find(context, arn)
@@ -34,9 +33,7 @@ def assume_role(context: Context, request: dict[str, Any]) -> dict[str, Any]:
     seconds = request.get("DurationSeconds", DEFAULT_SECONDS)
     if seconds > role["MaxSessionDuration"]:
         raise AwsError(
-            "ValidationError",
-            "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.",
-            400,
+            "ValidationError", "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.", 400
         )
     caller = Caller(arn, request["RoleSessionName"])
     assumed = {"AssumedRoleId": f"{role['RoleId']}:{caller.session}", "Arn": caller.arn}

@@ -4,11 +4,10 @@ Both lambda:InvokeFunctionUrl and lambda:InvokeFunction are needed.
 Source: https://docs.aws.amazon.com/lambda/latest/dg/urls-auth.html
 """
 
-from typing import Any
-
 from sagelocal.core.caller import Caller
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
+from sagelocal.core.json import Json
 from sagelocal.services.awslambda.documents import FunctionDocument, UrlConfig
 from sagelocal.services.iam import conditions, enforcement, sessions
 from sagelocal.services.iam.matching import action_matches
@@ -22,7 +21,7 @@ class Forbidden(AwsError):
         super().__init__("AccessDeniedException", f"Forbidden. {HELP}", 403)
 
 
-def check(context: Context, config: UrlConfig, function: FunctionDocument, access_key: str) -> dict[str, Any] | None:
+def check(context: Context, config: UrlConfig, function: FunctionDocument, access_key: str) -> Json | None:
     """The caller as the event shows it, None for one that did not sign. Raises Forbidden, and sessions' errors.
 
     `config`, `function`: the documents of the URL and of its function.
@@ -67,7 +66,7 @@ def _invited(function: FunctionDocument, call: Call, caller: Caller | None) -> b
     return False
 
 
-def _described(context: Context, caller: Caller | None, access_key: str) -> dict[str, Any]:
+def _described(context: Context, caller: Caller | None, access_key: str) -> Json:
     """requestContext.authorizer.iam of the event."""
     user_id = f"{enforcement.role_id(caller.role_arn)}:{caller.session}" if caller else context.account
     return {

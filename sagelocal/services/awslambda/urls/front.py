@@ -1,14 +1,15 @@
 """A request to a function URL, answered. What goes wrong is JSON with a Message, as on AWS."""
 
 import json
-from typing import Any
 
 from werkzeug.wrappers import Request, Response
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError, InternalFailure
+from sagelocal.core.json import Json
 from sagelocal.services.awslambda.api import find
 from sagelocal.services.awslambda.documents import URL, UrlConfig
+from sagelocal.services.awslambda.errors import missing
 from sagelocal.services.awslambda.invoke_api import MAX_PAYLOAD_BYTES, run
 from sagelocal.services.awslambda.urls import access, cors, messages
 
@@ -30,7 +31,7 @@ def answer(context: Context, request: Request, access_key: str, request_id: str)
     """The response to a request below PREFIX. `access_key`: whom its signature names, "" for none. Raises AwsError."""
     config = _config(context, request)
     if config is None:
-        raise AwsError("ResourceNotFoundException", f"There is no function URL {_identifier(request)}.", 404)
+        raise missing(f"There is no function URL {_identifier(request)}.")
     if cors.is_preflight(config, request):
         return cors.preflight(config, request)
     caller = access.check(context, config, find(context, config["_Function"]), access_key)
@@ -62,9 +63,7 @@ def _identifier(request: Request) -> str:
     return request.path.removeprefix(PREFIX).partition("/")[0]
 
 
-def _invoked(
-    context: Context, config: UrlConfig, request: Request, request_id: str, caller: dict[str, Any] | None
-) -> Response:
+def _invoked(context: Context, config: UrlConfig, request: Request, request_id: str, caller: Json | None) -> Response:
     path = request.environ.get("RAW_URI", request.path).partition("?")[0]
     path = "/" + path.removeprefix(PREFIX).partition("/")[2]
     event = json.dumps(messages.event(context, config, request, path, request_id, caller), ensure_ascii=False)
@@ -73,7 +72,7 @@ def _invoked(
     function = {"FunctionName": config["_Function"]}
     if config["_Qualifier"]:
         function["Qualifier"] = config["_Qualifier"]
-    _, outcome = run(context, function, event, request_id)
+    outcome = run(context, function, event, request_id)
     if outcome.failed or len(outcome.payload.encode()) > MAX_PAYLOAD_BYTES:
         return messages.failed()
     return messages.response(outcome.payload)

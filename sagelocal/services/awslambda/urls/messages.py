@@ -6,12 +6,12 @@ Source: https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html#urls-p
 import base64
 import json
 import time
-from typing import Any
 from urllib.parse import parse_qsl
 
 from werkzeug.wrappers import Request, Response
 
 from sagelocal.core.context import Context
+from sagelocal.core.json import Json
 from sagelocal.services.awslambda.documents import UrlConfig
 
 TEXT_TYPES = ("application/json", "application/javascript", "application/xml")
@@ -20,13 +20,8 @@ OWN_HEADERS = ("connection", "content-length", "transfer-encoding")  # they belo
 
 
 def event(
-    context: Context,
-    config: UrlConfig,
-    request: Request,
-    path: str,
-    request_id: str,
-    caller: dict[str, Any] | None,
-) -> dict[str, Any]:
+    context: Context, config: UrlConfig, request: Request, path: str, request_id: str, caller: Json | None
+) -> Json:
     """The event. `path`: below the URL, from "/", as it was written; `caller`: who signed."""
     now = time.time()
     domain = request.host
@@ -37,7 +32,7 @@ def event(
     query: dict[str, str] = {}
     for name, value in parse_qsl(request.query_string.decode("latin-1"), keep_blank_values=True):
         query[name] = f"{query[name]},{value}" if name in query else value
-    made: dict[str, Any] = {
+    made: Json = {
         "version": "2.0",
         "routeKey": "$default",
         "rawPath": path,
@@ -88,7 +83,7 @@ def failed() -> Response:
     return Response("Internal Server Error", 502, content_type="text/plain")
 
 
-def _said(answer: dict[str, Any]) -> Response:
+def _said(answer: Json) -> Response:
     status = int(answer["statusCode"])
     if not 100 <= status <= 599:
         raise ValueError(status)
@@ -104,7 +99,7 @@ def _said(answer: dict[str, Any]) -> Response:
     return made
 
 
-def _body(request: Request) -> dict[str, Any]:
+def _body(request: Request) -> Json:
     data = request.get_data()
     if not data:
         return {}
