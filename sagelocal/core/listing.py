@@ -5,19 +5,20 @@ from datetime import datetime
 from typing import Any, cast
 
 from sagelocal.core.errors import ValidationException
+from sagelocal.core.json import Json
 from sagelocal.core.store import Document
 
 
 def page(
     bodies: Sequence[Document],
-    request: dict[str, Any],
+    request: Json,
     *,
     name: str,
     status: str,
-    summary: Callable[[Document], dict[str, Any]],
+    summary: Callable[[Document], Json],
     answer: str,
     default_order: str = "Descending",
-) -> dict[str, Any]:
+) -> Json:
     """The answer of a List operation: `bodies` filtered, sorted and cut as `request` asks, each through `summary`.
 
     `name` and `status` are the members that hold a body's name and status; `answer` is the member of the list.
@@ -36,12 +37,12 @@ def page(
     return {answer: [summary(body) for body in kept[first:last]], **more}
 
 
-def members(names: Iterable[str]) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
+def members(names: Iterable[str]) -> Callable[[Mapping[str, Any]], Json]:
     """A summary: those of a body's members that have one of `names`."""
     return lambda body: {name: body[name] for name in names if name in body}
 
 
-def _matches(body: Mapping[str, Any], request: dict[str, Any], name: str, status: str) -> bool:
+def _matches(body: Mapping[str, Any], request: Json, name: str, status: str) -> bool:
     named: str = body[name]
     return (
         request.get("NameContains", "").lower() in named.lower()
@@ -51,7 +52,7 @@ def _matches(body: Mapping[str, Any], request: dict[str, Any], name: str, status
     )
 
 
-def _after(body: Mapping[str, Any], request: dict[str, Any], member: str) -> bool:
+def _after(body: Mapping[str, Any], request: Json, member: str) -> bool:
     value: float = body.get(member, 0.0)
     return seconds(request.get(f"{member}After"), 0.0) <= value <= seconds(request.get(f"{member}Before"), float("inf"))
 

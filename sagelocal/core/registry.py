@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from sagelocal.core import service_models
 from sagelocal.core.errors import AwsError
+from sagelocal.core.json import Json
 
 if TYPE_CHECKING:
     from sagelocal.core.context import Context
 
-Guard = Callable[["Context", str, str, dict[str, Any]], None]
-Handler = Callable[["Context", dict[str, Any]], Mapping[str, Any] | None]
+Guard = Callable[["Context", str, str, Json], None]
+Handler = Callable[["Context", Json], Mapping[str, Any] | None]
 Registered = TypeVar("Registered", bound=Handler)
 
 GUARDS: list[Guard] = []
@@ -79,7 +80,7 @@ def guard(check: Guard) -> Guard:
     return check
 
 
-def dispatch(context: "Context", service: str, name: str, request: dict[str, Any]) -> dict[str, Any]:
+def dispatch(context: "Context", service: str, name: str, request: Json) -> Json:
     """Check a request, run its operation, shape the answer. Raises AwsError."""
     handler = OPERATIONS.get((service, name))
     if handler is None:

@@ -14,6 +14,7 @@ from botocore.model import ListShape, MapShape, OperationModel, ServiceModel, Sh
 from botocore.validate import ParamValidator
 
 from sagelocal.core.errors import AwsError, ValidationException
+from sagelocal.core.json import Json
 
 
 @cache
@@ -29,7 +30,7 @@ def operation_model(service: str, operation: str) -> OperationModel:
     return model.operation_model(operation)
 
 
-def check_request(service: str, operation: str, request: dict[str, Any]) -> None:
+def check_request(service: str, operation: str, request: Json) -> None:
     """Raise ValidationException with every way in which `request` breaks the operation's input model."""
     shape = operation_model(service, operation).input_shape
     if shape is None:

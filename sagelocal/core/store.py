@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
+from sagelocal.core.json import Json
+
 SCHEMA_VERSION = 1
 
 Document = TypeVar("Document", bound=Mapping[str, Any])
@@ -28,7 +30,7 @@ class Kind(str, Generic[Document]):
 
 def amend(body: Mapping[str, Any], changes: Mapping[str, Any]) -> None:
     """Write into a document members that only running code knows, so that no type checker can compare them."""
-    cast(dict[str, Any], body).update(changes)
+    cast(Json, body).update(changes)
 
 
 class NewerState(Exception):

@@ -4,6 +4,7 @@ from typing import Any
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import ResourceInUse, ResourceNotFound
+from sagelocal.core.json import Json
 from sagelocal.core.registry import operation
 from sagelocal.core.store import Kind
 from sagelocal.services.sagemaker.documents import PROCESSING_JOB, TRAINING_JOB, TUNING_JOB
@@ -12,17 +13,17 @@ ENDED = ("Completed", "Failed", "Stopped")
 
 
 @operation("sagemaker", "DeleteProcessingJob")
-def delete_processing_job(context: Context, request: dict[str, Any]) -> None:
+def delete_processing_job(context: Context, request: Json) -> None:
     _delete(context, PROCESSING_JOB, "ProcessingJob", request["ProcessingJobName"])
 
 
 @operation("sagemaker", "DeleteTrainingJob")
-def delete_training_job(context: Context, request: dict[str, Any]) -> None:
+def delete_training_job(context: Context, request: Json) -> None:
     _delete(context, TRAINING_JOB, "TrainingJob", request["TrainingJobName"])
 
 
 @operation("sagemaker", "DeleteHyperParameterTuningJob")
-def delete_tuning_job(context: Context, request: dict[str, Any]) -> None:
+def delete_tuning_job(context: Context, request: Json) -> None:
     """Only the tuning job's own record: its training jobs stay."""
     _delete(context, TUNING_JOB, "HyperParameterTuningJob", request["HyperParameterTuningJobName"])
 

@@ -6,8 +6,9 @@ is our own and never answered. Shapes without times are taken as botocore's stub
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
+from typing import TYPE_CHECKING, NotRequired, TypedDict
 
+from sagelocal.core.json import Json
 from sagelocal.core.store import Kind
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ class TrialSummary(TypedDict):
     FailureReason: NotRequired[str]
     TunedHyperParameters: dict[str, str]
     ObjectiveStatus: str
-    FinalHyperParameterTuningJobObjectiveMetric: NotRequired[dict[str, Any]]
+    FinalHyperParameterTuningJobObjectiveMetric: NotRequired[Json]
     FinalObjectiveMetricValue: NotRequired[float | None]  # no member of the answer: what a list is sorted by
 
 
@@ -187,7 +188,7 @@ class Execution(TypedDict):
     ParallelismConfiguration: ParallelismConfigurationTypeDef | None
     PipelineVersionId: int
     RoleArn: str
-    _Parameters: dict[str, Any]  # each with its value and its declared type
+    _Parameters: Json  # each with its value and its declared type
     _Variables: dict[str, str]  # the execution variables, see runner.variables
     _StartToken: str  # name of its StartToken
     _RetryToken: NotRequired[str]  # ClientRequestToken of the last retry
@@ -209,10 +210,10 @@ class StepRecord(TypedDict):
     EndTime: NotRequired[float]
     AttemptCount: int
     FailureReason: NotRequired[str]
-    Metadata: NotRequired[dict[str, Any]]
+    Metadata: NotRequired[Json]
     CacheHitResult: NotRequired[dict[str, str]]
     _Type: str
-    _Properties: NotRequired[dict[str, Any]]  # of a step that has succeeded: what other steps may refer to
+    _Properties: NotRequired[Json]  # of a step that has succeeded: what other steps may refer to
     _CacheMiss: NotRequired[str]  # why no earlier run was reused
 
 
@@ -221,12 +222,12 @@ class CacheEntry(TypedDict):
 
     Pipeline: str
     Step: str
-    Keys: dict[str, Any]  # the arguments that must be the same
+    Keys: Json  # the arguments that must be the same
     Time: float
     Outputs: list[str]  # S3 URIs that must still be there
     ExecutionArn: str
-    Properties: dict[str, Any]
-    Metadata: dict[str, Any]
+    Properties: Json
+    Metadata: Json
     Job: tuple[str, str] | None  # (kind, name) of the job that must still be there
 
 
@@ -285,7 +286,7 @@ class VariantSummary(TypedDict):
     """ProductionVariantSummary; instance counts or serverless configurations."""
 
     VariantName: str
-    DeployedImages: list[dict[str, Any]]
+    DeployedImages: list[Json]
     CurrentWeight: float
     DesiredWeight: float
     CurrentInstanceCount: NotRequired[int]
@@ -313,7 +314,7 @@ class Endpoint(TypedDict):
     FailureReason: NotRequired[str]
     ProductionVariants: NotRequired[list[VariantSummary]]
     PendingDeploymentSummary: NotRequired[PendingDeployment]
-    DataCaptureConfig: NotRequired[dict[str, Any] | None]
+    DataCaptureConfig: NotRequired[Json | None]
     LastDeploymentConfig: NotRequired[DeploymentConfigOutputTypeDef | None]
     _Variants: list[PlannedVariant]  # what was deployed whole: a server that starts again serves this
     _Deployment: str  # token of the deployment that may go on; one that was overtaken changes nothing more
@@ -336,12 +337,12 @@ class ModelPackage(TypedDict):
     ModelPackageVersion: int
     ModelPackageArn: str
     ModelPackageStatus: str
-    ModelPackageStatusDetails: dict[str, Any]
+    ModelPackageStatusDetails: Json
     ModelApprovalStatus: str
     ApprovalDescription: NotRequired[str]
     ModelPackageRegistrationType: str
     InferenceSpecification: NotRequired[InferenceSpecificationOutputTypeDef]
-    AdditionalInferenceSpecifications: NotRequired[list[dict[str, Any]]]
+    AdditionalInferenceSpecifications: NotRequired[list[Json]]
     CustomerMetadataProperties: NotRequired[dict[str, str] | None]
     CreationTime: float
     LastModifiedTime: float

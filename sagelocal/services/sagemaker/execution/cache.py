@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
+from sagelocal.core.json import Json
 from sagelocal.core.store import Kind
 from sagelocal.definition.caching import CacheConfig
 from sagelocal.services.s3 import objects
@@ -29,7 +30,7 @@ class Found:
     reason: str = ""
 
 
-def keys_of(arguments: Mapping[str, Any], paths: Sequence[str]) -> dict[str, Any]:
+def keys_of(arguments: Mapping[str, Any], paths: Sequence[str]) -> Json:
     """The key arguments among resolved ones; paths are dotted member names. Members that are absent stay out."""
     keys = {}
     for path in paths:
@@ -41,7 +42,7 @@ def keys_of(arguments: Mapping[str, Any], paths: Sequence[str]) -> dict[str, Any
     return keys
 
 
-def look_up(context: Context, pipeline: str, step: str, keys: dict[str, Any], config: CacheConfig) -> Found:
+def look_up(context: Context, pipeline: str, step: str, keys: Json, config: CacheConfig) -> Found:
     """An earlier run of this step with the same keys whose job and outputs still exist, or the reason for a miss."""
     entry = context.store.get(CACHE_ENTRY, _name(pipeline, step, keys))
     if entry is None:
@@ -60,9 +61,7 @@ def look_up(context: Context, pipeline: str, step: str, keys: dict[str, Any], co
     return Found(entry)
 
 
-def record(
-    context: Context, pipeline: str, step: str, keys: dict[str, Any], entry: dict[str, Any], outputs: Sequence[str]
-) -> None:
+def record(context: Context, pipeline: str, step: str, keys: Json, entry: Json, outputs: Sequence[str]) -> None:
     """Keep a successful run for reuse. An output that the run left empty is not asked for later."""
     written = [uri for uri in outputs if _there(context, uri)]
     about = {"Pipeline": pipeline, "Step": step, "Keys": keys, "Time": time.time(), "Outputs": written}
@@ -75,12 +74,12 @@ def forget(context: Context, pipeline: str) -> None:
         context.store.delete(CACHE_ENTRY, _name(pipeline, entry["Step"], entry["Keys"]))
 
 
-def _name(pipeline: str, step: str, keys: dict[str, Any]) -> str:
+def _name(pipeline: str, step: str, keys: Json) -> str:
     signature = hashlib.sha256(json.dumps(keys, sort_keys=True).encode()).hexdigest()
     return f"{pipeline}/{step}/{signature}"
 
 
-def _difference(context: Context, pipeline: str, step: str, keys: dict[str, Any]) -> str:
+def _difference(context: Context, pipeline: str, step: str, keys: Json) -> str:
     earlier = context.store.list(CACHE_ENTRY, f"{pipeline}/{step}/")
     if not earlier:
         return "no earlier successful run of this step"
@@ -114,7 +113,7 @@ def _changes(old: Any, new: Any, where: str = "") -> Iterator[tuple[str, Any, An
     yield where, old, new
 
 
-def _by_name(items: list[Any]) -> dict[str, Any] | None:
+def _by_name(items: list[Any]) -> Json | None:
     named = {}
     for item in items:
         name = next((v for k, v in item.items() if k.endswith("Name")), None) if isinstance(item, dict) else None

@@ -4,9 +4,9 @@ import logging
 import threading
 import time
 from dataclasses import dataclass
-from typing import Any
 
 from sagelocal.core.context import Context
+from sagelocal.core.json import Json
 from sagelocal.definition.document import Step
 from sagelocal.definition.references import BadReference
 from sagelocal.services.sagemaker.execution import cache, events, records, retry
@@ -29,7 +29,7 @@ class OneStep:
     stopping: threading.Event
     task: Task | None = None
 
-    def run(self) -> dict[str, Any] | None:
+    def run(self) -> Json | None:
         """The step's properties, or None when it failed or was stopped; either is recorded by then."""
         self._begin()
         try:
@@ -82,7 +82,7 @@ class OneStep:
         task.name = HANDLERS[self.step.type].name(task)
         return task
 
-    def _from_cache(self) -> tuple[dict[str, Any], Result | None]:
+    def _from_cache(self) -> tuple[Json, Result | None]:
         """The step's cache keys, and the earlier result if one can be reused."""
         handler = HANDLERS[self.step.type]
         config = self.step.cache
@@ -133,7 +133,7 @@ class OneStep:
         finally:
             self.task = None
 
-    def _keep(self, keys: dict[str, Any], result: Result) -> None:
+    def _keep(self, keys: Json, result: Result) -> None:
         if not keys:
             return
         entry = {

@@ -7,6 +7,7 @@ import time
 from typing import Any, cast
 
 from sagelocal.core.context import Context
+from sagelocal.core.json import Json
 from sagelocal.core.store import Store
 from sagelocal.services.sagemaker.documents import DEFINITION, EXECUTION, STEP, Execution, StepRecord
 
@@ -21,7 +22,7 @@ def steps(store: Store, execution_arn: str) -> list[StepRecord]:
     return sorted(store.list(STEP, f"{execution_arn}/"), key=lambda step: step["StartTime"])
 
 
-def begin_step(store: Store, execution_arn: str, body: dict[str, Any]) -> None:
+def begin_step(store: Store, execution_arn: str, body: Json) -> None:
     step = cast(StepRecord, {"StepStatus": "Starting", "StartTime": time.time(), **body})
     store.put(STEP, _name(execution_arn, body["StepName"]), step)
 

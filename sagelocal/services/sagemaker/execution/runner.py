@@ -6,9 +6,9 @@ After a failure nothing new starts and running steps finish (AWS does not docume
 import queue
 from collections import deque
 from threading import Event, Lock
-from typing import Any
 
 from sagelocal.core.context import Context, one_per_server
+from sagelocal.core.json import Json
 from sagelocal.definition import graph
 from sagelocal.definition.document import Definition
 from sagelocal.services.sagemaker.documents import Execution
@@ -35,7 +35,7 @@ class Run:
         self.stopping = Event()
         self._active: dict[str, OneStep] = {}
         self._lock = Lock()
-        self._finished: queue.SimpleQueue[tuple[str, dict[str, Any] | None]] = queue.SimpleQueue()
+        self._finished: queue.SimpleQueue[tuple[str, Json | None]] = queue.SimpleQueue()
         self._skipped: dict[str, str] = {}  # step → why it is on a way that is not taken
         self._failed = ""  # the reason of an execution that failed
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from sagelocal.core.context import Context, one_per_server
 from sagelocal.core.errors import AwsError
+from sagelocal.core.json import Json
 from sagelocal.runtime import service_calls
 from sagelocal.services.logs import streams
 from sagelocal.services.s3 import objects
@@ -58,7 +59,7 @@ class Recorder:
         self._lock = threading.Lock()
         self._writing = threading.Lock()
 
-    def take(self, served: Served, request: dict[str, Any], answer: Answer) -> None:
+    def take(self, served: Served, request: Json, answer: Answer) -> None:
         """Capture one successful InvokeEndpoint, if the sampling of its configuration says so."""
         config = served.capture or {}
         if not config.get("EnableCapture", True) or random.random() * 100 >= config["InitialSamplingPercentage"]:
@@ -112,7 +113,7 @@ class Recorder:
             streams.append(self.context, group_name, f"{served.variant}/data-log", text)
 
 
-def record(captured: Captured) -> dict[str, Any]:
+def record(captured: Captured) -> Json:
     """A line of a capture file."""
     config = captured.served.capture or {}
     wanted = {mode for option in config["CaptureOptions"] for mode in MODES[option["CaptureMode"]]}
@@ -122,7 +123,7 @@ def record(captured: Captured) -> dict[str, Any]:
     if "Output" in wanted:
         data["endpointOutput"] = _payload("OUTPUT", captured.answer, captured.answer_type, config)
     moment = datetime.fromtimestamp(captured.time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    event: dict[str, Any] = {"eventId": str(uuid.uuid4()), "inferenceTime": moment}
+    event: Json = {"eventId": str(uuid.uuid4()), "inferenceTime": moment}
     if captured.inference_id:
         event["inferenceId"] = captured.inference_id
     if captured.custom_attributes:
@@ -137,7 +138,7 @@ def object_uri(destination: str, served: Served, moment: float) -> str:
     return f"{destination.rstrip('/')}/{served.endpoint}/{served.variant}/{at:%Y/%m/%d/%H}/{name}"
 
 
-def _payload(mode: str, data: bytes, content_type: str, config: Mapping[str, Any]) -> dict[str, Any]:
+def _payload(mode: str, data: bytes, content_type: str, config: Mapping[str, Any]) -> Json:
     """Text where the configuration names the content type (parameters such as a charset aside), else base64."""
     kept = config.get("CaptureContentTypeHeader", {})
     plain = content_type.partition(";")[0].strip()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sagelocal.core.errors import ValidationException
+from sagelocal.core.json import Json
 
 ALL_AT_ONCE = "ALL_AT_ONCE"
 SIZE_MEMBER = {"CANARY": "CanarySize", "LINEAR": "LinearStepSize"}
@@ -85,7 +86,7 @@ def check(policy: Policy, counts: Mapping[str, int]) -> None:
         )
 
 
-def _size(routing: dict[str, Any]) -> Size | None:
+def _size(routing: Json) -> Size | None:
     needed = SIZE_MEMBER.get(routing["Type"])
     for member in SIZE_MEMBER.values():
         if member in routing and member != needed:

@@ -16,6 +16,7 @@ from typing import Any
 from sagelocal.core import listing
 from sagelocal.core.context import Context
 from sagelocal.core.errors import ValidationException
+from sagelocal.core.json import Json
 from sagelocal.core.registry import on_start, on_stop, operation
 from sagelocal.core.store import AlreadyExists
 from sagelocal.services.cloudwatch import alarms
@@ -36,7 +37,7 @@ CUT_OFF = "The embedded SageMaker stopped while the endpoint was"
 
 
 @operation("sagemaker", "CreateEndpoint")
-def create_endpoint(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def create_endpoint(context: Context, request: Json) -> Json:
     """A DeploymentConfig is kept for updates with RetainDeploymentConfig; creating shifts no traffic."""
     name, config = request["EndpointName"], request["EndpointConfigName"]
     arn = context.arn("sagemaker", f"endpoint/{name}")
@@ -64,7 +65,7 @@ def create_endpoint(context: Context, request: dict[str, Any]) -> dict[str, Any]
 
 
 @operation("sagemaker", "UpdateEndpoint")
-def update_endpoint(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def update_endpoint(context: Context, request: Json) -> Json:
     """Blue/green: new instances beside the old ones, the traffic in one step or several, then the old ones end."""
     name, config = request["EndpointName"], request["EndpointConfigName"]
     current = find(context, name)
@@ -82,7 +83,7 @@ def update_endpoint(context: Context, request: dict[str, Any]) -> dict[str, Any]
 
 
 @operation("sagemaker", "UpdateEndpointWeightsAndCapacities")
-def update_endpoint_weights_and_capacities(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def update_endpoint_weights_and_capacities(context: Context, request: Json) -> Json:
     """Instances are added or drained; those that stay are not touched."""
     name = request["EndpointName"]
     current = find(context, name)
@@ -96,12 +97,12 @@ def update_endpoint_weights_and_capacities(context: Context, request: dict[str, 
 
 
 @operation("sagemaker", "DescribeEndpoint")
-def describe_endpoint(context: Context, request: dict[str, Any]) -> Endpoint:
+def describe_endpoint(context: Context, request: Json) -> Endpoint:
     return find(context, request["EndpointName"])
 
 
 @operation("sagemaker", "ListEndpoints")
-def list_endpoints(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def list_endpoints(context: Context, request: Json) -> Json:
     members = ("EndpointName", "EndpointArn", "CreationTime", "LastModifiedTime", "EndpointStatus")
     return listing.page(
         context.store.list(ENDPOINT),
@@ -114,7 +115,7 @@ def list_endpoints(context: Context, request: dict[str, Any]) -> dict[str, Any]:
 
 
 @operation("sagemaker", "DeleteEndpoint")
-def delete_endpoint(context: Context, request: dict[str, Any]) -> None:
+def delete_endpoint(context: Context, request: Json) -> None:
     name = request["EndpointName"]
     find(context, name)
     with suppress(KeyError):  # deleted meanwhile
@@ -191,7 +192,7 @@ def _planned(context: Context, config_name: str) -> list[PlannedVariant]:
     return planned
 
 
-def _apply(variants: dict[str, PlannedVariant], wanted: dict[str, Any], endpoint: str) -> None:
+def _apply(variants: dict[str, PlannedVariant], wanted: Json, endpoint: str) -> None:
     """Write a DesiredWeightAndCapacity into the planned variant it is for. Raises ValidationException."""
     name = wanted["VariantName"]
     if name not in variants:

@@ -7,6 +7,7 @@ from typing import Any, cast
 from sagelocal.core import listing
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError, ValidationException
+from sagelocal.core.json import Json
 from sagelocal.core.registry import operation
 from sagelocal.core.store import AlreadyExists, Document, Kind
 from sagelocal.definition import local
@@ -17,7 +18,7 @@ from sagelocal.services.sagemaker.registry.api import find_package
 
 
 @operation("sagemaker", "CreateModel")
-def create_model(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def create_model(context: Context, request: Json) -> Json:
     containers = [request["PrimaryContainer"]] if "PrimaryContainer" in request else request.get("Containers", [])
     if "PrimaryContainer" in request and request.get("Containers"):
         raise ValidationException("Only one of PrimaryContainer and Containers can be given.")
@@ -41,23 +42,23 @@ def create_model(context: Context, request: dict[str, Any]) -> dict[str, Any]:
 
 
 @operation("sagemaker", "DescribeModel")
-def describe_model(context: Context, request: dict[str, Any]) -> Model:
+def describe_model(context: Context, request: Json) -> Model:
     return _found(context, MODEL, request["ModelName"])
 
 
 @operation("sagemaker", "ListModels")
-def list_models(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def list_models(context: Context, request: Json) -> Json:
     return _listed(context, MODEL, request, "ModelName", "ModelArn", "Models")
 
 
 @operation("sagemaker", "DeleteModel")
-def delete_model(context: Context, request: dict[str, Any]) -> None:
+def delete_model(context: Context, request: Json) -> None:
     _found(context, MODEL, request["ModelName"])
     context.store.delete(MODEL, request["ModelName"])
 
 
 @operation("sagemaker", "CreateEndpointConfig")
-def create_endpoint_config(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def create_endpoint_config(context: Context, request: Json) -> Json:
     local.refuse("CreateEndpointConfig", request)
     names = [variant["VariantName"] for variant in request["ProductionVariants"]]
     if len(set(names)) < len(names):
@@ -82,17 +83,17 @@ def create_endpoint_config(context: Context, request: dict[str, Any]) -> dict[st
 
 
 @operation("sagemaker", "DescribeEndpointConfig")
-def describe_endpoint_config(context: Context, request: dict[str, Any]) -> EndpointConfig:
+def describe_endpoint_config(context: Context, request: Json) -> EndpointConfig:
     return _found(context, ENDPOINT_CONFIG, request["EndpointConfigName"])
 
 
 @operation("sagemaker", "ListEndpointConfigs")
-def list_endpoint_configs(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def list_endpoint_configs(context: Context, request: Json) -> Json:
     return _listed(context, ENDPOINT_CONFIG, request, "EndpointConfigName", "EndpointConfigArn", "EndpointConfigs")
 
 
 @operation("sagemaker", "DeleteEndpointConfig")
-def delete_endpoint_config(context: Context, request: dict[str, Any]) -> None:
+def delete_endpoint_config(context: Context, request: Json) -> None:
     _found(context, ENDPOINT_CONFIG, request["EndpointConfigName"])
     context.store.delete(ENDPOINT_CONFIG, request["EndpointConfigName"])
 
@@ -150,7 +151,7 @@ def _check_model_data(context: Context, uri: str, packed: bool) -> None:
         raise ValidationException(f"Could not find model data at {uri}.") from None
 
 
-def _check_variant(context: Context, variant: dict[str, Any]) -> None:
+def _check_variant(context: Context, variant: Json) -> None:
     name = variant["VariantName"]
     if "ModelName" not in variant:
         raise ValidationException(
@@ -174,8 +175,6 @@ def _found(context: Context, kind: Kind[Document], name: str) -> Document:
     return body
 
 
-def _listed(
-    context: Context, kind: Kind[Any], request: dict[str, Any], name: str, arn: str, answer: str
-) -> dict[str, Any]:
+def _listed(context: Context, kind: Kind[Any], request: Json, name: str, arn: str, answer: str) -> Json:
     summary = listing.members((name, arn, "CreationTime"))
     return listing.page(context.store.list(kind), request, name=name, status=arn, summary=summary, answer=answer)

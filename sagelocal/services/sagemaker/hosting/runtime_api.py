@@ -1,10 +1,10 @@
 """SageMaker Runtime: InvokeEndpoint, bytes in and bytes out. Each is counted, and captured where that is wanted."""
 
 import time
-from typing import Any
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
+from sagelocal.core.json import Json
 from sagelocal.core.registry import on_stop, operation
 from sagelocal.services.cloudwatch import endpoints as metrics
 from sagelocal.services.sagemaker.hosting import capture
@@ -24,7 +24,7 @@ NOT_RUN = ("TargetModel", "TargetContainerHostname", "InferenceComponentName", "
 
 
 @operation(SERVICE, "InvokeEndpoint")
-def invoke_endpoint(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def invoke_endpoint(context: Context, request: Json) -> Json:
     for member in NOT_RUN:
         if member in request:
             raise AwsError("ValidationError", f"The embedded SageMaker does not run {member}. Leave it out.", 400)

@@ -1,8 +1,8 @@
 """A production variant as it was planned: what its instances run, and how DescribeEndpoint tells of it."""
 
 import time
-from typing import Any
 
+from sagelocal.core.json import Json
 from sagelocal.services.sagemaker.documents import Endpoint, PlannedVariant, VariantStatus, VariantSummary
 from sagelocal.services.sagemaker.hosting.instance import Served
 
@@ -46,7 +46,7 @@ def status(name: str, message: str) -> list[VariantStatus]:
     return [{"Status": name, "StatusMessage": message, "StartTime": time.time()}]
 
 
-def capture_summary(variants: list[PlannedVariant]) -> dict[str, Any] | None:
+def capture_summary(variants: list[PlannedVariant]) -> Json | None:
     """DescribeEndpoint's DataCaptureConfig of planned variants; None where nothing is said of capturing."""
     config = next((variant["Capture"] for variant in variants if variant.get("Capture")), None)
     if config is None:

@@ -7,10 +7,11 @@ import shutil
 import time
 from collections import deque
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
+from sagelocal.core.json import Json
 from sagelocal.runtime import cluster, data, images, process, service_calls
 from sagelocal.runtime.cluster import Control, JobFailed
 from sagelocal.services.sagemaker.documents import PROCESSING_JOB, ProcessingJob
@@ -42,7 +43,7 @@ def run(context: Context, name: str, control: Control) -> None:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def _finish(context: Context, name: str, control: Control, result: dict[str, Any]) -> None:
+def _finish(context: Context, name: str, control: Control, result: Json) -> None:
     cluster.unregister(context, PROCESSING_JOB, name)
     if control.reason == cluster.SHUT_DOWN:
         result = _failed(CUT_OFF)
@@ -50,11 +51,11 @@ def _finish(context: Context, name: str, control: Control, result: dict[str, Any
     context.store.update(PROCESSING_JOB, name, {**result, "ProcessingEndTime": now, "LastModifiedTime": now})
 
 
-def _failed(reason: str) -> dict[str, Any]:
+def _failed(reason: str) -> Json:
     return {"ProcessingJobStatus": "Failed", "FailureReason": reason[: data.MESSAGE_LIMIT]}
 
 
-def _run(context: Context, name: str, control: Control, directory: Path) -> dict[str, Any]:
+def _run(context: Context, name: str, control: Control, directory: Path) -> Json:
     job = context.store.get(PROCESSING_JOB, name)
     assert job is not None
     context = context.as_role(job["RoleArn"])
@@ -116,13 +117,7 @@ def _write_configuration(job: ProcessingJob, hosts: list[str], trees: list[Path]
 
 
 def _spec(
-    context: Context,
-    job: ProcessingJob,
-    host: str,
-    tree: Path,
-    inputs: list[str],
-    started: int,
-    last_lines: deque[str],
+    context: Context, job: ProcessingJob, host: str, tree: Path, inputs: list[str], started: int, last_lines: deque[str]
 ) -> ProcessSpec:
     stream = f"{job['ProcessingJobName']}/{host}-{started}"
     write = service_calls.log_writer(context, LOG_GROUP, stream)
@@ -160,7 +155,7 @@ def _result(
     trees: list[Path],
     outputs: "list[ProcessingOutputTypeDef]",
     last_lines: deque[str],
-) -> dict[str, Any]:
+) -> Json:
     message = data.message_file(trees, "output/message")
     said = {"ExitMessage": message} if message else {}
     if control.reason == cluster.TIMED_OUT:

@@ -1,11 +1,12 @@
 """SageMaker's processing jobs."""
 
 import time
-from typing import Any, cast
+from typing import cast
 
 from sagelocal.core import listing
 from sagelocal.core.context import Context
 from sagelocal.core.errors import ResourceInUse, ResourceNotFound, ValidationException
+from sagelocal.core.json import Json
 from sagelocal.core.registry import on_start, on_stop, operation
 from sagelocal.core.store import AlreadyExists
 from sagelocal.definition import local
@@ -20,7 +21,7 @@ SUMMARY = [
 
 
 @operation("sagemaker", "CreateProcessingJob")
-def create_processing_job(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def create_processing_job(context: Context, request: Json) -> Json:
     name = request["ProcessingJobName"]
     images.find(context, request["AppSpecification"]["ImageUri"], "processing")
     _check(request)
@@ -44,7 +45,7 @@ def create_processing_job(context: Context, request: dict[str, Any]) -> dict[str
     return {"ProcessingJobArn": body["ProcessingJobArn"]}
 
 
-def _check(request: dict[str, Any]) -> None:
+def _check(request: Json) -> None:
     """What cannot run here is refused now, with its name, not later by a confusing failure."""
     local.refuse("CreateProcessingJob", request)
     if not request["AppSpecification"].get("ContainerEntrypoint"):
@@ -74,7 +75,7 @@ def _check_path(path: str | None, where: str) -> None:
 
 
 @operation("sagemaker", "DescribeProcessingJob")
-def describe_processing_job(context: Context, request: dict[str, Any]) -> ProcessingJob:
+def describe_processing_job(context: Context, request: Json) -> ProcessingJob:
     return _found(context, request["ProcessingJobName"])
 
 
@@ -86,7 +87,7 @@ def _found(context: Context, name: str) -> ProcessingJob:
 
 
 @operation("sagemaker", "ListProcessingJobs")
-def list_processing_jobs(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def list_processing_jobs(context: Context, request: Json) -> Json:
     return listing.page(
         context.store.list(PROCESSING_JOB),
         request,
@@ -98,7 +99,7 @@ def list_processing_jobs(context: Context, request: dict[str, Any]) -> dict[str,
 
 
 @operation("sagemaker", "StopProcessingJob")
-def stop_processing_job(context: Context, request: dict[str, Any]) -> None:
+def stop_processing_job(context: Context, request: Json) -> None:
     name = request["ProcessingJobName"]
     body = _found(context, name)
     control = cluster.control_of(context, PROCESSING_JOB, name)

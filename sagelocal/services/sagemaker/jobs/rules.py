@@ -12,10 +12,11 @@ import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import ValidationException
+from sagelocal.core.json import Json
 from sagelocal.runtime import cluster, data, images
 from sagelocal.services.sagemaker.documents import PROCESSING_JOB, TRAINING_JOB, ProcessingJob, RuleStatus, TrainingJob
 from sagelocal.services.sagemaker.jobs import processing
@@ -30,7 +31,7 @@ TENSORS = "/opt/ml/processing/input/tensors"
 FINDINGS = "/opt/ml/processing/output/rule/"  # source: API reference, DebugRuleConfiguration, LocalPath
 
 
-def check(context: Context, request: dict[str, Any]) -> None:
+def check(context: Context, request: Json) -> None:
     """Refuse rules that could not run. Raises ValidationException that names the rule."""
     configured = request.get("DebugRuleConfigurations", [])
     names = [rule["RuleConfigurationName"] for rule in configured]

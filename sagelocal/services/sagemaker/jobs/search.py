@@ -124,9 +124,7 @@ def _pruner(optuna: Any, config: Mapping[str, Any], epochs: int | None) -> Any:
     if config["Strategy"] == "Hyperband":
         given = config.get("StrategyConfig", {}).get("HyperbandStrategyConfig", {})
         return optuna.pruners.HyperbandPruner(
-            min_resource=given.get("MinResource", 1),
-            max_resource=epochs,
-            reduction_factor=HYPERBAND_REDUCTION,
+            min_resource=given.get("MinResource", 1), max_resource=epochs, reduction_factor=HYPERBAND_REDUCTION
         )
     if config.get("TrainingJobEarlyStoppingType", "Off") == "Auto":
         return optuna.pruners.MedianPruner(n_startup_trials=MEDIAN_STARTUP_TRIALS)

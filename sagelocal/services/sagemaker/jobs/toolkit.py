@@ -10,6 +10,8 @@ import sys
 from functools import cache
 from typing import Any
 
+from sagelocal.core.json import Json
+
 MASTER_ADDRESS = "127.0.0.1"  # every host of a job is a process of this machine
 NETWORK_INTERFACE = "lo" if sys.platform == "linux" else "lo0"
 CODE = "/opt/ml/code"
@@ -29,7 +31,7 @@ PREFIX = "sagemaker_"
 TUNING_PREFIX = "_tuning_"
 
 
-def decoded(hyperparameters: dict[str, str]) -> dict[str, Any]:
+def decoded(hyperparameters: dict[str, str]) -> Json:
     """Hyperparameters as the toolkit reads them: each value as JSON, or as the text it is."""
     values = {}
     for name, text in hyperparameters.items():
@@ -40,12 +42,12 @@ def decoded(hyperparameters: dict[str, str]) -> dict[str, Any]:
     return values
 
 
-def user_hyperparameters(hyperparameters: dict[str, Any]) -> dict[str, Any]:
+def user_hyperparameters(hyperparameters: Json) -> Json:
     """Those meant for the script."""
     return {name: value for name, value in hyperparameters.items() if not name.startswith((PREFIX, TUNING_PREFIX))}
 
 
-def user_arguments(hyperparameters: dict[str, Any]) -> list[str]:
+def user_arguments(hyperparameters: Json) -> list[str]:
     """`--name value …`, sorted by name; a mapping becomes k=v,k=v and a name of one letter gets one dash."""
     arguments = []
     for name in sorted(hyperparameters):
@@ -58,11 +60,11 @@ def user_arguments(hyperparameters: dict[str, Any]) -> list[str]:
     return arguments
 
 
-def wants_torchrun(hyperparameters: dict[str, Any]) -> bool:
+def wants_torchrun(hyperparameters: Json) -> bool:
     return bool(hyperparameters.get("sagemaker_torch_distributed_enabled"))
 
 
-def command(hyperparameters: dict[str, Any], hosts: list[str], host: str, port: int) -> list[str]:
+def command(hyperparameters: Json, hosts: list[str], host: str, port: int) -> list[str]:
     """The command that runs the user's script on `host`; cwd is /opt/ml/code.
 
     With sagemaker_torch_distributed_enabled it is torchrun with one process for each GPU, or one where there is none.
@@ -80,14 +82,7 @@ def command(hyperparameters: dict[str, Any], hosts: list[str], host: str, port: 
     ]
 
 
-def environment(
-    hyperparameters: dict[str, Any],
-    *,
-    job_name: str,
-    resources: dict[str, Any],
-    inputs: dict[str, Any],
-    port: int,
-) -> dict[str, str]:
+def environment(hyperparameters: Json, *, job_name: str, resources: Json, inputs: Json, port: int) -> dict[str, str]:
     """The toolkit's variables. `resources`: resourceconfig.json; `inputs`: inputdataconfig.json."""
     user = user_hyperparameters(hyperparameters)
     framework = {k: v for k, v in hyperparameters.items() if k.startswith(PREFIX) and k not in OWN_PARAMETERS}

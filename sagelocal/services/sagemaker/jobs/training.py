@@ -9,10 +9,10 @@ import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
+from sagelocal.core.json import Json
 from sagelocal.core.store import amend
 from sagelocal.runtime import cluster, data, images, process, service_calls
 from sagelocal.runtime.checkpoints import Checkpoints
@@ -57,11 +57,11 @@ def run(
     return final
 
 
-def failed(reason: str) -> dict[str, Any]:
+def failed(reason: str) -> Json:
     return {"TrainingJobStatus": "Failed", "SecondaryStatus": "Failed", "FailureReason": reason[: data.MESSAGE_LIMIT]}
 
 
-def finished(body: TrainingJob, result: dict[str, Any]) -> None:
+def finished(body: TrainingJob, result: Json) -> None:
     """Bring a job's document to its end: status, times, transitions."""
     enter(body, result["SecondaryStatus"], result.get("FailureReason", ""))
     now = time.time()
@@ -94,7 +94,7 @@ STATUS_MESSAGES = {
 }
 
 
-def _finish(context: Context, name: str, control: Control, result: dict[str, Any]) -> TrainingJob:
+def _finish(context: Context, name: str, control: Control, result: Json) -> TrainingJob:
     if control.reason == cluster.SHUT_DOWN:
         result = failed(CUT_OFF)
     cluster.unregister(context, TRAINING_JOB, name)
@@ -134,7 +134,7 @@ class _Run:
         self.threads = threads
         self.port = toolkit.free_port()
 
-    def run(self) -> dict[str, Any]:
+    def run(self) -> Json:
         self._enter("Downloading", TrainingStartTime=time.time())
         service_calls.check_pull(self.context, self.algorithm.get("TrainingImage", ""))
         for tree in self.trees:
@@ -182,7 +182,7 @@ class _Run:
                 archive = tree / submitted.removeprefix("/opt/ml/")
             data.unpack(archive, tree / "code", f"sagemaker_submit_directory {submitted}")
 
-    def _resource_config(self, host: str) -> dict[str, Any]:
+    def _resource_config(self, host: str) -> Json:
         instance_type = self.resources.get("InstanceType", "local")
         group = {"instance_group_name": "homogeneousCluster", "instance_type": instance_type, "hosts": self.hosts}
         return {
@@ -194,7 +194,7 @@ class _Run:
             "network_interface_name": toolkit.NETWORK_INTERFACE,
         }
 
-    def _input_config(self) -> dict[str, Any]:
+    def _input_config(self) -> Json:
         return {
             channel["ChannelName"]: {
                 "TrainingInputMode": channel.get("InputMode", self.algorithm["TrainingInputMode"]),
@@ -263,7 +263,7 @@ class _Run:
             return toolkit.command(self.hyperparameters, self.hosts, host, self.port)
         return list(images.find(self.context, self.algorithm["TrainingImage"], "training").train)
 
-    def _result(self, codes: list[int]) -> dict[str, Any]:
+    def _result(self, codes: list[int]) -> Json:
         self._upload_tensors()
         metrics = {"FinalMetricDataList": self.metrics.final()}
         if self.control.reason == cluster.SHUT_DOWN:
@@ -280,7 +280,7 @@ class _Run:
             return failed(f"AlgorithmError: {why[:900]}, exit code: {code}") | metrics
         return {"TrainingJobStatus": "Completed", "SecondaryStatus": "Completed", **self._upload_model(), **metrics}
 
-    def _upload_model(self) -> dict[str, Any]:
+    def _upload_model(self) -> Json:
         """Store model and output archives; the model last, so that it is there only when all is."""
         self._enter("Uploading")
         output = self.job["OutputDataConfig"]

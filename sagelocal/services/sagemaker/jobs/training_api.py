@@ -2,11 +2,12 @@
 
 import time
 from functools import partial
-from typing import Any, cast
+from typing import cast
 
 from sagelocal.core import listing
 from sagelocal.core.context import Context
 from sagelocal.core.errors import ResourceInUse, ResourceNotFound, ValidationException
+from sagelocal.core.json import Json
 from sagelocal.core.registry import on_start, operation
 from sagelocal.core.store import AlreadyExists
 from sagelocal.definition import local
@@ -27,7 +28,7 @@ SETTINGS = [  # members of the request that Describe answers as they are
 
 
 @operation("sagemaker", "CreateTrainingJob")
-def create_training_job(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def create_training_job(context: Context, request: Json) -> Json:
     check(context, request)
     body = insert(context, request)
     name = body["TrainingJobName"]
@@ -36,10 +37,10 @@ def create_training_job(context: Context, request: dict[str, Any]) -> dict[str, 
     return {"TrainingJobArn": body["TrainingJobArn"]}
 
 
-def insert(context: Context, request: dict[str, Any], extra: dict[str, Any] | None = None) -> TrainingJob:
+def insert(context: Context, request: Json, extra: Json | None = None) -> TrainingJob:
     """Put a new job's document into the store, not yet running. Raises ResourceInUse when the name is taken."""
     name = request["TrainingJobName"]
-    document: dict[str, Any] = {
+    document: Json = {
         "StoppingCondition": {"MaxRuntimeInSeconds": 86400},
         "EnableNetworkIsolation": False,
         "EnableInterContainerTrafficEncryption": False,
@@ -65,7 +66,7 @@ def insert(context: Context, request: dict[str, Any], extra: dict[str, Any] | No
     return body
 
 
-def check(context: Context, request: dict[str, Any]) -> None:
+def check(context: Context, request: Json) -> None:
     """Refuse what cannot run here now, by name, not later by a confusing failure."""
     algorithm = request["AlgorithmSpecification"]
     local.refuse("CreateTrainingJob", request)
@@ -94,7 +95,7 @@ def check(context: Context, request: dict[str, Any]) -> None:
 
 
 @operation("sagemaker", "DescribeTrainingJob")
-def describe_training_job(context: Context, request: dict[str, Any]) -> TrainingJob:
+def describe_training_job(context: Context, request: Json) -> TrainingJob:
     return _found(context, request["TrainingJobName"])
 
 
@@ -106,7 +107,7 @@ def _found(context: Context, name: str) -> TrainingJob:
 
 
 @operation("sagemaker", "ListTrainingJobs")
-def list_training_jobs(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def list_training_jobs(context: Context, request: Json) -> Json:
     return listing.page(
         context.store.list(TRAINING_JOB),
         request,
@@ -118,7 +119,7 @@ def list_training_jobs(context: Context, request: dict[str, Any]) -> dict[str, A
 
 
 @operation("sagemaker", "StopTrainingJob")
-def stop_training_job(context: Context, request: dict[str, Any]) -> None:
+def stop_training_job(context: Context, request: Json) -> None:
     name = request["TrainingJobName"]
     body = _found(context, name)
     control = cluster.control_of(context, TRAINING_JOB, name)

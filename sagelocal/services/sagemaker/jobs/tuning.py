@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from sagelocal.core import listing
 from sagelocal.core.context import Context
+from sagelocal.core.json import Json
 from sagelocal.core.store import amend
 from sagelocal.runtime import cluster, data
 from sagelocal.runtime.cluster import Control
@@ -72,14 +73,14 @@ def objective_value(job: TrainingJob, metric: str) -> float | None:
     return next(found, None)
 
 
-def state(context: Context, name: str, config: Mapping[str, Any]) -> dict[str, Any]:
+def state(context: Context, name: str, config: Mapping[str, Any]) -> Json:
     """Counters and the best training job so far. A trial that was given up early cannot be the best."""
     objective = config["HyperParameterTuningJobObjective"]
     jobs = trials(context, name)
     statuses = [job["TrainingJobStatus"] for job in jobs]
     summaries = [summary(job, objective) for job in jobs]
     objectives = [item["ObjectiveStatus"] for item in summaries]
-    found: dict[str, Any] = {
+    found: Json = {
         "TrainingJobStatusCounters": {
             "Completed": statuses.count("Completed"),
             "InProgress": statuses.count("InProgress") + statuses.count("Stopping"),
@@ -100,7 +101,7 @@ def state(context: Context, name: str, config: Mapping[str, Any]) -> dict[str, A
     return found
 
 
-def _finish(context: Context, name: str, result: dict[str, Any]) -> None:
+def _finish(context: Context, name: str, result: Json) -> None:
     cluster.unregister(context, TUNING_JOB, name)
     now = time.time()
 
@@ -139,7 +140,7 @@ class _Run:
         self.not_improving = 0
         self.best: float | None = None
 
-    def run(self) -> dict[str, Any]:
+    def run(self) -> Json:
         with ThreadPoolExecutor(self.parallel, f"trials of {self.name}") as pool:
             for worker in [pool.submit(self._work) for _ in range(self.parallel)]:
                 worker.result()

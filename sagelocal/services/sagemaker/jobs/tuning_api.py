@@ -2,11 +2,12 @@
 
 import time
 from importlib.util import find_spec
-from typing import Any, Final, cast
+from typing import Final, cast
 
 from sagelocal.core import listing
 from sagelocal.core.context import Context
 from sagelocal.core.errors import ResourceInUse, ResourceNotFound, ValidationException
+from sagelocal.core.json import Json
 from sagelocal.core.registry import on_start, operation
 from sagelocal.core.store import AlreadyExists, amend
 from sagelocal.definition import local
@@ -24,7 +25,7 @@ SUMMARY = [
 
 
 @operation("sagemaker", "CreateHyperParameterTuningJob")
-def create_hyper_parameter_tuning_job(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def create_hyper_parameter_tuning_job(context: Context, request: Json) -> Json:
     _check(context, request)
     name, now = request[NAME], time.time()
     document = {
@@ -47,14 +48,14 @@ def create_hyper_parameter_tuning_job(context: Context, request: dict[str, Any])
     return {"HyperParameterTuningJobArn": body["HyperParameterTuningJobArn"]}
 
 
-def _objective(config: dict[str, Any]) -> dict[str, Any]:
+def _objective(config: Json) -> Json:
     if "HyperParameterTuningJobObjective" not in config:
         raise ValidationException("HyperParameterTuningJobConfig needs a HyperParameterTuningJobObjective.")
-    objective: dict[str, Any] = config["HyperParameterTuningJobObjective"]
+    objective: Json = config["HyperParameterTuningJobObjective"]
     return objective
 
 
-def _check(context: Context, request: dict[str, Any]) -> None:
+def _check(context: Context, request: Json) -> None:
     """Refuse what cannot run here now, by name, not later by trials that fail."""
     config = request["HyperParameterTuningJobConfig"]
     local.refuse("CreateHyperParameterTuningJob", request)
@@ -81,7 +82,7 @@ def _check(context: Context, request: dict[str, Any]) -> None:
     training_api.check(context, {**definition, **static})
 
 
-def _check_limits(config: dict[str, Any], searched: list[ranges.Range]) -> None:
+def _check_limits(config: Json, searched: list[ranges.Range]) -> None:
     limits, strategy = config["ResourceLimits"], config["Strategy"]
     jobs = limits.get("MaxNumberOfTrainingJobs")
     if strategy == "Grid":
@@ -94,7 +95,7 @@ def _check_limits(config: dict[str, Any], searched: list[ranges.Range]) -> None:
         raise ValidationException("ResourceLimits needs MaxNumberOfTrainingJobs or MaxRuntimeInSeconds.")
 
 
-def _check_hyperband(config: dict[str, Any], static: dict[str, Any]) -> None:
+def _check_hyperband(config: Json, static: Json) -> None:
     if config["Strategy"] != "Hyperband":
         return
     if config.get("TrainingJobEarlyStoppingType", "Off") != "Off":
@@ -110,7 +111,7 @@ def _check_hyperband(config: dict[str, Any], static: dict[str, Any]) -> None:
 
 
 @operation("sagemaker", "DescribeHyperParameterTuningJob")
-def describe_hyper_parameter_tuning_job(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def describe_hyper_parameter_tuning_job(context: Context, request: Json) -> Json:
     body = _found(context, request[NAME])
     return {**body, **tuning.state(context, request[NAME], body["HyperParameterTuningJobConfig"])}
 
@@ -123,8 +124,8 @@ def _found(context: Context, name: str) -> TuningJob:
 
 
 @operation("sagemaker", "ListHyperParameterTuningJobs")
-def list_hyper_parameter_tuning_jobs(context: Context, request: dict[str, Any]) -> dict[str, Any]:
-    def summary(body: TuningJob) -> dict[str, Any]:
+def list_hyper_parameter_tuning_jobs(context: Context, request: Json) -> Json:
+    def summary(body: TuningJob) -> Json:
         config = body["HyperParameterTuningJobConfig"]
         chosen = {"Strategy": config["Strategy"], "ResourceLimits": config["ResourceLimits"]}
         return listing.members(SUMMARY)(body) | chosen
@@ -140,7 +141,7 @@ def list_hyper_parameter_tuning_jobs(context: Context, request: dict[str, Any]) 
 
 
 @operation("sagemaker", "ListTrainingJobsForHyperParameterTuningJob")
-def list_training_jobs_for_hyper_parameter_tuning_job(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def list_training_jobs_for_hyper_parameter_tuning_job(context: Context, request: Json) -> Json:
     """Sorted by FinalObjectiveMetricValue, jobs without one are left out. Source: API reference."""
     body = _found(context, request[NAME])
     objective = body["HyperParameterTuningJobConfig"]["HyperParameterTuningJobObjective"]
@@ -154,14 +155,14 @@ def list_training_jobs_for_hyper_parameter_tuning_job(context: Context, request:
         request,
         name="TrainingJobName",
         status="TrainingJobStatus",
-        summary=dict[str, Any],
+        summary=Json,
         answer="TrainingJobSummaries",
         default_order="Ascending",
     )
 
 
 @operation("sagemaker", "StopHyperParameterTuningJob")
-def stop_hyper_parameter_tuning_job(context: Context, request: dict[str, Any]) -> None:
+def stop_hyper_parameter_tuning_job(context: Context, request: Json) -> None:
     name = request[NAME]
     body = _found(context, name)
     control = cluster.control_of(context, TUNING_JOB, name)

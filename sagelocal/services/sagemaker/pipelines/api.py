@@ -2,12 +2,12 @@
 
 import time
 from functools import partial
-from typing import Any
 
 from sagelocal import definition
 from sagelocal.core import listing
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError, ConflictException, ResourceNotFound, ValidationException
+from sagelocal.core.json import Json
 from sagelocal.core.registry import operation
 from sagelocal.core.store import AlreadyExists, Document, amend
 from sagelocal.runtime import images
@@ -17,7 +17,7 @@ from sagelocal.services.sagemaker.execution import cache, events, records
 
 
 @operation("sagemaker", "CreatePipeline")
-def create_pipeline(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def create_pipeline(context: Context, request: Json) -> Json:
     name = request["PipelineName"]
     known = context.store.get(PIPELINE, name)
     if known and known["_ClientRequestToken"] == request["ClientRequestToken"]:
@@ -49,7 +49,7 @@ def create_pipeline(context: Context, request: dict[str, Any]) -> dict[str, Any]
 
 
 @operation("sagemaker", "UpdatePipeline")
-def update_pipeline(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def update_pipeline(context: Context, request: Json) -> Json:
     name = request["PipelineName"]
     find(context, name)
     members = ("PipelineDisplayName", "PipelineDescription", "RoleArn", "ParallelismConfiguration")
@@ -66,13 +66,13 @@ def update_pipeline(context: Context, request: dict[str, Any]) -> dict[str, Any]
 
 
 @operation("sagemaker", "DescribePipeline")
-def describe_pipeline(context: Context, request: dict[str, Any]) -> Pipeline:
+def describe_pipeline(context: Context, request: Json) -> Pipeline:
     refuse(request, "PipelineVersionId", "PipelineVersionAlias")
     return find(context, request["PipelineName"])
 
 
 @operation("sagemaker", "DeletePipeline")
-def delete_pipeline(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def delete_pipeline(context: Context, request: Json) -> Json:
     """Deletes the pipeline's executions with it, as AWS does; refused while one of them runs."""
     pipeline = find(context, request["PipelineName"])
     all_executions = executions(context, pipeline)
@@ -91,7 +91,7 @@ def delete_pipeline(context: Context, request: dict[str, Any]) -> dict[str, Any]
 
 
 @operation("sagemaker", "ListPipelines")
-def list_pipelines(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def list_pipelines(context: Context, request: Json) -> Json:
     found = context.store.list(PIPELINE, request.get("PipelineNamePrefix", ""))
     return listing.page(
         created_between(found, request),
@@ -117,21 +117,21 @@ def executions(context: Context, pipeline: Pipeline) -> list[Execution]:
     return context.store.list(EXECUTION, f"{pipeline['PipelineArn']}/execution/")
 
 
-def refuse(request: dict[str, Any], *members: str) -> None:
+def refuse(request: Json, *members: str) -> None:
     """Raise ValidationException when a request has one of `members`."""
     for member in members:
         if member in request:
             raise ValidationException(f"{member} is not run by the embedded SageMaker. Leave it out.")
 
 
-def created_between(found: list[Document], request: dict[str, Any]) -> list[Document]:
+def created_between(found: list[Document], request: Json) -> list[Document]:
     """Those of `found` that a request's CreatedAfter and CreatedBefore let through."""
     after = listing.seconds(request.get("CreatedAfter"), 0.0)
     before = listing.seconds(request.get("CreatedBefore"), float("inf"))
     return [body for body in found if after <= body["CreationTime"] <= before]
 
 
-def _checked_definition(context: Context, request: dict[str, Any]) -> str:
+def _checked_definition(context: Context, request: Json) -> str:
     """The definition's text, given directly or in S3. Raises ValidationException when it could not run."""
     text, location = request.get("PipelineDefinition"), request.get("PipelineDefinitionS3Location")
     if text is not None and location is not None:
@@ -147,7 +147,7 @@ def _checked_definition(context: Context, request: dict[str, Any]) -> str:
     return text
 
 
-def _from_s3(context: Context, location: dict[str, Any]) -> str:
+def _from_s3(context: Context, location: Json) -> str:
     uri = f"s3://{location['Bucket']}/{location['ObjectKey']}"
     try:
         return objects.read_bytes(context, uri).decode()

@@ -3,11 +3,11 @@
 import secrets
 import string
 import time
-from typing import Any
 
 from sagelocal.core import listing
 from sagelocal.core.context import Context
 from sagelocal.core.errors import ResourceNotFound, ValidationException
+from sagelocal.core.json import Json
 from sagelocal.core.registry import on_start, operation
 from sagelocal.core.store import AlreadyExists
 from sagelocal.definition import document, parameters
@@ -28,7 +28,7 @@ NOT_RUN_HERE = ("SelectiveExecutionConfig", "PipelineVersionId", "PipelineVersio
 
 
 @operation("sagemaker", "StartPipelineExecution")
-def start_pipeline_execution(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def start_pipeline_execution(context: Context, request: Json) -> Json:
     refuse(request, *NOT_RUN_HERE)
     pipeline = find(context, request["PipelineName"])
     parsed = document.read(pipeline["PipelineDefinition"])
@@ -67,12 +67,12 @@ def start_pipeline_execution(context: Context, request: dict[str, Any]) -> dict[
 
 
 @operation("sagemaker", "DescribePipelineExecution")
-def describe_pipeline_execution(context: Context, request: dict[str, Any]) -> Execution:
+def describe_pipeline_execution(context: Context, request: Json) -> Execution:
     return _execution(context, request)
 
 
 @operation("sagemaker", "ListPipelineExecutions")
-def list_pipeline_executions(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def list_pipeline_executions(context: Context, request: Json) -> Json:
     refuse(request, "PipelineVersionAlias")
     pipeline = find(context, request["PipelineName"])
     return listing.page(
@@ -90,7 +90,7 @@ def list_pipeline_executions(context: Context, request: dict[str, Any]) -> dict[
 
 
 @operation("sagemaker", "ListPipelineExecutionSteps")
-def list_pipeline_execution_steps(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def list_pipeline_execution_steps(context: Context, request: Json) -> Json:
     """Steps that have started, the latest first unless asked otherwise."""
     arn = _execution(context, request)["PipelineExecutionArn"]
     return listing.page(
@@ -104,7 +104,7 @@ def list_pipeline_execution_steps(context: Context, request: dict[str, Any]) -> 
 
 
 @operation("sagemaker", "ListPipelineParametersForExecution")
-def list_pipeline_parameters_for_execution(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def list_pipeline_parameters_for_execution(context: Context, request: Json) -> Json:
     values = _execution(context, request)["_Parameters"]
     return listing.page(
         [{"Name": name, "Value": parameters.as_text(value)} for name, value in values.items()],
@@ -117,13 +117,13 @@ def list_pipeline_parameters_for_execution(context: Context, request: dict[str, 
 
 
 @operation("sagemaker", "DescribePipelineDefinitionForExecution")
-def describe_pipeline_definition_for_execution(context: Context, request: dict[str, Any]) -> ExecutionDefinition:
+def describe_pipeline_definition_for_execution(context: Context, request: Json) -> ExecutionDefinition:
     arn = _execution(context, request)["PipelineExecutionArn"]
     return _definition(context, arn)
 
 
 @operation("sagemaker", "StopPipelineExecution")
-def stop_pipeline_execution(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def stop_pipeline_execution(context: Context, request: Json) -> Json:
     """Running jobs are stopped; the answer does not wait for them."""
     arn = _execution(context, request)["PipelineExecutionArn"]
 
@@ -139,7 +139,7 @@ def stop_pipeline_execution(context: Context, request: dict[str, Any]) -> dict[s
 
 
 @operation("sagemaker", "RetryPipelineExecution")
-def retry_pipeline_execution(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def retry_pipeline_execution(context: Context, request: Json) -> Json:
     """Runs what did not succeed; steps that did keep their results."""
     arn = _execution(context, request)["PipelineExecutionArn"]
     token = request["ClientRequestToken"]
@@ -168,7 +168,7 @@ def retry_pipeline_execution(context: Context, request: dict[str, Any]) -> dict[
 
 
 @operation("sagemaker", "UpdatePipelineExecution")
-def update_pipeline_execution(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def update_pipeline_execution(context: Context, request: Json) -> Json:
     arn = _execution(context, request)["PipelineExecutionArn"]
     members = ("PipelineExecutionDisplayName", "PipelineExecutionDescription", "ParallelismConfiguration")
     changes = {member: request[member] for member in members if member in request}
@@ -188,7 +188,7 @@ def fail_what_was_cut_off(context: Context) -> None:
     records.mark_interrupted(context)
 
 
-def _execution(context: Context, request: dict[str, Any]) -> Execution:
+def _execution(context: Context, request: Json) -> Execution:
     arn = request.get("PipelineExecutionArn", "")
     body = context.store.get(EXECUTION, arn)
     if body is None:
@@ -196,7 +196,7 @@ def _execution(context: Context, request: dict[str, Any]) -> Execution:
     return body
 
 
-def _experiment(parsed: Definition, pipeline: str, identifier: str) -> dict[str, Any] | None:
+def _experiment(parsed: Definition, pipeline: str, identifier: str) -> Json | None:
     """The experiment and trial that the definition names by pipeline and execution, or literally."""
     known = {"Execution.PipelineName": pipeline, "Execution.PipelineExecutionId": identifier}
     names = {}

@@ -1,11 +1,12 @@
 """SageMaker's model registry: groups of versioned model packages, each with its approval."""
 
 import time
-from typing import Any, cast
+from typing import cast
 
 from sagelocal.core import listing
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError, ConflictException, ValidationException
+from sagelocal.core.json import Json
 from sagelocal.core.registry import operation
 from sagelocal.core.store import AlreadyExists, amend
 from sagelocal.services.s3 import objects
@@ -41,7 +42,7 @@ CHANGEABLE = [
 
 
 @operation("sagemaker", "CreateModelPackageGroup")
-def create_model_package_group(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def create_model_package_group(context: Context, request: Json) -> Json:
     name = request["ModelPackageGroupName"]
     arn = context.arn("sagemaker", f"model-package-group/{name}")
     body: ModelPackageGroup = {
@@ -62,12 +63,12 @@ def create_model_package_group(context: Context, request: dict[str, Any]) -> dic
 
 
 @operation("sagemaker", "DescribeModelPackageGroup")
-def describe_model_package_group(context: Context, request: dict[str, Any]) -> ModelPackageGroup:
+def describe_model_package_group(context: Context, request: Json) -> ModelPackageGroup:
     return _group(context, request["ModelPackageGroupName"])
 
 
 @operation("sagemaker", "ListModelPackageGroups")
-def list_model_package_groups(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def list_model_package_groups(context: Context, request: Json) -> Json:
     return listing.page(
         context.store.list(GROUP),
         request,
@@ -79,7 +80,7 @@ def list_model_package_groups(context: Context, request: dict[str, Any]) -> dict
 
 
 @operation("sagemaker", "DeleteModelPackageGroup")
-def delete_model_package_group(context: Context, request: dict[str, Any]) -> None:
+def delete_model_package_group(context: Context, request: Json) -> None:
     group = _group(context, request["ModelPackageGroupName"])
     versions = _packages(context, group)
     if versions:
@@ -92,7 +93,7 @@ def delete_model_package_group(context: Context, request: dict[str, Any]) -> Non
 
 
 @operation("sagemaker", "CreateModelPackage")
-def create_model_package(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def create_model_package(context: Context, request: Json) -> Json:
     if not request.get("ModelPackageGroupName"):
         raise ValidationException(
             "The embedded SageMaker registers versioned model packages only: name a ModelPackageGroupName."
@@ -127,12 +128,12 @@ def create_model_package(context: Context, request: dict[str, Any]) -> dict[str,
 
 
 @operation("sagemaker", "DescribeModelPackage")
-def describe_model_package(context: Context, request: dict[str, Any]) -> ModelPackage:
+def describe_model_package(context: Context, request: Json) -> ModelPackage:
     return find_package(context, request["ModelPackageName"])
 
 
 @operation("sagemaker", "UpdateModelPackage")
-def update_model_package(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def update_model_package(context: Context, request: Json) -> Json:
     arn = find_package(context, request["ModelPackageArn"])["ModelPackageArn"]
     if "InferenceSpecification" in request:
         _check_inference(context, request["InferenceSpecification"])
@@ -154,12 +155,12 @@ def update_model_package(context: Context, request: dict[str, Any]) -> dict[str,
 
 
 @operation("sagemaker", "DeleteModelPackage")
-def delete_model_package(context: Context, request: dict[str, Any]) -> None:
+def delete_model_package(context: Context, request: Json) -> None:
     context.store.delete(PACKAGE, find_package(context, request["ModelPackageName"])["ModelPackageArn"])
 
 
 @operation("sagemaker", "ListModelPackages")
-def list_model_packages(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def list_model_packages(context: Context, request: Json) -> Json:
     """Without a group AWS lists unversioned packages, unless others are asked for; there are none of those here."""
     if "ModelPackageGroupName" in request:
         packages = _packages(context, _group(context, request["ModelPackageGroupName"]))
@@ -200,7 +201,7 @@ def _next_version(group: ModelPackageGroup) -> None:
     group["_LastVersion"] += 1
 
 
-def _check_inference(context: Context, specification: dict[str, Any] | None) -> None:
+def _check_inference(context: Context, specification: Json | None) -> None:
     """The model data that a package names must be there: a package nobody can deploy is found out now, not then."""
     for container in (specification or {}).get("Containers", []):
         uri = container.get("ModelDataUrl", "")
