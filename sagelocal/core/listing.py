@@ -1,6 +1,6 @@
 """What SageMaker's List operations have in common: filters, order and pages."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, cast
 
@@ -10,24 +10,22 @@ from sagelocal.core.store import Document
 
 
 def page(
-    bodies: Sequence[Document],
+    bodies: Iterable[Document],
     request: Json,
-    *,
-    name: str,
-    status: str,
-    summary: Callable[[Document], Json],
     answer: str,
-    default_order: str = "Descending",
+    summary: Callable[[Document], Json],
+    word: str = "",
+    name: str = "",
+    order: str = "Descending",
 ) -> Json:
     """The answer of a List operation: `bodies` filtered, sorted and cut as `request` asks, each through `summary`.
 
-    `name` and `status` are the members that hold a body's name and status; `answer` is the member of the list.
+    `answer` is the member of the list. A body's name and status are in <word>Name (or in `name`) and <word>Status.
     """
+    name, status = name or f"{word}Name", f"{word}Status"
     kept = [body for body in bodies if _matches(body, request, name, status)]
     by = {"Name": name, "Status": status}.get(request.get("SortBy", ""), request.get("SortBy") or "CreationTime")
-    kept.sort(
-        key=lambda body: cast(float, body.get(by, 0)), reverse=request.get("SortOrder", default_order) == "Descending"
-    )
+    kept.sort(key=lambda body: cast(float, body.get(by, 0)), reverse=request.get("SortOrder", order) == "Descending")
     token = request.get("NextToken", "0")
     if not token.isdigit():
         raise ValidationException(f"Invalid NextToken: {token}")
@@ -46,7 +44,7 @@ def _matches(body: Mapping[str, Any], request: Json, name: str, status: str) -> 
     named: str = body[name]
     return (
         request.get("NameContains", "").lower() in named.lower()
-        and request.get("StatusEquals", body[status]) == body[status]
+        and request.get("StatusEquals", body.get(status)) == body.get(status)
         and _after(body, request, "CreationTime")
         and _after(body, request, "LastModifiedTime")
     )

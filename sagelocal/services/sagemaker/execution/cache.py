@@ -9,7 +9,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
@@ -17,7 +17,7 @@ from sagelocal.core.json import Json
 from sagelocal.core.store import Kind
 from sagelocal.definition.caching import CacheConfig
 from sagelocal.services.s3 import objects
-from sagelocal.services.sagemaker.documents import CACHE_ENTRY, CacheEntry
+from sagelocal.services.sagemaker.documents import CACHE_ENTRY
 
 ABSENT = "nothing"
 
@@ -26,7 +26,7 @@ ABSENT = "nothing"
 class Found:
     """The outcome of a look-up: the entry that was recorded, or the reason why none can be reused."""
 
-    entry: CacheEntry | None
+    entry: Json | None
     reason: str = ""
 
 
@@ -65,7 +65,7 @@ def record(context: Context, pipeline: str, step: str, keys: Json, entry: Json, 
     """Keep a successful run for reuse. An output that the run left empty is not asked for later."""
     written = [uri for uri in outputs if _there(context, uri)]
     about = {"Pipeline": pipeline, "Step": step, "Keys": keys, "Time": time.time(), "Outputs": written}
-    context.store.put(CACHE_ENTRY, _name(pipeline, step, keys), cast(CacheEntry, about | entry))
+    context.store.put(CACHE_ENTRY, _name(pipeline, step, keys), about | entry)
 
 
 def forget(context: Context, pipeline: str) -> None:

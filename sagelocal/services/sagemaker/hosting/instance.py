@@ -113,7 +113,7 @@ class Instance:
                 service_calls.check_read(self.context, served.model_data)
                 data.unpack(objects.path(self.context, served.model_data), model, served.model_data)
             else:
-                data.download(self.context, served.model_data, [model], what="the model data")
+                data.download(self.context, {"S3Uri": served.model_data}, [model], "the model data")
         except (AwsError, JobFailed) as problem:
             raise StartFailed(f"The model data {served.model_data} cannot be used: {problem}") from None
 
@@ -170,8 +170,7 @@ class Instance:
             return answer
 
     def _spec(self) -> ProcessSpec:
-        write = service_calls.log_writer(self.context, *self.log)
-        service_calls.note_metrics(self.context, METRICS, write)
+        write = service_calls.log_writer(self.context, *self.log, METRICS)
         image = images.find(self.context, self.served.image, "serving")
         environment = base_environment(self.context, self.directory) | {
             "SM_MODEL_DIR": "/opt/ml/model",

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from sagelocal.core.context import Context
 from sagelocal.services.cloudwatch import alarms, clock
-from sagelocal.services.sagemaker.documents import ENDPOINT, Endpoint, PlannedVariant, VariantSummary
+from sagelocal.services.sagemaker.documents import ENDPOINT, Endpoint, PlannedVariant
 from sagelocal.services.sagemaker.hosting import variants as planned_variants
 from sagelocal.services.sagemaker.hosting.deployment import Policy
 from sagelocal.services.sagemaker.hosting.endpoint import Fleet, Variant, fleet
@@ -58,7 +58,7 @@ class Rollout:
             serving.drain(_instances(blue))
 
     def _shift(self, blue: list[Variant], green: list[Variant]) -> None:
-        """Move the traffic in the policy's steps and bake after each. Raises RollBack, Overtaken."""
+        """Move the traffic in the policy's steps and bake after each. Raises RollBack, Superseded."""
         began = time.monotonic()  # launching is not counted: it takes a process's time, whatever the clock's speed
         steps = {v["Name"]: self.policy.steps(v["Count"]) for v in self.variants}
         shifts = max(len(counts) for counts in steps.values()) if blue else 1
@@ -78,7 +78,7 @@ class Rollout:
         )
 
     def _bake(self, wait: int, member: str, where: str, active: dict[str, int], began: float) -> None:
-        """Wait `wait` of AWS's seconds and watch the alarms, at least once. Raises RollBack, Overtaken."""
+        """Wait `wait` of AWS's seconds and watch the alarms, at least once. Raises RollBack, Superseded."""
         if wait:
             enabled = f"with traffic enabled on {where} capacity of {{count}} instance(s)."
             self._tell("Baking", f"Baking for {wait} seconds ({member}) {enabled}", active)
@@ -92,7 +92,7 @@ class Rollout:
                 raise Superseded
 
     def _check(self, began: float) -> None:
-        """Whether the deployment may go on. Raises RollBack, Overtaken."""
+        """Whether the deployment may go on. Raises RollBack, Superseded."""
         body = self.context.store.get(ENDPOINT, self.endpoint)
         if body is None or body["_Deployment"] != self.token:
             raise Superseded
@@ -106,7 +106,7 @@ class Rollout:
             )
 
     def _finish(self, green: list[Variant]) -> None:
-        """The new fleet is the endpoint's from now on. Raises Overtaken."""
+        """The new fleet is the endpoint's from now on. Raises Superseded."""
 
         def finish(body: Endpoint) -> None:
             fleet(self.context).route(self.endpoint, green)
@@ -135,7 +135,7 @@ class Rollout:
     def _tell(
         self, status: str, message: str, active: dict[str, int] | None = None, routed: list[Variant] | None = None
     ) -> None:
-        """Write into the endpoint's document where the deployment is, and route with it. Raises Overtaken.
+        """Write into the endpoint's document where the deployment is, and route with it. Raises Superseded.
 
         `active`: how many new instances of each variant have traffic; `message` names that count, or all of them.
         """
@@ -143,7 +143,7 @@ class Rollout:
         def edit(body: Endpoint) -> None:
             if routed is not None:
                 fleet(self.context).route(self.endpoint, routed)
-            summaries: list[VariantSummary] = []
+            summaries = []
             for variant in self.variants:
                 count = active[variant["Name"]] if active else variant["Count"]
                 told = planned_variants.status(status, message.format(count=count))
@@ -160,7 +160,7 @@ class Rollout:
 
 
 def change(context: Context, endpoint: str, token: str, edit: Callable[[Endpoint], object]) -> Endpoint:
-    """Change an endpoint's document if `token` is its deployment; the document after it. Raises Overtaken."""
+    """Change an endpoint's document if `token` is its deployment; the document after it. Raises Superseded."""
 
     def guarded(body: Endpoint) -> None:
         if body["_Deployment"] != token:

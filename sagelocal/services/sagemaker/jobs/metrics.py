@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sagelocal.core.errors import ValidationException
-from sagelocal.services.sagemaker.documents import Metric
+from sagelocal.core.json import Json
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Collector:
                 if self._on_value:
                     self._on_value(definition.name, value)
 
-    def final(self) -> list[Metric]:
+    def final(self) -> list[Json]:
         """FinalMetricDataList."""
         with self._lock:
             return [

@@ -21,14 +21,15 @@ from sagelocal.runtime.launch import ProcessSpec
 from sagelocal.services.s3 import objects
 from sagelocal.services.sagemaker.documents import TRAINING_JOB, TrainingJob
 from sagelocal.services.sagemaker.jobs import rules, toolkit
+from sagelocal.services.sagemaker.jobs.job import CUT_OFF
 from sagelocal.services.sagemaker.jobs.metrics import Collector, definitions
 
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 GRACE_SECONDS = 120.0  # between SIGTERM and SIGKILL; source: API reference, StopTrainingJob
-CUT_OFF = "The embedded SageMaker stopped while the job ran."
 TENSORS = "/opt/ml/output/tensors"
 DEBUG_CONFIG = "/opt/ml/input/config/debughookconfig.json"
 FOLDERS = ("input/config", "input/data", "model", "output/data", "code", "checkpoints")
+REPLICATED = "FullyReplicated"
 WRITABLE_CHANNELS = ("sm_drivers", "code")  # SDK v3's own: its start script changes their modes, so they are copies
 
 OnMetric = Callable[[str, float], None]
@@ -97,7 +98,7 @@ STATUS_MESSAGES = {
 def _finish(context: Context, name: str, control: Control, result: Json) -> TrainingJob:
     if control.reason == cluster.SHUT_DOWN:
         result = failed(CUT_OFF)
-    cluster.unregister(context, TRAINING_JOB, name)
+    cluster.running(context).pop((TRAINING_JOB, name), None)
     final = context.store.change(TRAINING_JOB, name, lambda body: finished(body, result))
     rules.start(context, final)
     return final
@@ -115,8 +116,7 @@ class _Run:
         on_metric: OnMetric | None,
         threads: int | None,
     ):
-        body = context.store.get(TRAINING_JOB, name)
-        assert body is not None
+        body = context.store.expect(TRAINING_JOB, name)
         self.context = context.as_role(body["RoleArn"])
         self.name, self.control, self.directory = name, control, directory
         self.job = body
@@ -162,15 +162,8 @@ class _Run:
     def _bring_channels(self) -> None:
         for channel in self.channels:
             name, source = channel["ChannelName"], channel["DataSource"]["S3DataSource"]
-            data.download(
-                self.context,
-                source["S3Uri"],
-                [tree / "input" / "data" / name for tree in self.trees],
-                what=f"channel {name}",
-                data_type=source.get("S3DataType", "S3Prefix"),
-                distribution=source.get("S3DataDistributionType", "FullyReplicated"),
-                copy=name in WRITABLE_CHANNELS,
-            )
+            targets = [tree / "input" / "data" / name for tree in self.trees]
+            data.download(self.context, source, targets, f"channel {name}", copy=name in WRITABLE_CHANNELS)
 
     def _bring_code(self) -> None:
         submitted = str(self.hyperparameters.get("sagemaker_submit_directory", ""))
@@ -198,9 +191,7 @@ class _Run:
         return {
             channel["ChannelName"]: {
                 "TrainingInputMode": channel.get("InputMode", self.algorithm["TrainingInputMode"]),
-                "S3DistributionType": channel["DataSource"]["S3DataSource"].get(
-                    "S3DataDistributionType", "FullyReplicated"
-                ),
+                "S3DistributionType": channel["DataSource"]["S3DataSource"].get("S3DataDistributionType", REPLICATED),
                 "RecordWrapperType": channel.get("RecordWrapperType", "None"),
                 **({"ContentType": channel["ContentType"]} if channel.get("ContentType") else {}),
             }
@@ -237,8 +228,7 @@ class _Run:
             port=self.port,
         )
         stream = f"{self.name}/{host}-{int(time.time())}"
-        write = service_calls.log_writer(self.context, LOG_GROUP, stream)
-        service_calls.note_metrics(self.context, LOG_GROUP, write)
+        write = service_calls.log_writer(self.context, LOG_GROUP, stream, LOG_GROUP)
 
         def on_line(line: str) -> None:
             self.last_lines.append(line)

@@ -1,4 +1,4 @@
-"""SageMaker's operations on pipelines; those on their executions are in sagemaker_executions."""
+"""SageMaker's operations on pipelines; those on their executions are in executions_api."""
 
 import time
 from functools import partial
@@ -9,22 +9,31 @@ from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError, ConflictException, ResourceNotFound, ValidationException
 from sagelocal.core.json import Json
 from sagelocal.core.registry import operation
-from sagelocal.core.store import AlreadyExists, Document, amend
+from sagelocal.core.store import Document, amend
 from sagelocal.runtime import images
 from sagelocal.services.s3 import objects
 from sagelocal.services.sagemaker.documents import EXECUTION, PIPELINE, START_TOKEN, Execution, Pipeline
 from sagelocal.services.sagemaker.execution import cache, events, records
+from sagelocal.services.sagemaker.resources import Resource
+
+PIPELINES = Resource(
+    PIPELINE,
+    "Pipeline",
+    missing=lambda _, arn: ResourceNotFound(f"Pipeline '{arn}' does not exist."),
+    taken=lambda name, _: ValidationException(
+        f"Pipeline names must be unique within an AWS account and region. Pipeline with name ({name}) already exists."
+    ),
+)
 
 
 @operation("sagemaker", "CreatePipeline")
 def create_pipeline(context: Context, request: Json) -> Json:
-    name = request["PipelineName"]
+    name, now = request["PipelineName"], time.time()
     known = context.store.get(PIPELINE, name)
     if known and known["_ClientRequestToken"] == request["ClientRequestToken"]:
         return {"PipelineArn": known["PipelineArn"]}
-    now = time.time()
-    body: Pipeline = {
-        "PipelineArn": context.arn("sagemaker", f"pipeline/{name}"),
+    document = {
+        "PipelineArn": PIPELINES.arn(context, name),
         "PipelineName": name,
         "PipelineDisplayName": request.get("PipelineDisplayName", name),
         "PipelineDefinition": _checked_definition(context, request),
@@ -38,20 +47,13 @@ def create_pipeline(context: Context, request: Json) -> Json:
         "_ClientRequestToken": request["ClientRequestToken"],
         "_VersionId": 1,
     }
-    try:
-        context.store.insert(PIPELINE, name, body)
-    except AlreadyExists:
-        raise ValidationException(
-            "Pipeline names must be unique within an AWS account and region. "
-            f"Pipeline with name ({name}) already exists."
-        ) from None
-    return {"PipelineArn": body["PipelineArn"]}
+    return {"PipelineArn": PIPELINES.insert(context, name, document)["PipelineArn"]}
 
 
 @operation("sagemaker", "UpdatePipeline")
 def update_pipeline(context: Context, request: Json) -> Json:
     name = request["PipelineName"]
-    find(context, name)
+    PIPELINES.find(context, name)
     members = ("PipelineDisplayName", "PipelineDescription", "RoleArn", "ParallelismConfiguration")
     changes = {member: request[member] for member in members if member in request}
     if "PipelineDefinition" in request or "PipelineDefinitionS3Location" in request:
@@ -68,13 +70,13 @@ def update_pipeline(context: Context, request: Json) -> Json:
 @operation("sagemaker", "DescribePipeline")
 def describe_pipeline(context: Context, request: Json) -> Pipeline:
     refuse(request, "PipelineVersionId", "PipelineVersionAlias")
-    return find(context, request["PipelineName"])
+    return PIPELINES.find(context, request["PipelineName"])
 
 
 @operation("sagemaker", "DeletePipeline")
 def delete_pipeline(context: Context, request: Json) -> Json:
     """Deletes the pipeline's executions with it, as AWS does; refused while one of them runs."""
-    pipeline = find(context, request["PipelineName"])
+    pipeline = PIPELINES.find(context, request["PipelineName"])
     all_executions = executions(context, pipeline)
     running = [e["PipelineExecutionArn"] for e in all_executions if e["PipelineExecutionStatus"] in records.RUNNING]
     if running:
@@ -92,24 +94,12 @@ def delete_pipeline(context: Context, request: Json) -> Json:
 
 @operation("sagemaker", "ListPipelines")
 def list_pipelines(context: Context, request: Json) -> Json:
-    found = context.store.list(PIPELINE, request.get("PipelineNamePrefix", ""))
-    return listing.page(
-        created_between(found, request),
-        request,
-        name="PipelineName",
-        status="PipelineStatus",
-        summary=lambda body: {**body, "LastExecutionTime": body.get("LastRunTime")},
-        answer="PipelineSummaries",
-    )
+    found = created_between(context.store.list(PIPELINE, request.get("PipelineNamePrefix", "")), request)
+    return listing.page(found, request, "PipelineSummaries", _summary, word="Pipeline")
 
 
-def find(context: Context, name_or_arn: str) -> Pipeline:
-    """The pipeline of that name or ARN. Raises ResourceNotFound."""
-    name = name_or_arn.rpartition("/")[2]
-    body = context.store.get(PIPELINE, name)
-    if body is None:
-        raise ResourceNotFound(f"Pipeline '{context.arn('sagemaker', f'pipeline/{name}')}' does not exist.")
-    return body
+def _summary(body: Pipeline) -> Json:
+    return {**body, "LastExecutionTime": body.get("LastRunTime")}
 
 
 def executions(context: Context, pipeline: Pipeline) -> list[Execution]:
