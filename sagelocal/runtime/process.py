@@ -13,26 +13,19 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TypedDict
 
 import psutil
 
 from sagelocal.core.context import Context, one_per_server
+from sagelocal.core.json import Json
 from sagelocal.core.store import Kind
 from sagelocal.runtime import launch, sandbox, warm
 from sagelocal.runtime.launch import ProcessSpec
 from sagelocal.services.iam import sessions
 
-
-class ProcessNote(TypedDict):
-    """A process that runs, so that a server that starts after a crash can end it; `started`: seconds since 1970."""
-
-    pid: int
-    started: float
-
-
 LINE_LIMIT = 64 * 1024  # characters of one line that reach on_line together
-PROCESS = Kind[ProcessNote]("process")
+# The processes that run ("pid", and "started", seconds since 1970), so that a server that starts after a crash ends them.
+PROCESS = Kind[Json]("process")
 PYTHON_NAMES = ("python", "python3", "/usr/bin/python3", "/usr/local/bin/python3", "/opt/conda/bin/python")
 
 
@@ -90,9 +83,8 @@ def start(context: Context, spec: ProcessSpec) -> Process:
     _note(context, pid)
     output = threading.Thread(target=_pump, args=(read_end, spec.on_line), name=f"output-{pid}", daemon=True)
     output.start()
-    threading.Thread(
-        target=process._follow, args=(reap, output, lambda: _forget(context, pid)), name=f"wait-{pid}", daemon=True
-    ).start()
+    following = (reap, output, lambda: _forget(context, pid))
+    threading.Thread(target=process._follow, args=following, name=f"wait-{pid}", daemon=True).start()
     return process
 
 
@@ -159,7 +151,7 @@ def _note(context: Context, pid: int) -> None:
         started = psutil.Process(pid).create_time()
     except psutil.NoSuchProcess:
         started = time.time()
-    context.store.put(PROCESS, str(pid), ProcessNote(pid=pid, started=started))
+    context.store.put(PROCESS, str(pid), {"pid": pid, "started": started})
 
 
 def _forget(context: Context, pid: int) -> None:

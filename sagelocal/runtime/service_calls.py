@@ -49,16 +49,14 @@ def log_writer(context: Context, group: str, stream: str, namespace: str = "") -
     """
 
     def write(line: str) -> None:
-        streams.append(context, group, stream, line)
+        if logged:
+            streams.append(context, group, stream, line)
 
-    if not enforcement.enforced(context):
-        return write
     arn = context.arn("logs", f"log-group:{group}:log-stream:")
     wanted = [Call(f"logs:{action}", arn + stream) for action in ("CreateLogStream", "PutLogEvents")]
-    if group not in streams.groups(context):
+    if enforcement.enforced(context) and group not in streams.groups(context):
         wanted.insert(0, Call("logs:CreateLogGroup", arn))
-    if not all([enforcement.may(context, call) for call in wanted]):
-        return lambda line: None
+    logged = all([enforcement.may(context, call) for call in wanted])
     metrics = Call("cloudwatch:PutMetricData", "*", keys_of({"cloudwatch:namespace": namespace}))
     if namespace and not enforcement.may(context, metrics):
         write(f"[embedded] {context.caller} may not cloudwatch:PutMetricData in {namespace}: AWS shows no metrics.")

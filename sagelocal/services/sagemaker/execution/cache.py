@@ -8,7 +8,6 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from sagelocal.core.context import Context
@@ -20,14 +19,6 @@ from sagelocal.services.s3 import objects
 from sagelocal.services.sagemaker.documents import CACHE_ENTRY
 
 ABSENT = "nothing"
-
-
-@dataclass(frozen=True)
-class Found:
-    """The outcome of a look-up: the entry that was recorded, or the reason why none can be reused."""
-
-    entry: Json | None
-    reason: str = ""
 
 
 def keys_of(arguments: Mapping[str, Any], paths: Sequence[str]) -> Json:
@@ -42,23 +33,21 @@ def keys_of(arguments: Mapping[str, Any], paths: Sequence[str]) -> Json:
     return keys
 
 
-def look_up(context: Context, pipeline: str, step: str, keys: Json, config: CacheConfig) -> Found:
-    """An earlier run of this step with the same keys whose job and outputs still exist, or the reason for a miss."""
+def look_up(context: Context, pipeline: str, step: str, keys: Json, config: CacheConfig) -> tuple[Json | None, str]:
+    """An earlier run of this step with the same keys whose job and outputs still exist; else the reason for a miss."""
     entry = context.store.get(CACHE_ENTRY, _name(pipeline, step, keys))
     if entry is None:
-        return Found(None, _difference(context, pipeline, step, keys))
+        return None, _difference(context, pipeline, step, keys)
     age = time.time() - entry["Time"]
     if config.expire_after and age > config.expire_after:
-        return Found(
-            None, f"expired: it ran {_shown_age(age)} ago and ExpireAfter is {_shown_age(config.expire_after)}"
-        )
+        return None, f"expired: it ran {_shown_age(age)} ago and ExpireAfter is {_shown_age(config.expire_after)}"
     kind, name = entry["Job"] or ("", "")
     if kind and context.store.get(Kind[Any](kind), name) is None:
-        return Found(None, f"its {kind} {name} is gone")
+        return None, f"its {kind} {name} is gone"
     for uri in entry["Outputs"]:
         if not _there(context, uri):
-            return Found(None, f"its output {uri} is gone")
-    return Found(entry)
+            return None, f"its output {uri} is gone"
+    return entry, ""
 
 
 def record(context: Context, pipeline: str, step: str, keys: Json, entry: Json, outputs: Sequence[str]) -> None:
@@ -84,10 +73,8 @@ def _difference(context: Context, pipeline: str, step: str, keys: Json) -> str:
     if not earlier:
         return "no earlier successful run of this step"
     latest = max(earlier, key=lambda entry: entry["Time"])
-    changes = [
-        f"{where.removeprefix('.')}: {_short(old)} -> {_short(new)}"
-        for where, old, new in _changes(latest["Keys"], keys)
-    ]
+    found = _changes(latest["Keys"], keys)
+    changes = [f"{where.removeprefix('.')}: {_short(old)} -> {_short(new)}" for where, old, new in found]
     more = f" (and {len(changes) - 3} more)" if len(changes) > 3 else ""
     return "; ".join(changes[:3]) + more
 

@@ -89,13 +89,12 @@ class OneStep:
         if not (config and config.enabled and handler.cache_keys):
             return {}, None
         keys = cache.keys_of(handler.arguments(self._new_task()), handler.cache_keys)
-        found = cache.look_up(self.context, self.pipeline, self.step.name, keys, config)
-        if found.entry is None:
-            self._change(_CacheMiss=found.reason)
-            self._event("cache-miss", found.reason)
+        entry, reason = cache.look_up(self.context, self.pipeline, self.step.name, keys, config)
+        if entry is None:
+            self._change(_CacheMiss=reason)
+            self._event("cache-miss", reason)
             return keys, None
-        source = found.entry["ExecutionArn"]
-        result = Result(found.entry["Properties"], found.entry["Metadata"])
+        source, result = entry["ExecutionArn"], Result(entry["Properties"], entry["Metadata"])
         self._succeed(result, CacheHitResult={"SourcePipelineExecutionArn": source})
         self._event("cached", f"reused from {source}")
         return keys, result
@@ -147,15 +146,8 @@ class OneStep:
 
     def _succeed(self, result: Result, **changes: object) -> None:
         # Every state that another step may build on is on disk before that step can start.
-        records.end_step(
-            self.context.store,
-            self.execution_arn,
-            self.step.name,
-            "Succeeded",
-            Metadata=result.metadata,
-            _Properties=result.properties,
-            **changes,
-        )
+        changes |= {"Metadata": result.metadata, "_Properties": result.properties}
+        records.end_step(self.context.store, self.execution_arn, self.step.name, "Succeeded", **changes)
 
     def _end(self, status: str, reason: str = "") -> None:
         changes = {"FailureReason": reason} if reason else {}

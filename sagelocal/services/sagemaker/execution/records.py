@@ -76,8 +76,8 @@ def forget(store: Store, execution_arn: str) -> None:
     store.delete(EXECUTION, execution_arn)
 
 
-def mark_interrupted(context: Context) -> list[str]:
-    """Fail what an earlier server left running; the ARNs of those executions."""
+def mark_interrupted(context: Context) -> None:
+    """Fail what an earlier server left running."""
     cut_off = [e for e in context.store.list(EXECUTION) if e["PipelineExecutionStatus"] in RUNNING]
     for execution in cut_off:
         arn = execution["PipelineExecutionArn"]
@@ -85,7 +85,6 @@ def mark_interrupted(context: Context) -> list[str]:
             if step["StepStatus"] in UNFINISHED_STEP:
                 end_step(context.store, arn, step["StepName"], "Failed", FailureReason=INTERRUPTED)
         end_execution(context.store, arn, "Failed", INTERRUPTED)
-    return [execution["PipelineExecutionArn"] for execution in cut_off]
 
 
 def _name(execution_arn: str, step: str) -> str:

@@ -100,18 +100,12 @@ def _resolved(context: Context, container: Mapping[str, Any]) -> Json:
     if "Image" not in container:
         raise ValidationException("A container needs an Image, or a ModelPackageName that brings one.")
     images.find(context, container["Image"], "serving")
-    uri, packed = _model_data(container)
+    source = container.get("ModelDataSource", {}).get("S3DataSource")
+    uri = source["S3Uri"] if source else container.get("ModelDataUrl")
+    packed = source["CompressionType"] == "Gzip" if source else True
     if uri:
         _check_model_data(context, uri, packed)
     return {"Image": container["Image"], "ModelData": uri, "Packed": packed, "Environment": environment}
-
-
-def _model_data(container: Mapping[str, Any]) -> tuple[str | None, bool]:
-    """(s3 URI, whether it is a .tar.gz)."""
-    source = container.get("ModelDataSource", {}).get("S3DataSource")
-    if source:
-        return source["S3Uri"], source["CompressionType"] == "Gzip"
-    return container.get("ModelDataUrl"), True
 
 
 def _check_model_data(context: Context, uri: str, packed: bool) -> None:

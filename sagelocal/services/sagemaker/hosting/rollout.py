@@ -254,17 +254,11 @@ def _blended(blue: list[Variant], green: list[Variant], active: dict[str, int]) 
     """
     shares = {v.served.variant: active[v.served.variant] / len(v.instances) for v in green}
     weights = {v.served.variant: v.weight for v in blue}
-    old = [replace(v, share=1 - shares[v.served.variant]) for v in blue]
-    new = [
-        replace(
-            v,
-            instances=v.instances[: active[v.served.variant]],
-            weight=weights[v.served.variant],
-            share=shares[v.served.variant],
-        )
-        for v in green
-    ]
-    return old + new
+    both = [replace(v, share=1 - shares[v.served.variant]) for v in blue]
+    for v in green:
+        name = v.served.variant
+        both.append(replace(v, instances=v.instances[: active[name]], weight=weights[name], share=shares[name]))
+    return both
 
 
 def _instances(variants: list[Variant]) -> list[Instance]:

@@ -53,7 +53,7 @@ def start_pipeline_execution(context: Context, request: Json) -> Json:
     context.store.put(DEFINITION, arn, written)
     context.store.put(EXECUTION, arn, body)
     context.store.update(PIPELINE, pipeline["PipelineName"], {"LastRunTime": now})
-    runner.start(context, body, parsed)
+    runner.Run(context, body, parsed).start()
     return {"PipelineExecutionArn": arn}
 
 
@@ -106,7 +106,9 @@ def stop_pipeline_execution(context: Context, request: Json) -> Json:
         body.update({"PipelineExecutionStatus": "Stopping", "LastModifiedTime": time.time()})
 
     context.store.change(EXECUTION, arn, edit)
-    runner.stop(context, arn)
+    run = runner.running(context).get(arn)
+    if run:
+        run.stop()
     return {"PipelineExecutionArn": arn}
 
 
@@ -134,7 +136,8 @@ def retry_pipeline_execution(context: Context, request: Json) -> Json:
     execution = context.store.change(EXECUTION, arn, edit)
     if not repeated:
         records.drop_unfinished(context.store, arn)
-        runner.start(context, execution, document.read(context.store.expect(DEFINITION, arn)["PipelineDefinition"]))
+        parsed = document.read(context.store.expect(DEFINITION, arn)["PipelineDefinition"])
+        runner.Run(context, execution, parsed).start()
     return {"PipelineExecutionArn": arn}
 
 
@@ -147,9 +150,7 @@ def update_pipeline_execution(context: Context, request: Json) -> Json:
     return {"PipelineExecutionArn": arn}
 
 
-@on_start
-def fail_what_was_cut_off(context: Context) -> None:
-    records.mark_interrupted(context)
+on_start(records.mark_interrupted)
 
 
 def _execution(context: Context, request: Json) -> Execution:

@@ -11,13 +11,8 @@ class TrainingStep(JobHandler):
     kind = TRAINING_JOB
     metadata_name = "TrainingJob"
     cache_keys = (
-        "AlgorithmSpecification",
-        "CheckpointConfig",
-        "DebugHookConfig",
-        "DebugRuleConfigurations",
-        "Environment",
-        "HyperParameters",
-        "InputDataConfig",
+        *("AlgorithmSpecification", "CheckpointConfig", "DebugHookConfig", "DebugRuleConfigurations"),
+        *("Environment", "HyperParameters", "InputDataConfig"),
     )
 
     def outputs(self, context: Context, properties: Json) -> list[str]:
