@@ -3,12 +3,12 @@
 import functools
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sagelocal.core import registry, service_models
+from sagelocal.core import registry
 from sagelocal.core.caller import SERVICE_SESSION, Caller
 from sagelocal.core.json import Json
 from sagelocal.core.store import Store
@@ -62,12 +62,6 @@ class Context:
         thread = threading.Thread(target=guarded, name=name, daemon=True)
         thread.start()
         return thread
-
-    def shaped(self, service: str, operation: str, body: Mapping[str, Any]) -> Json:
-        """`body` with only the members of the operation's answer."""
-        shape = service_models.operation_model(service, operation).output_shape
-        answer: Json = service_models.shaped(body, shape)
-        return answer
 
 
 def one_per_server(make: Callable[[Context], Part]) -> Callable[[Context], Part]:

@@ -92,11 +92,8 @@ def _image(entry: Json, path: Path) -> Image:
     unknown = set(entry) - {"pattern", "runs", "toolkit", "train", "serve", "evaluate"}
     runs = tuple(entry.get("runs", ()))
     if unknown or not entry.get("pattern") or not runs or set(runs) - set(USES):
-        wrong = (
-            f"unknown {', '.join(sorted(unknown))}"
-            if unknown
-            else "it needs a pattern, and runs out of " + ", ".join(USES)
-        )
+        needed = f"it needs a pattern, and runs out of {', '.join(USES)}"
+        wrong = f"unknown {', '.join(sorted(unknown))}" if unknown else needed
         raise ValidationException(f"An image in {path} cannot be used ({entry}): {wrong}.")
     return Image(
         entry["pattern"],

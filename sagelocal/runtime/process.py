@@ -24,7 +24,7 @@ from sagelocal.runtime.launch import ProcessSpec
 from sagelocal.services.iam import sessions
 
 LINE_LIMIT = 64 * 1024  # characters of one line that reach on_line together
-# The processes that run ("pid", and "started", seconds since 1970), so that a server that starts after a crash ends them.
+# Each process that runs ("pid"; "started", seconds since 1970): a server that starts after a crash ends it.
 PROCESS = Kind[Json]("process")
 PYTHON_NAMES = ("python", "python3", "/usr/bin/python3", "/usr/local/bin/python3", "/opt/conda/bin/python")
 

@@ -115,10 +115,8 @@ def taken(config: dict, body: bytes = b"x", content_type: str = "image/png") -> 
         **{"endpoint": "e", "variant": "v", "image": "i", "model_data": None, "packed": True, "environment": {}},
         **{"capture": config},
     )
-    return capture.Captured(
-        **{"served": served, "time": 1_700_000_000.5, "body": body, "content_type": content_type},
-        **{"answer": b"{}", "answer_type": "application/json", "custom_attributes": None, "inference_id": None},
-    )
+    answer = Answer(200, {"Content-Type": "application/json"}, b"{}")
+    return capture.Captured(served, 1_700_000_000.5, {"Body": body, "ContentType": content_type}, answer)
 
 
 def test_content_types_that_are_named_are_kept_as_text():

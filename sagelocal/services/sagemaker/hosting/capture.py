@@ -36,16 +36,12 @@ class Captured:
 
     served: Served
     time: float
-    body: bytes
-    content_type: str
-    answer: bytes
-    answer_type: str
-    custom_attributes: str | None
-    inference_id: str | None
+    request: Json  # InvokeEndpoint's
+    answer: Answer
 
     @property
     def size(self) -> int:
-        return len(self.body) + len(self.answer)
+        return len(self.request.get("Body", b"")) + len(self.answer.body)
 
 
 class Recorder:
@@ -64,16 +60,7 @@ class Recorder:
         config = served.capture or {}
         if not config.get("EnableCapture", True) or random.random() * 100 >= config["InitialSamplingPercentage"]:
             return
-        captured = Captured(
-            served=served,
-            time=time.time(),
-            body=request.get("Body", b""),
-            content_type=request.get("ContentType", NO_TYPE),
-            answer=answer.body,
-            answer_type=answer.header("Content-Type") or NO_TYPE,
-            custom_attributes=request.get("CustomAttributes"),
-            inference_id=request.get("InferenceId"),
-        )
+        captured = Captured(served, time.time(), request, answer)
         with self._lock:
             if self._bytes + captured.size > MAX_WAITING_BYTES:
                 return
@@ -119,15 +106,17 @@ def record(captured: Captured) -> Json:
     wanted = {mode for option in config["CaptureOptions"] for mode in MODES[option["CaptureMode"]]}
     data = {}
     if "Input" in wanted:
-        data["endpointInput"] = _payload("INPUT", captured.body, captured.content_type, config)
+        kind = captured.request.get("ContentType", NO_TYPE)
+        data["endpointInput"] = _payload("INPUT", captured.request.get("Body", b""), kind, config)
     if "Output" in wanted:
-        data["endpointOutput"] = _payload("OUTPUT", captured.answer, captured.answer_type, config)
+        kind = captured.answer.header("Content-Type") or NO_TYPE
+        data["endpointOutput"] = _payload("OUTPUT", captured.answer.body, kind, config)
     moment = datetime.fromtimestamp(captured.time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     event: Json = {"eventId": str(uuid.uuid4()), "inferenceTime": moment}
-    if captured.inference_id:
-        event["inferenceId"] = captured.inference_id
-    if captured.custom_attributes:
-        event["customAttributes"] = [captured.custom_attributes]
+    if captured.request.get("InferenceId"):
+        event["inferenceId"] = captured.request["InferenceId"]
+    if captured.request.get("CustomAttributes"):
+        event["customAttributes"] = [captured.request["CustomAttributes"]]
     return {"captureData": data, "eventMetadata": event, "eventVersion": "0"}
 
 
@@ -148,7 +137,4 @@ def _payload(mode: str, data: bytes, content_type: str, config: Mapping[str, Any
     return {"observedContentType": content_type, "mode": mode, "data": text, "encoding": encoding or "BASE64"}
 
 
-@one_per_server
-def recorder(context: Context) -> Recorder:
-    """The recorder of an account."""
-    return Recorder(context)
+recorder = one_per_server(Recorder)

@@ -59,17 +59,14 @@ def read(config: Mapping[str, Any] | None) -> Policy:
         )
     blue_green = config.get("BlueGreenUpdatePolicy", {})
     routing = blue_green.get("TrafficRoutingConfiguration", {"Type": ALL_AT_ONCE, "WaitIntervalInSeconds": 0})
+    alarms = config.get("AutoRollbackConfiguration", {}).get("Alarms", [])
     return Policy(
         type=routing["Type"],
         size=_size(routing),
         wait_seconds=routing["WaitIntervalInSeconds"],
         termination_wait_seconds=blue_green.get("TerminationWaitInSeconds", 0),
         timeout_seconds=blue_green.get("MaximumExecutionTimeoutInSeconds"),
-        alarms=tuple(
-            alarm["AlarmName"]
-            for alarm in config.get("AutoRollbackConfiguration", {}).get("Alarms", [])
-            if "AlarmName" in alarm
-        ),
+        alarms=tuple(alarm["AlarmName"] for alarm in alarms if "AlarmName" in alarm),
     )
 
 

@@ -73,9 +73,8 @@ class Rollout:
             self._bake(self.policy.termination_wait_seconds, "TerminationWaitInSeconds", "full", active, began)
 
     def _activate(self, where: str, active: dict[str, int], routed: list[Variant]) -> None:
-        self._tell(
-            "ActivatingTraffic", f"Activating traffic on {where} capacity of {{count}} instance(s).", active, routed
-        )
+        message = f"Activating traffic on {where} capacity of {{count}} instance(s)."
+        self._tell("ActivatingTraffic", message, active, routed)
 
     def _bake(self, wait: int, member: str, where: str, active: dict[str, int], began: float) -> None:
         """Wait `wait` of AWS's seconds and watch the alarms, at least once. Raises RollBack, Superseded."""
@@ -266,14 +265,11 @@ def _instances(variants: list[Variant]) -> list[Instance]:
 
 
 def _check_alarm(context: Context, name: str) -> None:
+    because = f"The deployment was rolled back because the CloudWatch alarm {name} of AutoRollbackConfiguration"
     try:
         state = alarms.state(context, name)
     except KeyError:
-        raise RollBack(
-            f"The deployment was rolled back because the CloudWatch alarm {name} of AutoRollbackConfiguration is gone."
-        ) from None
+        raise RollBack(f"{because} is gone.") from None
     if state == "ALARM":
-        raise RollBack(
-            f"The deployment was rolled back because the CloudWatch alarm {name} of AutoRollbackConfiguration went "
-            "into ALARM state while the new fleet was baking. The endpoint serves its previous configuration."
-        )
+        baking = "went into ALARM state while the new fleet was baking"
+        raise RollBack(f"{because} {baking}. The endpoint serves its previous configuration.")

@@ -18,14 +18,8 @@ CODE = "/opt/ml/code"
 
 # Hyperparameters of the toolkit itself; others that begin with sagemaker_ are framework parameters.
 OWN_PARAMETERS = {
-    "sagemaker_program",
-    "sagemaker_submit_directory",
-    "sagemaker_container_log_level",
-    "sagemaker_job_name",
-    "sagemaker_region",
-    "sagemaker_s3_output",
-    "sagemaker_default_invocations_accept",
-    "sagemaker_user_entry_point",
+    *("sagemaker_program", "sagemaker_submit_directory", "sagemaker_container_log_level", "sagemaker_job_name"),
+    *("sagemaker_region", "sagemaker_s3_output", "sagemaker_default_invocations_accept", "sagemaker_user_entry_point"),
 }
 PREFIX = "sagemaker_"
 TUNING_PREFIX = "_tuning_"
@@ -119,16 +113,13 @@ def environment(hyperparameters: Json, *, job_name: str, resources: Json, inputs
     }
     channels = {name: f"/opt/ml/input/data/{name}" for name in inputs}
     details = {
-        **{
-            key: value for key, value in described.items() if key not in ("hps", "framework_params", "user_entry_point")
-        },
+        **{key: described[key] for key in described if key not in ("hps", "framework_params")},
         "additional_framework_parameters": framework,
         "channel_input_dirs": channels,
         "hyperparameters": user,
         "is_master": resources["current_host"] == resources["hosts"][0],
         "job_name": job_name,
         "master_hostname": resources["hosts"][0],
-        "user_entry_point": program,
     }
     variables = {
         **described,
