@@ -7,6 +7,7 @@ environment that it is given.
 
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -108,6 +109,12 @@ def base_environment(context: Context, workdir: Path) -> dict[str, str]:
         "AWS_EC2_METADATA_DISABLED": "true",
         **sessions.environment(context),
     }
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def shown_at(opt_ml: Path) -> str:

@@ -150,7 +150,7 @@ def test_sampling_takes_a_part_of_the_requests(context):
         recorder.take(served, {"Body": b"x"}, Answer(200, {}, b"y"))
     assert 140 <= len(recorder._waiting) <= 260
     recorder.take(taken(wanted("Input", percent=0)).served, {"Body": b"never"}, Answer(200, {}, b"y"))
-    assert recorder._waiting[-1].body == b"x"
+    assert recorder._waiting[-1].request["Body"] == b"x"
 
 
 def test_what_cannot_be_kept_up_with_is_dropped_and_never_holds_a_request_up(context, monkeypatch):

@@ -1,18 +1,36 @@
 """What processing, training and tuning jobs have in common, beyond what all resources have."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from sagelocal.core.context import Context
-from sagelocal.core.errors import ResourceInUse, ValidationException
+from sagelocal.core.errors import AwsError, ResourceInUse, ValidationException
 from sagelocal.core.json import Json
 from sagelocal.core.registry import operation
 from sagelocal.core.store import Document
 from sagelocal.runtime import cluster, process
-from sagelocal.runtime.cluster import Control
+from sagelocal.runtime.cluster import Control, JobFailed
 from sagelocal.services.sagemaker.resources import Resource
 
 RUNNING = ("InProgress", "Stopping")
 CUT_OFF = "The embedded SageMaker stopped while the job ran."
+
+Ended = TypeVar("Ended")
+
+
+def run_to_end(work: Callable[[], Json], failed: Callable[[str], Json], finish: Callable[[Json], Ended]) -> Ended:
+    """Run a job and write its result with `finish`, whose answer it gives; what the job did wrong is its result."""
+    try:
+        result = work()
+    except JobFailed as problem:
+        result = failed(str(problem))
+    except AwsError as problem:
+        result = failed(f"ClientError: {problem.message}")
+    except Exception as problem:
+        finish(failed(f"InternalServerError: {type(problem).__name__}: {problem}"))
+        raise
+    return finish(result)
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,12 @@ from collections import deque
 from pathlib import Path
 
 from sagelocal.core.context import Context
-from sagelocal.core.errors import AwsError
 from sagelocal.core.json import Json
 from sagelocal.runtime import cluster, data, images, process, service_calls
-from sagelocal.runtime.cluster import Control, JobFailed
+from sagelocal.runtime.cluster import Control
 from sagelocal.runtime.launch import ProcessSpec
 from sagelocal.services.sagemaker.documents import PROCESSING_JOB
-from sagelocal.services.sagemaker.jobs.job import CUT_OFF
+from sagelocal.services.sagemaker.jobs.job import CUT_OFF, run_to_end
 
 LOG_GROUP = "/aws/sagemaker/ProcessingJobs"
 GRACE_SECONDS = 30.0  # between SIGTERM and SIGKILL
@@ -24,26 +23,16 @@ GRACE_SECONDS = 30.0  # between SIGTERM and SIGKILL
 def run(context: Context, name: str, control: Control) -> None:
     """Run a created job to its end; everything that happens is in its document, nothing is raised."""
     directory = context.state_dir / "jobs" / "processing" / name
-    try:
-        result = _Run(context, name, control, directory).run()
-    except JobFailed as problem:
-        result = _failed(str(problem))
-    except AwsError as problem:
-        result = _failed(f"ClientError: {problem.message}")
-    except Exception as problem:
-        _finish(context, name, control, _failed(f"InternalServerError: {type(problem).__name__}: {problem}"))
-        raise
-    _finish(context, name, control, result)
-    if result["ProcessingJobStatus"] != "Failed":
-        shutil.rmtree(directory, ignore_errors=True)
 
+    def finish(result: Json) -> None:
+        cluster.running(context).pop((PROCESSING_JOB, name), None)
+        told = _failed(CUT_OFF) if control.reason == cluster.SHUT_DOWN else result
+        now = time.time()
+        context.store.update(PROCESSING_JOB, name, {**told, "ProcessingEndTime": now, "LastModifiedTime": now})
+        if result["ProcessingJobStatus"] != "Failed":
+            shutil.rmtree(directory, ignore_errors=True)
 
-def _finish(context: Context, name: str, control: Control, result: Json) -> None:
-    cluster.running(context).pop((PROCESSING_JOB, name), None)
-    if control.reason == cluster.SHUT_DOWN:
-        result = _failed(CUT_OFF)
-    now = time.time()
-    context.store.update(PROCESSING_JOB, name, {**result, "ProcessingEndTime": now, "LastModifiedTime": now})
+    run_to_end(lambda: _Run(context, name, control, directory).run(), _failed, finish)
 
 
 def _failed(reason: str) -> Json:

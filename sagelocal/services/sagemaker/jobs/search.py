@@ -108,8 +108,7 @@ def max_resource(config: Mapping[str, Any], static: Mapping[str, Any]) -> int | 
     """
     given = config.get("StrategyConfig", {}).get("HyperbandStrategyConfig", {})
     if "MaxResource" in given:
-        most: int = given["MaxResource"]
-        return most
+        return int(given["MaxResource"])
     named = next((static[name] for name in EPOCHS if name in static), "").strip('"')
     return int(named) or None if named.isdigit() else None
 

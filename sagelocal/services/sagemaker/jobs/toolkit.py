@@ -5,7 +5,6 @@ Source: the sagemaker-training-toolkit package (environment.py, mapping.py, torc
 
 import json
 import os
-import socket
 import sys
 from functools import cache
 from typing import Any
@@ -145,13 +144,6 @@ def num_gpus() -> int:
         return len([name for name in os.listdir("/proc/driver/nvidia/gpus") if not name.startswith(".")])
     except OSError:
         return 0
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind((MASTER_ADDRESS, 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def _text(value: Any) -> str:

@@ -11,17 +11,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sagelocal.core.context import Context
-from sagelocal.core.errors import AwsError
 from sagelocal.core.json import Json
 from sagelocal.core.store import amend
 from sagelocal.runtime import cluster, data, images, process, service_calls
 from sagelocal.runtime.checkpoints import Checkpoints
-from sagelocal.runtime.cluster import Control, JobFailed
+from sagelocal.runtime.cluster import Control
 from sagelocal.runtime.launch import ProcessSpec
 from sagelocal.services.s3 import objects
 from sagelocal.services.sagemaker.documents import TRAINING_JOB, TrainingJob
 from sagelocal.services.sagemaker.jobs import rules, toolkit
-from sagelocal.services.sagemaker.jobs.job import CUT_OFF
+from sagelocal.services.sagemaker.jobs.job import CUT_OFF, run_to_end
 from sagelocal.services.sagemaker.jobs.metrics import Collector, definitions
 
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
@@ -43,19 +42,17 @@ def run(
     `threads`: OMP_NUM_THREADS of each host, where the job's own environment does not say.
     """
     directory = context.state_dir / "jobs" / "training" / name
-    try:
-        result = _Run(context, name, control, directory, on_metric, threads).run()
-    except JobFailed as problem:
-        result = failed(str(problem))
-    except AwsError as problem:
-        result = failed(f"ClientError: {problem.message}")
-    except Exception as problem:
-        _finish(context, name, control, failed(f"InternalServerError: {type(problem).__name__}: {problem}"))
-        raise
-    final = _finish(context, name, control, result)
-    if result["TrainingJobStatus"] != "Failed":
-        shutil.rmtree(directory, ignore_errors=True)
-    return final
+
+    def finish(result: Json) -> TrainingJob:
+        told = failed(CUT_OFF) if control.reason == cluster.SHUT_DOWN else result
+        cluster.running(context).pop((TRAINING_JOB, name), None)
+        final = context.store.change(TRAINING_JOB, name, lambda body: finished(body, told))
+        rules.start(context, final)
+        if result["TrainingJobStatus"] != "Failed":
+            shutil.rmtree(directory, ignore_errors=True)
+        return final
+
+    return run_to_end(lambda: _Run(context, name, control, directory, on_metric, threads).run(), failed, finish)
 
 
 def failed(reason: str) -> Json:
@@ -95,15 +92,6 @@ STATUS_MESSAGES = {
 }
 
 
-def _finish(context: Context, name: str, control: Control, result: Json) -> TrainingJob:
-    if control.reason == cluster.SHUT_DOWN:
-        result = failed(CUT_OFF)
-    cluster.running(context).pop((TRAINING_JOB, name), None)
-    final = context.store.change(TRAINING_JOB, name, lambda body: finished(body, result))
-    rules.start(context, final)
-    return final
-
-
 class _Run:
     """One run of one job: its trees, its processes, its result."""
 
@@ -132,7 +120,7 @@ class _Run:
         if len(self.hosts) > 1:  # they share this machine's cores
             threads = max(1, (threads or os.cpu_count() or 1) // len(self.hosts))
         self.threads = threads
-        self.port = toolkit.free_port()
+        self.port = process.free_port()
 
     def run(self) -> Json:
         self._enter("Downloading", TrainingStartTime=time.time())

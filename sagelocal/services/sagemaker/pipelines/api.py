@@ -95,11 +95,8 @@ def delete_pipeline(context: Context, request: Json) -> Json:
 @operation("sagemaker", "ListPipelines")
 def list_pipelines(context: Context, request: Json) -> Json:
     found = created_between(context.store.list(PIPELINE, request.get("PipelineNamePrefix", "")), request)
-    return listing.page(found, request, "PipelineSummaries", _summary, word="Pipeline")
-
-
-def _summary(body: Pipeline) -> Json:
-    return {**body, "LastExecutionTime": body.get("LastRunTime")}
+    shown = [{**body, "LastExecutionTime": body.get("LastRunTime")} for body in found]
+    return listing.page(shown, request, "PipelineSummaries", dict, "Pipeline")
 
 
 def executions(context: Context, pipeline: Pipeline) -> list[Execution]:

@@ -129,15 +129,12 @@ class JobHandler(Handler):
         return task.call(f"Describe{self.job}", **{f"{self.job}Name": task.name})
 
     def _wait(self, task: Task) -> str:
-        status = f"{self.job}Status"
+        status, ended = f"{self.job}Status", ("Completed", "Failed", "Stopped")
         try:
-            body = task.context.store.wait(
-                self.kind, task.name, lambda job: job[status] in ("Completed", "Failed", "Stopped")
-            )
+            body = task.context.store.wait(self.kind, task.name, lambda job: job[status] in ended)
         except KeyError:
             raise StepFailed(f"ClientError: {self.job} {task.name} was deleted while the step waited for it.") from None
-        ended: str = body[status]
-        return ended
+        return str(body[status])
 
     def _failure(self, name: str, status: str, properties: Json) -> StepFailed:
         reason = properties.get("FailureReason") or f"{self.job} {name} ended as {status}"

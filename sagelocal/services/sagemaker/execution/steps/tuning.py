@@ -52,5 +52,4 @@ class TuningStep(JobHandler):
 
 
 def _objective(job: Json, worst: float) -> float:
-    value: float = job.get("FinalHyperParameterTuningJobObjectiveMetric", {}).get("Value", worst)
-    return value
+    return float(job.get("FinalHyperParameterTuningJobObjectiveMetric", {}).get("Value", worst))
