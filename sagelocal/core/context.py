@@ -3,13 +3,14 @@
 import functools
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sagelocal.core import registry, service_models
+from sagelocal.core import registry
 from sagelocal.core.caller import SERVICE_SESSION, Caller
+from sagelocal.core.json import Json
 from sagelocal.core.store import Store
 
 Part = TypeVar("Part")
@@ -44,7 +45,7 @@ class Context:
         """The same account, acting as the service itself, for what outlives a request."""
         return replace(self, caller=None)
 
-    def call(self, service: str, operation: str, /, **request: Any) -> dict[str, Any]:
+    def call(self, service: str, operation: str, /, **request: Any) -> Json:
         """Call an operation as a client would, without the socket: checked, run, shaped. Raises AwsError."""
         return registry.dispatch(self, service, operation, request)
 
@@ -61,12 +62,6 @@ class Context:
         thread = threading.Thread(target=guarded, name=name, daemon=True)
         thread.start()
         return thread
-
-    def shaped(self, service: str, operation: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """`body` with only the members of the operation's answer."""
-        shape = service_models.operation_model(service, operation).output_shape
-        answer: dict[str, Any] = service_models.shaped(body, shape)
-        return answer
 
 
 def one_per_server(make: Callable[[Context], Part]) -> Callable[[Context], Part]:

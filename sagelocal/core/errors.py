@@ -9,7 +9,7 @@ AwsError                      anything a client sees as botocore's ClientError
 └── InternalFailure           an error of the server itself; its traceback is in the log
 """
 
-from typing import Any
+from sagelocal.core.json import Json
 
 
 class AwsError(Exception):
@@ -20,7 +20,7 @@ class AwsError(Exception):
 
     status = 400
 
-    def __init__(self, code: str, message: str, status: int | None = None, members: dict[str, Any] | None = None):
+    def __init__(self, code: str, message: str, status: int | None = None, members: Json | None = None):
         super().__init__(f"{code}: {message}")
         self.code = code
         self.message = message

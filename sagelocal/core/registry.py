@@ -6,20 +6,31 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from sagelocal.core import service_models
 from sagelocal.core.errors import AwsError
+from sagelocal.core.json import Json
 
 if TYPE_CHECKING:
     from sagelocal.core.context import Context
 
-Guard = Callable[["Context", str, str, dict[str, Any]], None]
-Handler = Callable[["Context", dict[str, Any]], Mapping[str, Any] | None]
+Guard = Callable[["Context", str, str, Json], None]
+Handler = Callable[["Context", Json], Mapping[str, Any] | None]
 Registered = TypeVar("Registered", bound=Handler)
 
 GUARDS: list[Guard] = []
 OPERATIONS: dict[tuple[str, str], Handler] = {}
 SERVICES: set[str] = set()  # those of the operations
-START_HOOKS: list[Callable[["Context"], None]] = []
-STOP_HOOKS: list[Callable[["Context"], None]] = []
-MOTO_HOOKS: list[Callable[["Context"], None]] = []
+
+
+class Hooks(list[Callable[["Context"], None]]):
+    """What is called at one moment. Used as a decorator, it registers a function."""
+
+    def __call__(self, hook: Callable[["Context"], None]) -> Callable[["Context"], None]:
+        self.append(hook)
+        return hook
+
+
+START_HOOKS = on_start = Hooks()  # the server starts: pick up state that an earlier server left
+STOP_HOOKS = on_stop = Hooks()  # the server stops: end its processes, note what was cut off
+MOTO_HOOKS = on_moto = Hooks()  # moto, which remembers nothing, is about to answer its first request
 
 REFERENCES = {  # service -> how the pages of its API reference begin
     "application-autoscaling": "autoscaling/application/APIReference/API_",
@@ -55,37 +66,20 @@ def operation(service: str, name: str) -> Callable[[Registered], Registered]:
     return register
 
 
-def on_start(hook: Callable[["Context"], None]) -> Callable[["Context"], None]:
-    """Register what a service does when the server starts: pick up state that an earlier server left."""
-    START_HOOKS.append(hook)
-    return hook
-
-
-def on_stop(hook: Callable[["Context"], None]) -> Callable[["Context"], None]:
-    """Register what a service does when the server stops: end its processes, note what was cut off."""
-    STOP_HOOKS.append(hook)
-    return hook
-
-
-def on_moto(hook: Callable[["Context"], None]) -> Callable[["Context"], None]:
-    """Register what must be in moto, which remembers nothing, before it answers its first request."""
-    MOTO_HOOKS.append(hook)
-    return hook
-
-
 def guard(check: Guard) -> Guard:
     """Register a check of (context, service, operation, request) that raises AwsError where a call is not allowed."""
     GUARDS.append(check)
     return check
 
 
-def dispatch(context: "Context", service: str, name: str, request: dict[str, Any]) -> dict[str, Any]:
+def dispatch(context: "Context", service: str, name: str, request: Json) -> Json:
     """Check a request, run its operation, shape the answer. Raises AwsError."""
     handler = OPERATIONS.get((service, name))
     if handler is None:
         raise AwsError("UnknownOperationException", f"The embedded {service} does not answer {name}.", 400)
     service_models.check_request(service, name, request)
+    shape = service_models.operation_model(service, name).output_shape
     for check in GUARDS:
         check(context, service, name, request)
-    answer = handler(context, request) or {}
-    return context.shaped(service, name, answer)
+    answer: Json = service_models.shaped(handler(context, request) or {}, shape)
+    return answer

@@ -14,6 +14,7 @@ from botocore.model import ListShape, MapShape, OperationModel, ServiceModel, Sh
 from botocore.validate import ParamValidator
 
 from sagelocal.core.errors import AwsError, ValidationException
+from sagelocal.core.json import Json
 
 
 @cache
@@ -29,7 +30,7 @@ def operation_model(service: str, operation: str) -> OperationModel:
     return model.operation_model(operation)
 
 
-def check_request(service: str, operation: str, request: dict[str, Any]) -> None:
+def check_request(service: str, operation: str, request: Json) -> None:
     """Raise ValidationException with every way in which `request` breaks the operation's input model."""
     shape = operation_model(service, operation).input_shape
     if shape is None:
@@ -67,14 +68,15 @@ def violations(value: Any, shape: Shape) -> Iterator[tuple[str, Any]]:
 
 def _constraint_problems(value: Any, shape: Shape, path: str) -> Iterator[str]:
     """Every violation in a value and what is in it, in the service's words."""
-    if not isinstance(shape, StructureShape):
-        for constraint, bound in violations(value, shape):
-            yield _constraint(value, path, _rule(value, constraint, bound))
     if isinstance(shape, StructureShape):
         for name, member in shape.members.items():
             if value.get(name) is not None:
                 yield from _constraint_problems(value[name], member, f"{path}.{name}" if path else name)
-    elif isinstance(shape, ListShape):
+        return
+    for constraint, bound in violations(value, shape):
+        shown = str(value) if len(str(value)) <= 120 else str(value)[:117] + "..."
+        yield f"Value '{shown}' at '{path}' failed to satisfy constraint: {_rule(value, constraint, bound)}"
+    if isinstance(shape, ListShape):
         for index, item in enumerate(value):
             yield from _constraint_problems(item, shape.member, f"{path}[{index}]")
     elif isinstance(shape, MapShape):
@@ -89,12 +91,6 @@ def _rule(value: Any, constraint: str, bound: Any) -> str:
         return f"Member must satisfy regular expression pattern: {bound}"
     what = "value" if isinstance(value, int | float) else "length"
     return f"Member must have {what} {'greater' if constraint == 'min' else 'less'} than or equal to {bound}"
-
-
-def _constraint(value: Any, path: str, rule: str) -> str:
-    shown = str(value)
-    shown = shown if len(shown) <= 120 else shown[:117] + "..."
-    return f"Value '{shown}' at '{path}' failed to satisfy constraint: {rule}"
 
 
 @cache

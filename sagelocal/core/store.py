@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
+from sagelocal.core.json import Json
+
 SCHEMA_VERSION = 1
 
 Document = TypeVar("Document", bound=Mapping[str, Any])
@@ -28,7 +30,7 @@ class Kind(str, Generic[Document]):
 
 def amend(body: Mapping[str, Any], changes: Mapping[str, Any]) -> None:
     """Write into a document members that only running code knows, so that no type checker can compare them."""
-    cast(dict[str, Any], body).update(changes)
+    cast(Json, body).update(changes)
 
 
 class NewerState(Exception):
@@ -89,6 +91,13 @@ class Store:
         body: Document | None = json.loads(row[0]) if row else None
         return body
 
+    def expect(self, kind: Kind[Document], name: str) -> Document:
+        """A document that is known to be there. Raises KeyError when it is not."""
+        body = self.get(kind, name)
+        if body is None:
+            raise KeyError(f"{kind} {name}")
+        return body
+
     def update(self, kind: Kind[Document], name: str, changes: Mapping[str, Any]) -> Document:
         """Merge `changes` into a document, atomically, and return the result. Raises KeyError when it is not there."""
         return self.change(kind, name, lambda body: amend(body, changes))
@@ -96,14 +105,11 @@ class Store:
     def change(self, kind: Kind[Document], name: str, edit: Callable[[Document], Any]) -> Document:
         """Let `edit` alter a document in place, atomically; the result. Raises KeyError when it is not there."""
         with self._changed:
-            body = self.get(kind, name)
-            if body is None:
-                raise KeyError(f"{kind} {name}")
+            body = self.expect(kind, name)
             before = self.get(kind, name) if kind in self._watchers else None
             edit(body)
-            self._db.execute(
-                "UPDATE documents SET body = ? WHERE kind = ? AND name = ?", (json.dumps(body), kind, name)
-            )
+            written = json.dumps(body)
+            self._db.execute("UPDATE documents SET body = ? WHERE kind = ? AND name = ?", (written, kind, name))
             self._tell(kind, name, before, body)
             return body
 
@@ -127,22 +133,16 @@ class Store:
             watcher(name, before, after)
         self._changed.notify_all()
 
-    def items(self, kind: Kind[Document]) -> list[tuple[str, Document]]:
-        """(name, document) of all of a kind, oldest first."""
+    def items(self, kind: Kind[Document], prefix: str = "") -> list[tuple[str, Document]]:
+        """(name, document) of all of a kind whose name starts with `prefix`, oldest first."""
+        query = "SELECT name, body FROM documents WHERE kind = ? AND substr(name, 1, ?) = ? ORDER BY created, rowid"
         with self._changed:
-            rows = self._db.execute(
-                "SELECT name, body FROM documents WHERE kind = ? ORDER BY created, rowid", (kind,)
-            ).fetchall()
+            rows = self._db.execute(query, (kind, len(prefix), prefix)).fetchall()
         return [(name, json.loads(body)) for name, body in rows]
 
     def list(self, kind: Kind[Document], prefix: str = "") -> list[Document]:
-        """Documents of a kind whose name starts with `prefix`, oldest first."""
-        with self._changed:
-            rows = self._db.execute(
-                "SELECT body FROM documents WHERE kind = ? AND substr(name, 1, ?) = ? ORDER BY created, rowid",
-                (kind, len(prefix), prefix),
-            ).fetchall()
-        return [json.loads(row[0]) for row in rows]
+        """The documents of `items`."""
+        return [body for _, body in self.items(kind, prefix)]
 
     def wait(
         self, kind: Kind[Document], name: str, until: Callable[[Document], bool], timeout: float | None = None
@@ -151,9 +151,7 @@ class Store:
         deadline = None if timeout is None else time.monotonic() + timeout
         with self._changed:
             while True:
-                body = self.get(kind, name)
-                if body is None:
-                    raise KeyError(f"{kind} {name}")
+                body = self.expect(kind, name)
                 if until(body):
                     return body
                 left = None if deadline is None else deadline - time.monotonic()

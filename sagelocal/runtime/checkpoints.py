@@ -37,7 +37,7 @@ class Checkpoints:
         service_calls.check_write(self._context, f"{self._uri}/")
         if objects.keys(self._context, f"{self._uri}/"):
             # copies: the job owns its checkpoints and may write into them
-            data.download(self._context, f"{self._uri}/", self._directories, what="checkpoints", copy=True)
+            data.download(self._context, {"S3Uri": f"{self._uri}/"}, self._directories, "checkpoints", copy=True)
         for directory in self._directories:
             for path, _ in data.files_under(directory):
                 self._copied[path] = _state(path)

@@ -51,17 +51,9 @@ def running(_: Context) -> dict[tuple[str, str], Control]:
 
 
 def register(context: Context, kind: str, name: str) -> Control:
-    """A new job's control, found again by `control_of` until `unregister`."""
+    """A new job's control, among those that run."""
     control = running(context)[kind, name] = Control()
     return control
-
-
-def unregister(context: Context, kind: str, name: str) -> None:
-    running(context).pop((kind, name), None)
-
-
-def control_of(context: Context, kind: str, name: str) -> Control | None:
-    return running(context).get((kind, name))
 
 
 def end_all(context: Context, grace_seconds: float = 2.0) -> None:

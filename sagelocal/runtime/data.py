@@ -4,8 +4,9 @@ import json
 import os
 import shutil
 import tarfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
@@ -18,61 +19,48 @@ MESSAGE_LIMIT = 1024  # characters AWS keeps of FailureReason and ExitMessage
 
 
 def download(
-    context: Context,
-    uri: str,
-    destinations: list[Path],
-    *,
-    what: str,
-    data_type: str = "S3Prefix",
-    distribution: str = "FullyReplicated",
-    copy: bool = False,
+    context: Context, source: Mapping[str, Any], destinations: list[Path], what: str, copy: bool = False
 ) -> None:
-    """Bring what `uri` names into one directory per host.
+    """Bring what an S3DataSource names into one directory per host.
 
     S3Prefix: every key that starts with the URI's key; ManifestFile: the keys a manifest lists. FullyReplicated
     gives every host all of it, ShardedByS3Key every n-th key. Files are hard links unless `copy`, or unless this
     machine could not keep a job from writing through them. The context's caller must be allowed to list the prefix and
     to read its first object. Raises JobFailed (ClientError) when it is not, and when there is nothing.
     """
+    uri, sharded = source["S3Uri"], source.get("S3DataDistributionType") == "ShardedByS3Key"
+    entries = _manifest_entries if source.get("S3DataType") == "ManifestFile" else _prefix_entries
     try:
         service_calls.check_list(context, uri)
-    except AwsError as problem:
-        raise _not_downloaded(what, uri, problem) from None
-    found = (
-        _manifest_entries(context, uri, what) if data_type == "ManifestFile" else _prefix_entries(context, uri, what)
-    )
-    if found:
-        try:
+        found = entries(context, uri, what)
+        if found:
             service_calls.check_read(context, found[0][0])
-        except AwsError as problem:
-            raise _not_downloaded(what, uri, problem) from None
+    except AwsError as problem:
+        raise JobFailed(f"ClientError: Data download failed for {what}: {uri}: {problem.message}") from None
     copy = copy or not process.can_protect_inputs()
     for index, destination in enumerate(destinations):
         destination.mkdir(parents=True, exist_ok=True)
-        share = found[index :: len(destinations)] if distribution == "ShardedByS3Key" else found
-        for source, relative in share:
+        for key, relative in found[index :: len(destinations)] if sharded else found:
             target = destination / _safe(relative, what)
             if relative.endswith("/"):
                 target.mkdir(parents=True, exist_ok=True)
             elif copy:
                 target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(objects.path(context, source), target)
+                shutil.copyfile(objects.path(context, key), target)
             else:
-                objects.link_in(context, source, target)
+                objects.link_in(context, key, target)
 
 
-def upload(context: Context, directory: Path, uri: str) -> int:
-    """Store every file under `directory` below `uri`; how many. Links and special files are left out.
+def upload(context: Context, directory: Path, uri: str) -> None:
+    """Store every file under `directory` below `uri`. Links and special files are left out.
 
     Raises AccessDenied when the context's caller may not write there.
     """
-    count = 0
-    for path, relative in files_under(directory):
-        if not count:
-            service_calls.check_write(context, f"{uri.rstrip('/')}/{relative}")
-        objects.store_file(context, f"{uri.rstrip('/')}/{relative}", path)
-        count += 1
-    return count
+    for index, (path, relative) in enumerate(files_under(directory)):
+        target = f"{uri.rstrip('/')}/{relative}"
+        if index == 0:
+            service_calls.check_write(context, target)
+        objects.store_file(context, target, path)
 
 
 def files_under(directory: Path) -> Iterable[tuple[Path, str]]:
@@ -127,10 +115,7 @@ def message_file(trees: list[Path], relative: str) -> str:
 
 def _prefix_entries(context: Context, uri: str, what: str) -> list[tuple[str, str]]:
     bucket, prefix = objects.parse_uri(uri)
-    try:
-        keys = objects.keys(context, uri)
-    except AwsError as problem:
-        raise _not_downloaded(what, uri, problem) from None
+    keys = objects.keys(context, uri)
     if not keys:
         raise JobFailed(
             f"ClientError: Data download failed for {what}: S3 prefix {uri} has no objects. "
@@ -141,18 +126,12 @@ def _prefix_entries(context: Context, uri: str, what: str) -> list[tuple[str, st
 
 def _manifest_entries(context: Context, uri: str, what: str) -> list[tuple[str, str]]:
     """A manifest is `[{"prefix": "s3://b/p/"}, "a.jpg", …]`. Source: API reference, S3DataSource."""
+    service_calls.check_read(context, uri)
     try:
-        service_calls.check_read(context, uri)
         (first, *names) = json.loads(objects.read_bytes(context, uri))
         return [(first["prefix"] + name, name) for name in names]
-    except AwsError as problem:
-        raise _not_downloaded(what, uri, problem) from None
     except (ValueError, KeyError, TypeError):
         raise JobFailed(f"ClientError: {uri} of {what} is not a manifest: a prefix object, then names.") from None
-
-
-def _not_downloaded(what: str, uri: str, problem: AwsError) -> JobFailed:
-    return JobFailed(f"ClientError: Data download failed for {what}: {uri}: {problem.message}")
 
 
 def _safe(relative: str, what: str) -> PurePosixPath:

@@ -5,11 +5,11 @@ import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from sagelocal.core import lifecycle
 from sagelocal.core.context import Context
 from sagelocal.core.errors import ValidationException
+from sagelocal.core.json import Json
 
 OWN_FILE = Path(__file__).with_name("images.toml")
 USES = ("processing", "training", "serving", "rules")
@@ -79,7 +79,7 @@ def files(state_dir: Path, named: Sequence[str] | None = None) -> list[Path]:
     return [*chosen, *([own] if own.is_file() else []), OWN_FILE]
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> Json:
     try:
         return tomllib.loads(path.read_text())
     except (OSError, UnicodeDecodeError) as problem:
@@ -88,15 +88,12 @@ def _read(path: Path) -> dict[str, Any]:
         raise ValidationException(f"{path} is not valid TOML: {problem}. Correct it or remove it.") from None
 
 
-def _image(entry: dict[str, Any], path: Path) -> Image:
+def _image(entry: Json, path: Path) -> Image:
     unknown = set(entry) - {"pattern", "runs", "toolkit", "train", "serve", "evaluate"}
     runs = tuple(entry.get("runs", ()))
     if unknown or not entry.get("pattern") or not runs or set(runs) - set(USES):
-        wrong = (
-            f"unknown {', '.join(sorted(unknown))}"
-            if unknown
-            else "it needs a pattern, and runs out of " + ", ".join(USES)
-        )
+        needed = f"it needs a pattern, and runs out of {', '.join(USES)}"
+        wrong = f"unknown {', '.join(sorted(unknown))}" if unknown else needed
         raise ValidationException(f"An image in {path} cannot be used ({entry}): {wrong}.")
     return Image(
         entry["pattern"],

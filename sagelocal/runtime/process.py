@@ -7,32 +7,26 @@ environment that it is given.
 
 import os
 import signal
+import socket
 import sys
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TypedDict
 
 import psutil
 
 from sagelocal.core.context import Context, one_per_server
+from sagelocal.core.json import Json
 from sagelocal.core.store import Kind
 from sagelocal.runtime import launch, sandbox, warm
 from sagelocal.runtime.launch import ProcessSpec
 from sagelocal.services.iam import sessions
 
-
-class ProcessNote(TypedDict):
-    """A process that runs, so that a server that starts after a crash can end it; `started`: seconds since 1970."""
-
-    pid: int
-    started: float
-
-
 LINE_LIMIT = 64 * 1024  # characters of one line that reach on_line together
-PROCESS = Kind[ProcessNote]("process")
+# Each process that runs ("pid"; "started", seconds since 1970): a server that starts after a crash ends it.
+PROCESS = Kind[Json]("process")
 PYTHON_NAMES = ("python", "python3", "/usr/bin/python3", "/usr/local/bin/python3", "/opt/conda/bin/python")
 
 
@@ -90,9 +84,8 @@ def start(context: Context, spec: ProcessSpec) -> Process:
     _note(context, pid)
     output = threading.Thread(target=_pump, args=(read_end, spec.on_line), name=f"output-{pid}", daemon=True)
     output.start()
-    threading.Thread(
-        target=process._follow, args=(reap, output, lambda: _forget(context, pid)), name=f"wait-{pid}", daemon=True
-    ).start()
+    following = (reap, output, lambda: _forget(context, pid))
+    threading.Thread(target=process._follow, args=following, name=f"wait-{pid}", daemon=True).start()
     return process
 
 
@@ -116,6 +109,12 @@ def base_environment(context: Context, workdir: Path) -> dict[str, str]:
         "AWS_EC2_METADATA_DISABLED": "true",
         **sessions.environment(context),
     }
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def shown_at(opt_ml: Path) -> str:
@@ -159,7 +158,7 @@ def _note(context: Context, pid: int) -> None:
         started = psutil.Process(pid).create_time()
     except psutil.NoSuchProcess:
         started = time.time()
-    context.store.put(PROCESS, str(pid), ProcessNote(pid=pid, started=started))
+    context.store.put(PROCESS, str(pid), {"pid": pid, "started": started})
 
 
 def _forget(context: Context, pid: int) -> None:

@@ -41,24 +41,26 @@ def check_pull(context: Context, image: str) -> None:
         enforcement.authorize(context, "ecr", [Call("ecr:GetAuthorizationToken"), *pulls])
 
 
-def log_writer(context: Context, group: str, stream: str) -> Callable[[str], None]:
-    """A function that writes a line to a stream; it drops them all where the caller may not write logs, as on AWS."""
-    if not enforcement.enforced(context):
-        return lambda line: streams.append(context, group, stream, line)
+def log_writer(context: Context, group: str, stream: str, namespace: str = "") -> Callable[[str], None]:
+    """A function that writes a line to a stream; it drops them all where the caller may not write logs, as on AWS.
+
+    It writes one at once when the caller may not publish metrics in `namespace`: AWS runs the job all the same, but
+    shows none.
+    """
+
+    def write(line: str) -> None:
+        if logged:
+            streams.append(context, group, stream, line)
+
     arn = context.arn("logs", f"log-group:{group}:log-stream:")
     wanted = [Call(f"logs:{action}", arn + stream) for action in ("CreateLogStream", "PutLogEvents")]
-    if group not in streams.groups(context):
+    if enforcement.enforced(context) and group not in streams.groups(context):
         wanted.insert(0, Call("logs:CreateLogGroup", arn))
-    if all([enforcement.may(context, call) for call in wanted]):
-        return lambda line: streams.append(context, group, stream, line)
-    return lambda line: None
-
-
-def note_metrics(context: Context, namespace: str, write: Callable[[str], None]) -> None:
-    """Write a line when the caller may not publish metrics: on AWS the job runs all the same, but shows none."""
-    call = Call("cloudwatch:PutMetricData", "*", keys_of({"cloudwatch:namespace": namespace}))
-    if not enforcement.may(context, call):
+    logged = all([enforcement.may(context, call) for call in wanted])
+    metrics = Call("cloudwatch:PutMetricData", "*", keys_of({"cloudwatch:namespace": namespace}))
+    if namespace and not enforcement.may(context, metrics):
         write(f"[embedded] {context.caller} may not cloudwatch:PutMetricData in {namespace}: AWS shows no metrics.")
+    return write
 
 
 def _check(context: Context, action: str, uri: str) -> None:

@@ -115,10 +115,7 @@ class Worker:
         self._settled.set()
 
 
-@one_per_server
-def worker(context: Context) -> Worker:
-    """The warm worker of a server."""
-    return Worker(context)
+worker = one_per_server(Worker)
 
 
 def is_python_program(argv: list[str]) -> bool:

@@ -24,8 +24,9 @@ import time
 import traceback
 import types
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import NoReturn
 
+from sagelocal.core.json import Json
 from sagelocal.runtime import sandbox
 
 READY = b"R"
@@ -46,7 +47,7 @@ def main(arguments: list[str]) -> NoReturn:
     _become(request)
 
 
-def _serve(control: socket.socket) -> dict[str, Any]:
+def _serve(control: socket.socket) -> Json:
     """Fork on request and report ends. Returns in a forked child, with the child's request; never in the worker."""
     wake_read, wake_write = os.pipe()
     os.set_blocking(wake_write, False)
@@ -91,7 +92,7 @@ def _serve(control: socket.socket) -> dict[str, Any]:
         _report_ends(reports)
 
 
-def _receive(control: socket.socket) -> tuple[dict[str, Any], int, int] | None:
+def _receive(control: socket.socket) -> tuple[Json, int, int] | None:
     header, ancillary, _, _ = control.recvmsg(4, socket.CMSG_SPACE(2 * 4))
     if len(header) < 4:
         return None
@@ -120,7 +121,7 @@ def _report_ends(reports: dict[int, int]) -> None:
         os.close(report)
 
 
-def _become(request: dict[str, Any]) -> NoReturn:
+def _become(request: Json) -> NoReturn:
     """Turn the forked child into `python ARGV…` and leave with the exit code that Python would give."""
     env = request["env"]
     try:

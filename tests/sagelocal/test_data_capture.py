@@ -115,10 +115,8 @@ def taken(config: dict, body: bytes = b"x", content_type: str = "image/png") -> 
         **{"endpoint": "e", "variant": "v", "image": "i", "model_data": None, "packed": True, "environment": {}},
         **{"capture": config},
     )
-    return capture.Captured(
-        **{"served": served, "time": 1_700_000_000.5, "body": body, "content_type": content_type},
-        **{"answer": b"{}", "answer_type": "application/json", "custom_attributes": None, "inference_id": None},
-    )
+    answer = Answer(200, {"Content-Type": "application/json"}, b"{}")
+    return capture.Captured(served, 1_700_000_000.5, {"Body": body, "ContentType": content_type}, answer)
 
 
 def test_content_types_that_are_named_are_kept_as_text():
@@ -152,7 +150,7 @@ def test_sampling_takes_a_part_of_the_requests(context):
         recorder.take(served, {"Body": b"x"}, Answer(200, {}, b"y"))
     assert 140 <= len(recorder._waiting) <= 260
     recorder.take(taken(wanted("Input", percent=0)).served, {"Body": b"never"}, Answer(200, {}, b"y"))
-    assert recorder._waiting[-1].body == b"x"
+    assert recorder._waiting[-1].request["Body"] == b"x"
 
 
 def test_what_cannot_be_kept_up_with_is_dropped_and_never_holds_a_request_up(context, monkeypatch):

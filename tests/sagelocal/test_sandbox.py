@@ -69,7 +69,7 @@ def test_nothing_of_the_machine_changes_and_the_rest_of_opt_stays_visible(mode, 
 def test_a_job_that_writes_into_its_input_cannot_change_the_object(mode, shell, context, tmp_path):
     objects.create_bucket(context, "bucket")
     objects.write_bytes(context, "s3://bucket/in/x", b"precious")
-    data.download(context, "s3://bucket/in/", [tmp_path / "job" / "ml" / "input"], what="input")
+    data.download(context, {"S3Uri": "s3://bucket/in/"}, [tmp_path / "job" / "ml" / "input"], "input")
     code, lines = shell("echo spoilt > /opt/ml/input/x", "/opt/ml/input")
     assert objects.read_bytes(context, "s3://bucket/in/x") == b"precious"
     if mode != sandbox.NONE:

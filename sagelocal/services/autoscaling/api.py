@@ -23,7 +23,7 @@ from sagelocal.services.autoscaling.documents import (
 )
 from sagelocal.services.autoscaling.targets import DIMENSION, name_of, variant_of
 from sagelocal.services.cloudwatch.api import seconds
-from sagelocal.services.sagemaker.hosting.endpoints_api import find as find_endpoint
+from sagelocal.services.sagemaker.hosting.endpoints_api import ENDPOINTS
 from sagelocal.services.scheduler import expressions
 
 SERVICE = "application-autoscaling"
@@ -47,7 +47,7 @@ def begin(context: Context) -> None:
 def register_scalable_target(context: Context, request: Json) -> Json:
     """Registering again changes only what is given. A count outside the bounds is brought into them."""
     endpoint, variant = variant_of(request)
-    known = {v["Name"]: v for v in find_endpoint(context, endpoint)["_Variants"]}
+    known = {v["Name"]: v for v in ENDPOINTS.find(context, endpoint)["_Variants"]}
     if variant not in known:
         raise ValidationException(f"Could not find variant {variant} of endpoint {endpoint}.")
     if known[variant]["Serverless"]:

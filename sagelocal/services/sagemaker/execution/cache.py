@@ -8,28 +8,20 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
+from sagelocal.core.json import Json
 from sagelocal.core.store import Kind
 from sagelocal.definition.caching import CacheConfig
 from sagelocal.services.s3 import objects
-from sagelocal.services.sagemaker.documents import CACHE_ENTRY, CacheEntry
+from sagelocal.services.sagemaker.documents import CACHE_ENTRY
 
 ABSENT = "nothing"
 
 
-@dataclass(frozen=True)
-class Found:
-    """The outcome of a look-up: the entry that was recorded, or the reason why none can be reused."""
-
-    entry: CacheEntry | None
-    reason: str = ""
-
-
-def keys_of(arguments: Mapping[str, Any], paths: Sequence[str]) -> dict[str, Any]:
+def keys_of(arguments: Mapping[str, Any], paths: Sequence[str]) -> Json:
     """The key arguments among resolved ones; paths are dotted member names. Members that are absent stay out."""
     keys = {}
     for path in paths:
@@ -41,32 +33,28 @@ def keys_of(arguments: Mapping[str, Any], paths: Sequence[str]) -> dict[str, Any
     return keys
 
 
-def look_up(context: Context, pipeline: str, step: str, keys: dict[str, Any], config: CacheConfig) -> Found:
-    """An earlier run of this step with the same keys whose job and outputs still exist, or the reason for a miss."""
+def look_up(context: Context, pipeline: str, step: str, keys: Json, config: CacheConfig) -> tuple[Json | None, str]:
+    """An earlier run of this step with the same keys whose job and outputs still exist; else the reason for a miss."""
     entry = context.store.get(CACHE_ENTRY, _name(pipeline, step, keys))
     if entry is None:
-        return Found(None, _difference(context, pipeline, step, keys))
+        return None, _difference(context, pipeline, step, keys)
     age = time.time() - entry["Time"]
     if config.expire_after and age > config.expire_after:
-        return Found(
-            None, f"expired: it ran {_shown_age(age)} ago and ExpireAfter is {_shown_age(config.expire_after)}"
-        )
+        return None, f"expired: it ran {_shown_age(age)} ago and ExpireAfter is {_shown_age(config.expire_after)}"
     kind, name = entry["Job"] or ("", "")
     if kind and context.store.get(Kind[Any](kind), name) is None:
-        return Found(None, f"its {kind} {name} is gone")
+        return None, f"its {kind} {name} is gone"
     for uri in entry["Outputs"]:
         if not _there(context, uri):
-            return Found(None, f"its output {uri} is gone")
-    return Found(entry)
+            return None, f"its output {uri} is gone"
+    return entry, ""
 
 
-def record(
-    context: Context, pipeline: str, step: str, keys: dict[str, Any], entry: dict[str, Any], outputs: Sequence[str]
-) -> None:
+def record(context: Context, pipeline: str, step: str, keys: Json, entry: Json, outputs: Sequence[str]) -> None:
     """Keep a successful run for reuse. An output that the run left empty is not asked for later."""
     written = [uri for uri in outputs if _there(context, uri)]
     about = {"Pipeline": pipeline, "Step": step, "Keys": keys, "Time": time.time(), "Outputs": written}
-    context.store.put(CACHE_ENTRY, _name(pipeline, step, keys), cast(CacheEntry, about | entry))
+    context.store.put(CACHE_ENTRY, _name(pipeline, step, keys), about | entry)
 
 
 def forget(context: Context, pipeline: str) -> None:
@@ -75,20 +63,18 @@ def forget(context: Context, pipeline: str) -> None:
         context.store.delete(CACHE_ENTRY, _name(pipeline, entry["Step"], entry["Keys"]))
 
 
-def _name(pipeline: str, step: str, keys: dict[str, Any]) -> str:
+def _name(pipeline: str, step: str, keys: Json) -> str:
     signature = hashlib.sha256(json.dumps(keys, sort_keys=True).encode()).hexdigest()
     return f"{pipeline}/{step}/{signature}"
 
 
-def _difference(context: Context, pipeline: str, step: str, keys: dict[str, Any]) -> str:
+def _difference(context: Context, pipeline: str, step: str, keys: Json) -> str:
     earlier = context.store.list(CACHE_ENTRY, f"{pipeline}/{step}/")
     if not earlier:
         return "no earlier successful run of this step"
     latest = max(earlier, key=lambda entry: entry["Time"])
-    changes = [
-        f"{where.removeprefix('.')}: {_short(old)} -> {_short(new)}"
-        for where, old, new in _changes(latest["Keys"], keys)
-    ]
+    found = _changes(latest["Keys"], keys)
+    changes = [f"{where.removeprefix('.')}: {_short(old)} -> {_short(new)}" for where, old, new in found]
     more = f" (and {len(changes) - 3} more)" if len(changes) > 3 else ""
     return "; ".join(changes[:3]) + more
 
@@ -114,7 +100,7 @@ def _changes(old: Any, new: Any, where: str = "") -> Iterator[tuple[str, Any, An
     yield where, old, new
 
 
-def _by_name(items: list[Any]) -> dict[str, Any] | None:
+def _by_name(items: list[Any]) -> Json | None:
     named = {}
     for item in items:
         name = next((v for k, v in item.items() if k.endswith("Name")), None) if isinstance(item, dict) else None

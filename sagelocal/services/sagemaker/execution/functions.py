@@ -9,6 +9,7 @@ from typing import Any
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
+from sagelocal.core.json import Json
 from sagelocal.definition import references
 from sagelocal.definition.document import Definition
 from sagelocal.definition.parameters import as_text
@@ -25,8 +26,8 @@ class Scope:
     definition: Definition
     parameters: Mapping[str, Any]
     variables: Mapping[str, str]
-    properties: dict[str, dict[str, Any]] = field(default_factory=dict)
-    _documents: dict[str, Any] = field(default_factory=dict)
+    properties: dict[str, Json] = field(default_factory=dict)
+    _documents: Json = field(default_factory=dict)
 
     def resolve(self, tree: Any, job_name: str = "") -> Any:
         """`tree` with every expression replaced by its value. Raises BadReference when one has none.
@@ -65,7 +66,7 @@ class Scope:
             return job_name
         return self.variables[name]
 
-    def _join(self, call: dict[str, Any], job_name: str) -> str:
+    def _join(self, call: Json, job_name: str) -> str:
         values = [self.resolve(value, job_name) for value in call["Values"]]
         for value in values:
             if not isinstance(value, str | int | float):
@@ -73,14 +74,14 @@ class Scope:
         separator: str = call.get("On", "")
         return separator.join(as_text(value) for value in values)
 
-    def _json_get(self, call: dict[str, Any], job_name: str) -> Any:
+    def _json_get(self, call: Json, job_name: str) -> Any:
         if "PropertyFile" in call:
             uri = self._property_file_uri(call["PropertyFile"])
         else:
             uri = self.resolve(call["S3Uri"], job_name)
         return references.select(self._document(uri), references.parse_json_path(call["Path"]), uri)
 
-    def _property_file_uri(self, expression: dict[str, Any]) -> str:
+    def _property_file_uri(self, expression: Json) -> str:
         reference = references.parse(expression["Get"])
         file = self.definition.by_name[reference.name].property_files[str(reference.keys[1])]
         outputs = ("ProcessingOutputConfig", "Outputs", file.output_name, "S3Output", "S3Uri")

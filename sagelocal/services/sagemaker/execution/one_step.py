@@ -4,9 +4,9 @@ import logging
 import threading
 import time
 from dataclasses import dataclass
-from typing import Any
 
 from sagelocal.core.context import Context
+from sagelocal.core.json import Json
 from sagelocal.definition.document import Step
 from sagelocal.definition.references import BadReference
 from sagelocal.services.sagemaker.execution import cache, events, records, retry
@@ -29,7 +29,7 @@ class OneStep:
     stopping: threading.Event
     task: Task | None = None
 
-    def run(self) -> dict[str, Any] | None:
+    def run(self) -> Json | None:
         """The step's properties, or None when it failed or was stopped; either is recorded by then."""
         self._begin()
         try:
@@ -82,20 +82,19 @@ class OneStep:
         task.name = HANDLERS[self.step.type].name(task)
         return task
 
-    def _from_cache(self) -> tuple[dict[str, Any], Result | None]:
+    def _from_cache(self) -> tuple[Json, Result | None]:
         """The step's cache keys, and the earlier result if one can be reused."""
         handler = HANDLERS[self.step.type]
         config = self.step.cache
         if not (config and config.enabled and handler.cache_keys):
             return {}, None
         keys = cache.keys_of(handler.arguments(self._new_task()), handler.cache_keys)
-        found = cache.look_up(self.context, self.pipeline, self.step.name, keys, config)
-        if found.entry is None:
-            self._change(_CacheMiss=found.reason)
-            self._event("cache-miss", found.reason)
+        entry, reason = cache.look_up(self.context, self.pipeline, self.step.name, keys, config)
+        if entry is None:
+            self._change(_CacheMiss=reason)
+            self._event("cache-miss", reason)
             return keys, None
-        source = found.entry["ExecutionArn"]
-        result = Result(found.entry["Properties"], found.entry["Metadata"])
+        source, result = entry["ExecutionArn"], Result(entry["Properties"], entry["Metadata"])
         self._succeed(result, CacheHitResult={"SourcePipelineExecutionArn": source})
         self._event("cached", f"reused from {source}")
         return keys, result
@@ -133,7 +132,7 @@ class OneStep:
         finally:
             self.task = None
 
-    def _keep(self, keys: dict[str, Any], result: Result) -> None:
+    def _keep(self, keys: Json, result: Result) -> None:
         if not keys:
             return
         entry = {
@@ -147,15 +146,8 @@ class OneStep:
 
     def _succeed(self, result: Result, **changes: object) -> None:
         # Every state that another step may build on is on disk before that step can start.
-        records.end_step(
-            self.context.store,
-            self.execution_arn,
-            self.step.name,
-            "Succeeded",
-            Metadata=result.metadata,
-            _Properties=result.properties,
-            **changes,
-        )
+        changes |= {"Metadata": result.metadata, "_Properties": result.properties}
+        records.end_step(self.context.store, self.execution_arn, self.step.name, "Succeeded", **changes)
 
     def _end(self, status: str, reason: str = "") -> None:
         changes = {"FailureReason": reason} if reason else {}

@@ -7,6 +7,7 @@ import time
 from typing import Any, cast
 
 from sagelocal.core.context import Context
+from sagelocal.core.json import Json
 from sagelocal.core.store import Store
 from sagelocal.services.sagemaker.documents import DEFINITION, EXECUTION, STEP, Execution, StepRecord
 
@@ -21,7 +22,7 @@ def steps(store: Store, execution_arn: str) -> list[StepRecord]:
     return sorted(store.list(STEP, f"{execution_arn}/"), key=lambda step: step["StartTime"])
 
 
-def begin_step(store: Store, execution_arn: str, body: dict[str, Any]) -> None:
+def begin_step(store: Store, execution_arn: str, body: Json) -> None:
     step = cast(StepRecord, {"StepStatus": "Starting", "StartTime": time.time(), **body})
     store.put(STEP, _name(execution_arn, body["StepName"]), step)
 
@@ -75,8 +76,8 @@ def forget(store: Store, execution_arn: str) -> None:
     store.delete(EXECUTION, execution_arn)
 
 
-def mark_interrupted(context: Context) -> list[str]:
-    """Fail what an earlier server left running; the ARNs of those executions."""
+def mark_interrupted(context: Context) -> None:
+    """Fail what an earlier server left running."""
     cut_off = [e for e in context.store.list(EXECUTION) if e["PipelineExecutionStatus"] in RUNNING]
     for execution in cut_off:
         arn = execution["PipelineExecutionArn"]
@@ -84,7 +85,6 @@ def mark_interrupted(context: Context) -> list[str]:
             if step["StepStatus"] in UNFINISHED_STEP:
                 end_step(context.store, arn, step["StepName"], "Failed", FailureReason=INTERRUPTED)
         end_execution(context.store, arn, "Failed", INTERRUPTED)
-    return [execution["PipelineExecutionArn"] for execution in cut_off]
 
 
 def _name(execution_arn: str, step: str) -> str:

@@ -6,9 +6,9 @@ After a failure nothing new starts and running steps finish (AWS does not docume
 import queue
 from collections import deque
 from threading import Event, Lock
-from typing import Any
 
 from sagelocal.core.context import Context, one_per_server
+from sagelocal.core.json import Json
 from sagelocal.definition import graph
 from sagelocal.definition.document import Definition
 from sagelocal.services.sagemaker.documents import Execution
@@ -21,7 +21,7 @@ STEP_FAILURE = "Step failure: One or multiple steps failed."
 
 
 class Run:
-    """A running execution. Steps that an earlier run of it finished keep their results."""
+    """A running execution, whose documents are in the store. Steps that an earlier run finished keep their results."""
 
     def __init__(self, context: Context, execution: Execution, definition: Definition):
         context = context.as_role(execution["RoleArn"])
@@ -35,7 +35,7 @@ class Run:
         self.stopping = Event()
         self._active: dict[str, OneStep] = {}
         self._lock = Lock()
-        self._finished: queue.SimpleQueue[tuple[str, dict[str, Any] | None]] = queue.SimpleQueue()
+        self._finished: queue.SimpleQueue[tuple[str, Json | None]] = queue.SimpleQueue()
         self._skipped: dict[str, str] = {}  # step → why it is on a way that is not taken
         self._failed = ""  # the reason of an execution that failed
 
@@ -56,9 +56,8 @@ class Run:
         try:
             self._run_steps()
             if not self.context.stopping.is_set():
-                records.end_execution(
-                    self.context.store, self.arn, "Failed" if self._failed else "Succeeded", self._failed or None
-                )
+                status = "Failed" if self._failed else "Succeeded"
+                records.end_execution(self.context.store, self.arn, status, self._failed or None)
         except Exception as problem:
             if not self.context.stopping.is_set():
                 reason = f"InternalServerError: {type(problem).__name__}: {problem}"
@@ -147,19 +146,6 @@ class Run:
 def running(_: Context) -> dict[str, Run]:
     """The executions that run, by ARN."""
     return {}
-
-
-def start(context: Context, execution: Execution, definition: Definition) -> None:
-    """Start an execution, or continue one, whose documents are in the store."""
-    Run(context, execution, definition).start()
-
-
-def stop(context: Context, execution_arn: str) -> bool:
-    """Stop a running execution; False when it does not run."""
-    run = running(context).get(execution_arn)
-    if run:
-        run.stop()
-    return run is not None
 
 
 def variables(execution_arn: str, pipeline_arn: str, started: float) -> dict[str, str]:

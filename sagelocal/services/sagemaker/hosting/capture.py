@@ -18,6 +18,7 @@ from typing import Any
 
 from sagelocal.core.context import Context, one_per_server
 from sagelocal.core.errors import AwsError
+from sagelocal.core.json import Json
 from sagelocal.runtime import service_calls
 from sagelocal.services.logs import streams
 from sagelocal.services.s3 import objects
@@ -35,16 +36,12 @@ class Captured:
 
     served: Served
     time: float
-    body: bytes
-    content_type: str
-    answer: bytes
-    answer_type: str
-    custom_attributes: str | None
-    inference_id: str | None
+    request: Json  # InvokeEndpoint's
+    answer: Answer
 
     @property
     def size(self) -> int:
-        return len(self.body) + len(self.answer)
+        return len(self.request.get("Body", b"")) + len(self.answer.body)
 
 
 class Recorder:
@@ -58,21 +55,12 @@ class Recorder:
         self._lock = threading.Lock()
         self._writing = threading.Lock()
 
-    def take(self, served: Served, request: dict[str, Any], answer: Answer) -> None:
+    def take(self, served: Served, request: Json, answer: Answer) -> None:
         """Capture one successful InvokeEndpoint, if the sampling of its configuration says so."""
         config = served.capture or {}
         if not config.get("EnableCapture", True) or random.random() * 100 >= config["InitialSamplingPercentage"]:
             return
-        captured = Captured(
-            served=served,
-            time=time.time(),
-            body=request.get("Body", b""),
-            content_type=request.get("ContentType", NO_TYPE),
-            answer=answer.body,
-            answer_type=answer.header("Content-Type") or NO_TYPE,
-            custom_attributes=request.get("CustomAttributes"),
-            inference_id=request.get("InferenceId"),
-        )
+        captured = Captured(served, time.time(), request, answer)
         with self._lock:
             if self._bytes + captured.size > MAX_WAITING_BYTES:
                 return
@@ -112,21 +100,23 @@ class Recorder:
             streams.append(self.context, group_name, f"{served.variant}/data-log", text)
 
 
-def record(captured: Captured) -> dict[str, Any]:
+def record(captured: Captured) -> Json:
     """A line of a capture file."""
     config = captured.served.capture or {}
     wanted = {mode for option in config["CaptureOptions"] for mode in MODES[option["CaptureMode"]]}
     data = {}
     if "Input" in wanted:
-        data["endpointInput"] = _payload("INPUT", captured.body, captured.content_type, config)
+        kind = captured.request.get("ContentType", NO_TYPE)
+        data["endpointInput"] = _payload("INPUT", captured.request.get("Body", b""), kind, config)
     if "Output" in wanted:
-        data["endpointOutput"] = _payload("OUTPUT", captured.answer, captured.answer_type, config)
+        kind = captured.answer.header("Content-Type") or NO_TYPE
+        data["endpointOutput"] = _payload("OUTPUT", captured.answer.body, kind, config)
     moment = datetime.fromtimestamp(captured.time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    event: dict[str, Any] = {"eventId": str(uuid.uuid4()), "inferenceTime": moment}
-    if captured.inference_id:
-        event["inferenceId"] = captured.inference_id
-    if captured.custom_attributes:
-        event["customAttributes"] = [captured.custom_attributes]
+    event: Json = {"eventId": str(uuid.uuid4()), "inferenceTime": moment}
+    if captured.request.get("InferenceId"):
+        event["inferenceId"] = captured.request["InferenceId"]
+    if captured.request.get("CustomAttributes"):
+        event["customAttributes"] = [captured.request["CustomAttributes"]]
     return {"captureData": data, "eventMetadata": event, "eventVersion": "0"}
 
 
@@ -137,7 +127,7 @@ def object_uri(destination: str, served: Served, moment: float) -> str:
     return f"{destination.rstrip('/')}/{served.endpoint}/{served.variant}/{at:%Y/%m/%d/%H}/{name}"
 
 
-def _payload(mode: str, data: bytes, content_type: str, config: Mapping[str, Any]) -> dict[str, Any]:
+def _payload(mode: str, data: bytes, content_type: str, config: Mapping[str, Any]) -> Json:
     """Text where the configuration names the content type (parameters such as a charset aside), else base64."""
     kept = config.get("CaptureContentTypeHeader", {})
     plain = content_type.partition(";")[0].strip()
@@ -147,7 +137,4 @@ def _payload(mode: str, data: bytes, content_type: str, config: Mapping[str, Any
     return {"observedContentType": content_type, "mode": mode, "data": text, "encoding": encoding or "BASE64"}
 
 
-@one_per_server
-def recorder(context: Context) -> Recorder:
-    """The recorder of an account."""
-    return Recorder(context)
+recorder = one_per_server(Recorder)

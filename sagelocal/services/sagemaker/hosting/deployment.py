@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sagelocal.core.errors import ValidationException
+from sagelocal.core.json import Json
 
 ALL_AT_ONCE = "ALL_AT_ONCE"
 SIZE_MEMBER = {"CANARY": "CanarySize", "LINEAR": "LinearStepSize"}
@@ -58,17 +59,14 @@ def read(config: Mapping[str, Any] | None) -> Policy:
         )
     blue_green = config.get("BlueGreenUpdatePolicy", {})
     routing = blue_green.get("TrafficRoutingConfiguration", {"Type": ALL_AT_ONCE, "WaitIntervalInSeconds": 0})
+    alarms = config.get("AutoRollbackConfiguration", {}).get("Alarms", [])
     return Policy(
         type=routing["Type"],
         size=_size(routing),
         wait_seconds=routing["WaitIntervalInSeconds"],
         termination_wait_seconds=blue_green.get("TerminationWaitInSeconds", 0),
         timeout_seconds=blue_green.get("MaximumExecutionTimeoutInSeconds"),
-        alarms=tuple(
-            alarm["AlarmName"]
-            for alarm in config.get("AutoRollbackConfiguration", {}).get("Alarms", [])
-            if "AlarmName" in alarm
-        ),
+        alarms=tuple(alarm["AlarmName"] for alarm in alarms if "AlarmName" in alarm),
     )
 
 
@@ -85,7 +83,7 @@ def check(policy: Policy, counts: Mapping[str, int]) -> None:
         )
 
 
-def _size(routing: dict[str, Any]) -> Size | None:
+def _size(routing: Json) -> Size | None:
     needed = SIZE_MEMBER.get(routing["Type"])
     for member in SIZE_MEMBER.values():
         if member in routing and member != needed:

@@ -16,15 +16,8 @@ from dataclasses import dataclass, field, replace
 
 from sagelocal.core.context import Context, one_per_server
 from sagelocal.services.logs import streams
-from sagelocal.services.sagemaker.hosting.instance import (
-    MODEL_SECONDS,
-    Answer,
-    BrokenOff,
-    Instance,
-    Served,
-    StartFailed,
-    Unreachable,
-)
+from sagelocal.services.sagemaker.hosting import instance as contract
+from sagelocal.services.sagemaker.hosting.instance import Answer, BrokenOff, Instance, Served, StartFailed
 
 WAIT_FOR_INSTANCE_SECONDS = 60.0
 MAX_RESTART_PAUSE_SECONDS = 30.0
@@ -108,7 +101,7 @@ class Fleet:
 
     def drain(self, instances: list[Instance]) -> None:
         """Wait until instances that are not routed any more have answered what they have; then stop them."""
-        deadline = time.monotonic() + MODEL_SECONDS + 5
+        deadline = time.monotonic() + contract.MODEL_SECONDS + 5
         with self._changed:
             while any(instance.in_flight for instance in instances) and time.monotonic() < deadline:
                 self._changed.wait(1)
@@ -142,7 +135,7 @@ class Fleet:
                 try:
                     answer = instance.invoke(body, headers)
                     return Outcome(instance.served, ready, time.monotonic() - began, answer)
-                except Unreachable:
+                except contract.Unreachable:
                     pass
                 except TimeoutError as problem:
                     return Outcome(instance.served, ready, time.monotonic() - began, problem=problem)
@@ -222,7 +215,4 @@ def _prepare_and_start(instance: Instance) -> None:
     instance.start()
 
 
-@one_per_server
-def fleet(context: Context) -> Fleet:
-    """The fleet of an account."""
-    return Fleet(context)
+fleet = one_per_server(Fleet)

@@ -13,11 +13,10 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from sagelocal.core import listing
 from sagelocal.core.context import Context
 from sagelocal.core.errors import ValidationException
+from sagelocal.core.json import Json
 from sagelocal.core.registry import on_start, on_stop, operation
-from sagelocal.core.store import AlreadyExists
 from sagelocal.services.cloudwatch import alarms
 from sagelocal.services.iam import enforcement
 from sagelocal.services.iam.policy import Call
@@ -26,26 +25,36 @@ from sagelocal.services.sagemaker.hosting import deployment
 from sagelocal.services.sagemaker.hosting.deployment import Policy
 from sagelocal.services.sagemaker.hosting.endpoint import fleet
 from sagelocal.services.sagemaker.hosting.instance import STARTUP_SECONDS
-from sagelocal.services.sagemaker.hosting.models_api import endpoint_config, model_role, serving_container
+from sagelocal.services.sagemaker.hosting.models_api import CONFIGS, MODELS, serving_container
 from sagelocal.services.sagemaker.hosting.rollout import Rollout, rescale
 from sagelocal.services.sagemaker.hosting.variants import note_desired
+from sagelocal.services.sagemaker.resources import Resource
 
 IN_PROGRESS = ("Creating", "Updating", "SystemUpdating", "RollingBack")
 CHANGING = {"Updating": "updated", "RollingBack": "rolled back"}
 CUT_OFF = "The embedded SageMaker stopped while the endpoint was"
 
 
+ENDPOINTS = Resource(
+    ENDPOINT,
+    "Endpoint",
+    missing=lambda _, arn: ValidationException(f'Could not find endpoint "{arn}".'),
+    taken=lambda _, arn: ValidationException(f'Cannot create already existing endpoint "{arn}".'),
+)
+SUMMARY = ("EndpointName", "EndpointArn", "CreationTime", "LastModifiedTime", "EndpointStatus")
+ENDPOINTS.answers_describe("DescribeEndpoint")
+ENDPOINTS.answers_list("ListEndpoints", "Endpoints", SUMMARY)
+
+
 @operation("sagemaker", "CreateEndpoint")
-def create_endpoint(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def create_endpoint(context: Context, request: Json) -> Json:
     """A DeploymentConfig is kept for updates with RetainDeploymentConfig; creating shifts no traffic."""
-    name, config = request["EndpointName"], request["EndpointConfigName"]
-    arn = context.arn("sagemaker", f"endpoint/{name}")
+    name, config, now = request["EndpointName"], request["EndpointConfigName"], time.time()
     variants = _planned(context, config)
     _policy(context, request.get("DeploymentConfig"), variants)
-    now = time.time()
-    body: Endpoint = {
+    document = {
         "EndpointName": name,
-        "EndpointArn": arn,
+        "EndpointArn": ENDPOINTS.arn(context, name),
         "EndpointConfigName": config,
         "EndpointStatus": "Creating",
         "CreationTime": now,
@@ -55,19 +64,16 @@ def create_endpoint(context: Context, request: dict[str, Any]) -> dict[str, Any]
         "_Deployment": uuid.uuid4().hex,
         "_Tags": request.get("Tags", []),
     }
-    try:
-        context.store.insert(ENDPOINT, name, body)
-    except AlreadyExists:
-        raise ValidationException(f'Cannot create already existing endpoint "{arn}".') from None
+    body = ENDPOINTS.insert(context, name, document)
     context.spawn(f"create endpoint {name}", Rollout(context, name, body["_Deployment"], config, variants).run)
-    return {"EndpointArn": arn}
+    return {"EndpointArn": body["EndpointArn"]}
 
 
 @operation("sagemaker", "UpdateEndpoint")
-def update_endpoint(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def update_endpoint(context: Context, request: Json) -> Json:
     """Blue/green: new instances beside the old ones, the traffic in one step or several, then the old ones end."""
     name, config = request["EndpointName"], request["EndpointConfigName"]
-    current = find(context, name)
+    current = ENDPOINTS.find(context, name)
     variants = _planned(context, config)
     if request.get("RetainAllVariantProperties"):
         excluded = {item["VariantPropertyType"] for item in request.get("ExcludeRetainedVariantProperties", [])}
@@ -82,10 +88,10 @@ def update_endpoint(context: Context, request: dict[str, Any]) -> dict[str, Any]
 
 
 @operation("sagemaker", "UpdateEndpointWeightsAndCapacities")
-def update_endpoint_weights_and_capacities(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def update_endpoint_weights_and_capacities(context: Context, request: Json) -> Json:
     """Instances are added or drained; those that stay are not touched."""
     name = request["EndpointName"]
-    current = find(context, name)
+    current = ENDPOINTS.find(context, name)
     variants = {variant["Name"]: variant for variant in current["_Variants"]}
     for wanted in request["DesiredWeightsAndCapacities"]:
         _apply(variants, wanted, name)
@@ -95,28 +101,10 @@ def update_endpoint_weights_and_capacities(context: Context, request: dict[str, 
     return {"EndpointArn": current["EndpointArn"]}
 
 
-@operation("sagemaker", "DescribeEndpoint")
-def describe_endpoint(context: Context, request: dict[str, Any]) -> Endpoint:
-    return find(context, request["EndpointName"])
-
-
-@operation("sagemaker", "ListEndpoints")
-def list_endpoints(context: Context, request: dict[str, Any]) -> dict[str, Any]:
-    members = ("EndpointName", "EndpointArn", "CreationTime", "LastModifiedTime", "EndpointStatus")
-    return listing.page(
-        context.store.list(ENDPOINT),
-        request,
-        name="EndpointName",
-        status="EndpointStatus",
-        summary=listing.members(members),
-        answer="Endpoints",
-    )
-
-
 @operation("sagemaker", "DeleteEndpoint")
-def delete_endpoint(context: Context, request: dict[str, Any]) -> None:
+def delete_endpoint(context: Context, request: Json) -> None:
     name = request["EndpointName"]
-    find(context, name)
+    ENDPOINTS.find(context, name)
     with suppress(KeyError):  # deleted meanwhile
         context.store.update(ENDPOINT, name, {"EndpointStatus": "Deleting", "LastModifiedTime": time.time()})
     context.store.delete(ENDPOINT, name)
@@ -157,41 +145,28 @@ def stop_serving(context: Context) -> None:
     fleet(context).stop_all()
 
 
-def find(context: Context, name: str) -> Endpoint:
-    """An endpoint's document. Raises ValidationException."""
-    body = context.store.get(ENDPOINT, name)
-    if body is None:
-        raise _missing(context, name)
-    return body
-
-
-def _missing(context: Context, name: str) -> ValidationException:
-    return ValidationException(f'Could not find endpoint "{context.arn("sagemaker", f"endpoint/{name}")}".')
-
-
 def _planned(context: Context, config_name: str) -> list[PlannedVariant]:
     """What each variant of an endpoint configuration will run."""
-    config = endpoint_config(context, config_name)
+    config = CONFIGS.find(context, config_name)
     planned: list[PlannedVariant] = []
     for variant in config["ProductionVariants"]:
         serverless = variant.get("ServerlessConfig")
-        planned.append(
-            {
-                "Name": variant["VariantName"],
-                "Weight": variant["InitialVariantWeight"],
-                "Count": 1 if serverless else variant["InitialInstanceCount"],
-                "Serverless": serverless,
-                "StartupSeconds": variant.get("ContainerStartupHealthCheckTimeoutInSeconds", STARTUP_SECONDS),
-                "Container": serving_container(context, variant["ModelName"]),
-                "Role": model_role(context, variant["ModelName"]),
-                "Config": config_name,
-                "Capture": config.get("DataCaptureConfig"),
-            }
-        )
+        wanted: PlannedVariant = {
+            "Name": variant["VariantName"],
+            "Weight": variant["InitialVariantWeight"],
+            "Count": 1 if serverless else variant["InitialInstanceCount"],
+            "Serverless": serverless,
+            "StartupSeconds": variant.get("ContainerStartupHealthCheckTimeoutInSeconds", STARTUP_SECONDS),
+            "Container": serving_container(context, variant["ModelName"]),
+            "Role": MODELS.find(context, variant["ModelName"]).get("ExecutionRoleArn"),
+            "Config": config_name,
+            "Capture": config.get("DataCaptureConfig"),
+        }
+        planned.append(wanted)
     return planned
 
 
-def _apply(variants: dict[str, PlannedVariant], wanted: dict[str, Any], endpoint: str) -> None:
+def _apply(variants: dict[str, PlannedVariant], wanted: Json, endpoint: str) -> None:
     """Write a DesiredWeightAndCapacity into the planned variant it is for. Raises ValidationException."""
     name = wanted["VariantName"]
     if name not in variants:
@@ -237,7 +212,7 @@ def _begin(context: Context, current: Endpoint, edit: Callable[[Endpoint], objec
     try:
         context.store.change(ENDPOINT, current["EndpointName"], begin)
     except KeyError:  # deleted meanwhile
-        raise _missing(context, current["EndpointName"]) from None
+        raise ENDPOINTS.missing(current["EndpointName"], arn) from None
     return token
 
 

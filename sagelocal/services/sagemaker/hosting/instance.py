@@ -21,7 +21,7 @@ from sagelocal.core.errors import AwsError
 from sagelocal.runtime import data, images, service_calls
 from sagelocal.runtime.cluster import JobFailed
 from sagelocal.runtime.launch import ProcessSpec
-from sagelocal.runtime.process import Process, base_environment, start
+from sagelocal.runtime.process import Process, base_environment, free_port, start
 from sagelocal.services.logs import streams
 from sagelocal.services.s3 import objects
 
@@ -113,14 +113,14 @@ class Instance:
                 service_calls.check_read(self.context, served.model_data)
                 data.unpack(objects.path(self.context, served.model_data), model, served.model_data)
             else:
-                data.download(self.context, served.model_data, [model], what="the model data")
+                data.download(self.context, {"S3Uri": served.model_data}, [model], "the model data")
         except (AwsError, JobFailed) as problem:
             raise StartFailed(f"The model data {served.model_data} cannot be used: {problem}") from None
 
     def start(self) -> None:
         """Start the process and wait until it answers /ping. Raises StartFailed; then nothing is left running."""
         self._drop_connections()
-        self.port = _free_port()
+        self.port = free_port()
         self.process = start(self.context, self._spec())
         deadline = time.monotonic() + self.served.startup_seconds
         pause = 0.01
@@ -170,8 +170,7 @@ class Instance:
             return answer
 
     def _spec(self) -> ProcessSpec:
-        write = service_calls.log_writer(self.context, *self.log)
-        service_calls.note_metrics(self.context, METRICS, write)
+        write = service_calls.log_writer(self.context, *self.log, METRICS)
         image = images.find(self.context, self.served.image, "serving")
         environment = base_environment(self.context, self.directory) | {
             "SM_MODEL_DIR": "/opt/ml/model",
@@ -236,10 +235,3 @@ def _acknowledge_at_once(connection: socket.socket) -> None:
     """A server that sends headers and body apart, with Nagle's algorithm on, waits 40 ms for an ordinary one."""
     if hasattr(socket, "TCP_QUICKACK"):
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

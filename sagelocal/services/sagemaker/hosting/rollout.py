@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from sagelocal.core.context import Context
 from sagelocal.services.cloudwatch import alarms, clock
-from sagelocal.services.sagemaker.documents import ENDPOINT, Endpoint, PlannedVariant, VariantSummary
+from sagelocal.services.sagemaker.documents import ENDPOINT, Endpoint, PlannedVariant
 from sagelocal.services.sagemaker.hosting import variants as planned_variants
 from sagelocal.services.sagemaker.hosting.deployment import Policy
 from sagelocal.services.sagemaker.hosting.endpoint import Fleet, Variant, fleet
@@ -58,7 +58,7 @@ class Rollout:
             serving.drain(_instances(blue))
 
     def _shift(self, blue: list[Variant], green: list[Variant]) -> None:
-        """Move the traffic in the policy's steps and bake after each. Raises RollBack, Overtaken."""
+        """Move the traffic in the policy's steps and bake after each. Raises RollBack, Superseded."""
         began = time.monotonic()  # launching is not counted: it takes a process's time, whatever the clock's speed
         steps = {v["Name"]: self.policy.steps(v["Count"]) for v in self.variants}
         shifts = max(len(counts) for counts in steps.values()) if blue else 1
@@ -73,12 +73,11 @@ class Rollout:
             self._bake(self.policy.termination_wait_seconds, "TerminationWaitInSeconds", "full", active, began)
 
     def _activate(self, where: str, active: dict[str, int], routed: list[Variant]) -> None:
-        self._tell(
-            "ActivatingTraffic", f"Activating traffic on {where} capacity of {{count}} instance(s).", active, routed
-        )
+        message = f"Activating traffic on {where} capacity of {{count}} instance(s)."
+        self._tell("ActivatingTraffic", message, active, routed)
 
     def _bake(self, wait: int, member: str, where: str, active: dict[str, int], began: float) -> None:
-        """Wait `wait` of AWS's seconds and watch the alarms, at least once. Raises RollBack, Overtaken."""
+        """Wait `wait` of AWS's seconds and watch the alarms, at least once. Raises RollBack, Superseded."""
         if wait:
             enabled = f"with traffic enabled on {where} capacity of {{count}} instance(s)."
             self._tell("Baking", f"Baking for {wait} seconds ({member}) {enabled}", active)
@@ -92,7 +91,7 @@ class Rollout:
                 raise Superseded
 
     def _check(self, began: float) -> None:
-        """Whether the deployment may go on. Raises RollBack, Overtaken."""
+        """Whether the deployment may go on. Raises RollBack, Superseded."""
         body = self.context.store.get(ENDPOINT, self.endpoint)
         if body is None or body["_Deployment"] != self.token:
             raise Superseded
@@ -106,7 +105,7 @@ class Rollout:
             )
 
     def _finish(self, green: list[Variant]) -> None:
-        """The new fleet is the endpoint's from now on. Raises Overtaken."""
+        """The new fleet is the endpoint's from now on. Raises Superseded."""
 
         def finish(body: Endpoint) -> None:
             fleet(self.context).route(self.endpoint, green)
@@ -135,7 +134,7 @@ class Rollout:
     def _tell(
         self, status: str, message: str, active: dict[str, int] | None = None, routed: list[Variant] | None = None
     ) -> None:
-        """Write into the endpoint's document where the deployment is, and route with it. Raises Overtaken.
+        """Write into the endpoint's document where the deployment is, and route with it. Raises Superseded.
 
         `active`: how many new instances of each variant have traffic; `message` names that count, or all of them.
         """
@@ -143,7 +142,7 @@ class Rollout:
         def edit(body: Endpoint) -> None:
             if routed is not None:
                 fleet(self.context).route(self.endpoint, routed)
-            summaries: list[VariantSummary] = []
+            summaries = []
             for variant in self.variants:
                 count = active[variant["Name"]] if active else variant["Count"]
                 told = planned_variants.status(status, message.format(count=count))
@@ -160,7 +159,7 @@ class Rollout:
 
 
 def change(context: Context, endpoint: str, token: str, edit: Callable[[Endpoint], object]) -> Endpoint:
-    """Change an endpoint's document if `token` is its deployment; the document after it. Raises Overtaken."""
+    """Change an endpoint's document if `token` is its deployment; the document after it. Raises Superseded."""
 
     def guarded(body: Endpoint) -> None:
         if body["_Deployment"] != token:
@@ -254,17 +253,11 @@ def _blended(blue: list[Variant], green: list[Variant], active: dict[str, int]) 
     """
     shares = {v.served.variant: active[v.served.variant] / len(v.instances) for v in green}
     weights = {v.served.variant: v.weight for v in blue}
-    old = [replace(v, share=1 - shares[v.served.variant]) for v in blue]
-    new = [
-        replace(
-            v,
-            instances=v.instances[: active[v.served.variant]],
-            weight=weights[v.served.variant],
-            share=shares[v.served.variant],
-        )
-        for v in green
-    ]
-    return old + new
+    both = [replace(v, share=1 - shares[v.served.variant]) for v in blue]
+    for v in green:
+        name = v.served.variant
+        both.append(replace(v, instances=v.instances[: active[name]], weight=weights[name], share=shares[name]))
+    return both
 
 
 def _instances(variants: list[Variant]) -> list[Instance]:
@@ -272,14 +265,11 @@ def _instances(variants: list[Variant]) -> list[Instance]:
 
 
 def _check_alarm(context: Context, name: str) -> None:
+    because = f"The deployment was rolled back because the CloudWatch alarm {name} of AutoRollbackConfiguration"
     try:
         state = alarms.state(context, name)
     except KeyError:
-        raise RollBack(
-            f"The deployment was rolled back because the CloudWatch alarm {name} of AutoRollbackConfiguration is gone."
-        ) from None
+        raise RollBack(f"{because} is gone.") from None
     if state == "ALARM":
-        raise RollBack(
-            f"The deployment was rolled back because the CloudWatch alarm {name} of AutoRollbackConfiguration went "
-            "into ALARM state while the new fleet was baking. The endpoint serves its previous configuration."
-        )
+        baking = "went into ALARM state while the new fleet was baking"
+        raise RollBack(f"{because} {baking}. The endpoint serves its previous configuration.")

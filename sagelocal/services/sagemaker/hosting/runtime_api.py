@@ -1,10 +1,10 @@
 """SageMaker Runtime: InvokeEndpoint, bytes in and bytes out. Each is counted, and captured where that is wanted."""
 
 import time
-from typing import Any
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
+from sagelocal.core.json import Json
 from sagelocal.core.registry import on_stop, operation
 from sagelocal.services.cloudwatch import endpoints as metrics
 from sagelocal.services.sagemaker.hosting import capture
@@ -24,7 +24,7 @@ NOT_RUN = ("TargetModel", "TargetContainerHostname", "InferenceComponentName", "
 
 
 @operation(SERVICE, "InvokeEndpoint")
-def invoke_endpoint(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def invoke_endpoint(context: Context, request: Json) -> Json:
     for member in NOT_RUN:
         if member in request:
             raise AwsError("ValidationError", f"The embedded SageMaker does not run {member}. Leave it out.", 400)
@@ -40,7 +40,16 @@ def invoke_endpoint(context: Context, request: dict[str, Any]) -> dict[str, Any]
         raise AwsError("ValidationError", str(problem), 400) from None
     except NoInstance:
         raise AwsError("ServiceUnavailable", f"Endpoint {endpoint} has no healthy instance.", 503) from None
-    _count(context, outcome, time.monotonic() - began)
+    metrics.note(
+        context,
+        endpoint=endpoint,
+        variant=outcome.served.variant,
+        instances=outcome.ready,
+        status=outcome.answer.status if outcome.answer else 0,
+        model_seconds=outcome.model_seconds,
+        overhead_seconds=time.monotonic() - began - outcome.model_seconds,
+        config=outcome.served.config,
+    )
     answer = outcome.answer
     if answer is None:
         raise _model_error(context, endpoint, 0, _unanswered(outcome))
@@ -60,19 +69,6 @@ def invoke_endpoint(context: Context, request: dict[str, Any]) -> dict[str, Any]
 def write_captured(context: Context) -> None:
     """What was captured and not yet written is written before the server ends."""
     capture.recorder(context).flush()
-
-
-def _count(context: Context, outcome: Outcome, seconds: float) -> None:
-    metrics.note(
-        context,
-        endpoint=outcome.served.endpoint,
-        variant=outcome.served.variant,
-        instances=outcome.ready,
-        status=outcome.answer.status if outcome.answer else 0,
-        model_seconds=outcome.model_seconds,
-        overhead_seconds=seconds - outcome.model_seconds,
-        config=outcome.served.config,
-    )
 
 
 def _unanswered(outcome: Outcome) -> str:

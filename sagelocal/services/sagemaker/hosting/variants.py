@@ -1,9 +1,9 @@
 """A production variant as it was planned: what its instances run, and how DescribeEndpoint tells of it."""
 
 import time
-from typing import Any
 
-from sagelocal.services.sagemaker.documents import Endpoint, PlannedVariant, VariantStatus, VariantSummary
+from sagelocal.core.json import Json
+from sagelocal.services.sagemaker.documents import Endpoint, PlannedVariant
 from sagelocal.services.sagemaker.hosting.instance import Served
 
 
@@ -23,10 +23,10 @@ def served(endpoint: str, variant: PlannedVariant) -> Served:
     )
 
 
-def summary(variant: PlannedVariant, active: int | None = None) -> VariantSummary:
+def summary(variant: PlannedVariant, active: int | None = None) -> Json:
     """A ProductionVariantSummary; `active`: how many of its instances have traffic, where that is not all of them."""
     image = variant["Container"]["Image"]
-    shown: VariantSummary = {
+    shown: Json = {
         "VariantName": variant["Name"],
         "DeployedImages": [{"SpecifiedImage": image, "ResolvedImage": image, "ResolutionTime": time.time()}],
         "CurrentWeight": variant["Weight"],
@@ -41,12 +41,12 @@ def summary(variant: PlannedVariant, active: int | None = None) -> VariantSummar
     return shown
 
 
-def status(name: str, message: str) -> list[VariantStatus]:
+def status(name: str, message: str) -> list[Json]:
     """A summary's VariantStatus: Creating, Updating, ActivatingTraffic, Baking or Deleting, since now."""
     return [{"Status": name, "StatusMessage": message, "StartTime": time.time()}]
 
 
-def capture_summary(variants: list[PlannedVariant]) -> dict[str, Any] | None:
+def capture_summary(variants: list[PlannedVariant]) -> Json | None:
     """DescribeEndpoint's DataCaptureConfig of planned variants; None where nothing is said of capturing."""
     config = next((variant["Capture"] for variant in variants if variant.get("Capture")), None)
     if config is None:

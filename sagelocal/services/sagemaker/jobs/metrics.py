@@ -5,22 +5,15 @@ import re
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from sagelocal.core.errors import ValidationException
-from sagelocal.services.sagemaker.documents import Metric
+from sagelocal.core.json import Json
+
+Definition = tuple[str, re.Pattern[str]]  # a name, and an expression whose first group is the value
 
 
-@dataclass(frozen=True)
-class MetricDefinition:
-    """A name, and an expression whose first group is the value."""
-
-    name: str
-    pattern: re.Pattern[str]
-
-
-def definitions(given: Sequence[Mapping[str, Any]]) -> list[MetricDefinition]:
+def definitions(given: Sequence[Mapping[str, Any]]) -> list[Definition]:
     """`[{"Name", "Regex"}, …]` compiled. Raises ValidationException for an expression that is none, or has no group."""
     found = []
     for item in given:
@@ -32,30 +25,30 @@ def definitions(given: Sequence[Mapping[str, Any]]) -> list[MetricDefinition]:
             ) from None
         if pattern.groups < 1:
             raise ValidationException(f"Metric {item['Name']}: {item['Regex']!r} needs a group around the value.")
-        found.append(MetricDefinition(item["Name"], pattern))
+        found.append((item["Name"], pattern))
     return found
 
 
 class Collector:
     """Reads log lines, from any thread, and keeps each metric's last finite value."""
 
-    def __init__(self, definitions: list[MetricDefinition], on_value: Callable[[str, float], None] | None = None):
+    def __init__(self, definitions: list[Definition], on_value: Callable[[str, float], None] | None = None):
         self._definitions = definitions
         self._on_value = on_value
         self._last: dict[str, tuple[float, float]] = {}
         self._lock = threading.Lock()
 
     def read(self, line: str) -> None:
-        for definition in self._definitions:
-            match = definition.pattern.search(line)
+        for name, pattern in self._definitions:
+            match = pattern.search(line)
             value = _number(match[1]) if match else None
             if value is not None:
                 with self._lock:
-                    self._last[definition.name] = (value, time.time())
+                    self._last[name] = (value, time.time())
                 if self._on_value:
-                    self._on_value(definition.name, value)
+                    self._on_value(name, value)
 
-    def final(self) -> list[Metric]:
+    def final(self) -> list[Json]:
         """FinalMetricDataList."""
         with self._lock:
             return [

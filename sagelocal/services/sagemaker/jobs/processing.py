@@ -7,173 +7,123 @@ import shutil
 import time
 from collections import deque
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from sagelocal.core.context import Context
-from sagelocal.core.errors import AwsError
+from sagelocal.core.json import Json
 from sagelocal.runtime import cluster, data, images, process, service_calls
-from sagelocal.runtime.cluster import Control, JobFailed
-from sagelocal.services.sagemaker.documents import PROCESSING_JOB, ProcessingJob
-
-if TYPE_CHECKING:
-    from types_boto3_sagemaker.type_defs import AppSpecificationOutputTypeDef, ProcessingOutputTypeDef
+from sagelocal.runtime.cluster import Control
 from sagelocal.runtime.launch import ProcessSpec
+from sagelocal.services.sagemaker.documents import PROCESSING_JOB
+from sagelocal.services.sagemaker.jobs.job import CUT_OFF, run_to_end
 
 LOG_GROUP = "/aws/sagemaker/ProcessingJobs"
 GRACE_SECONDS = 30.0  # between SIGTERM and SIGKILL
-CUT_OFF = "The embedded SageMaker stopped while the job ran."
 
 
 def run(context: Context, name: str, control: Control) -> None:
     """Run a created job to its end; everything that happens is in its document, nothing is raised."""
     directory = context.state_dir / "jobs" / "processing" / name
-    try:
-        result = _run(context, name, control, directory)
-    except JobFailed as problem:
-        result = _failed(str(problem))
-    except AwsError as problem:
-        result = _failed(f"ClientError: {problem.message}")
-    except Exception as problem:
-        result = _failed(f"InternalServerError: {type(problem).__name__}: {problem}")
-        _finish(context, name, control, result)
-        raise
-    _finish(context, name, control, result)
-    if result["ProcessingJobStatus"] != "Failed":
-        shutil.rmtree(directory, ignore_errors=True)
+
+    def finish(result: Json) -> None:
+        cluster.running(context).pop((PROCESSING_JOB, name), None)
+        told = _failed(CUT_OFF) if control.reason == cluster.SHUT_DOWN else result
+        now = time.time()
+        context.store.update(PROCESSING_JOB, name, {**told, "ProcessingEndTime": now, "LastModifiedTime": now})
+        if result["ProcessingJobStatus"] != "Failed":
+            shutil.rmtree(directory, ignore_errors=True)
+
+    run_to_end(lambda: _Run(context, name, control, directory).run(), _failed, finish)
 
 
-def _finish(context: Context, name: str, control: Control, result: dict[str, Any]) -> None:
-    cluster.unregister(context, PROCESSING_JOB, name)
-    if control.reason == cluster.SHUT_DOWN:
-        result = _failed(CUT_OFF)
-    now = time.time()
-    context.store.update(PROCESSING_JOB, name, {**result, "ProcessingEndTime": now, "LastModifiedTime": now})
-
-
-def _failed(reason: str) -> dict[str, Any]:
+def _failed(reason: str) -> Json:
     return {"ProcessingJobStatus": "Failed", "FailureReason": reason[: data.MESSAGE_LIMIT]}
 
 
-def _run(context: Context, name: str, control: Control, directory: Path) -> dict[str, Any]:
-    job = context.store.get(PROCESSING_JOB, name)
-    assert job is not None
-    context = context.as_role(job["RoleArn"])
-    service_calls.check_pull(context, job["AppSpecification"]["ImageUri"])
-    hosts = [f"algo-{n + 1}" for n in range(job["ProcessingResources"]["ClusterConfig"]["InstanceCount"])]
-    trees = [directory / host / "ml" for host in hosts]
-    for tree in trees:
-        (tree / "output").mkdir(parents=True)
-        (tree / "config").mkdir()
-    cluster.name_hosts(hosts, trees)
-    inputs = _bring_inputs(context, job, trees)
-    outputs = job.get("ProcessingOutputConfig", {}).get("Outputs", [])
-    for tree in trees:
-        for output in outputs:
-            _local(tree, output["S3Output"]["LocalPath"]).mkdir(parents=True, exist_ok=True)
-    _write_configuration(job, hosts, trees)
+class _Run:
+    """One run of one job: its trees, its processes, its result."""
 
-    started = time.time()
-    context.store.update(PROCESSING_JOB, name, {"ProcessingStartTime": started, "LastModifiedTime": started})
-    last_lines: deque[str] = deque(maxlen=20)
-    specs = [
-        _spec(context, job, host, tree, inputs, int(started), last_lines)
-        for host, tree in zip(hosts, trees, strict=True)
-    ]
-    limit = job.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", 86400)
-    codes = cluster.run_hosts(context, control, specs, limit, GRACE_SECONDS)
-    return _result(context, control, codes, limit, trees, outputs, last_lines)
+    def __init__(self, context: Context, name: str, control: Control, directory: Path):
+        self.job = context.store.expect(PROCESSING_JOB, name)
+        self.context = context.as_role(self.job["RoleArn"])
+        self.name, self.control = name, control
+        self.hosts = [f"algo-{n + 1}" for n in range(self.job["ProcessingResources"]["ClusterConfig"]["InstanceCount"])]
+        self.trees = [directory / host / "ml" for host in self.hosts]
+        self.inputs = [item for item in self.job.get("ProcessingInputs", []) if not item.get("AppManaged")]
+        self.outputs = self.job.get("ProcessingOutputConfig", {}).get("Outputs", [])
+        self.limit = self.job.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", 86400)
+        self.last_lines: deque[str] = deque(maxlen=20)
 
+    def run(self) -> Json:
+        service_calls.check_pull(self.context, self.job["AppSpecification"]["ImageUri"])
+        for tree in self.trees:
+            (tree / "output").mkdir(parents=True)
+            (tree / "config").mkdir()
+        cluster.name_hosts(self.hosts, self.trees)
+        for item in self.inputs:
+            targets = [_local(tree, item["S3Input"]["LocalPath"]) for tree in self.trees]
+            data.download(self.context, item["S3Input"], targets, f"input {item['InputName']}")
+        for host, tree in zip(self.hosts, self.trees, strict=True):
+            for output in self.outputs:
+                _local(tree, output["S3Output"]["LocalPath"]).mkdir(parents=True, exist_ok=True)
+            self._write_configuration(host, tree)
+        started = time.time()
+        changes = {"ProcessingStartTime": started, "LastModifiedTime": started}
+        self.context.store.update(PROCESSING_JOB, self.name, changes)
+        specs = [self._spec(host, tree, int(started)) for host, tree in zip(self.hosts, self.trees, strict=True)]
+        return self._result(cluster.run_hosts(self.context, self.control, specs, self.limit, GRACE_SECONDS))
 
-def _bring_inputs(context: Context, job: ProcessingJob, trees: list[Path]) -> list[str]:
-    """Fill the input directories; their paths as the job sees them."""
-    paths = []
-    for item in job.get("ProcessingInputs", []):
-        if item.get("AppManaged"):
-            continue
-        source = item["S3Input"]
-        data.download(
-            context,
-            source["S3Uri"],
-            [_local(tree, source["LocalPath"]) for tree in trees],
-            what=f"input {item['InputName']}",
-            data_type=source.get("S3DataType", "S3Prefix"),
-            distribution=source.get("S3DataDistributionType", "FullyReplicated"),
+    def _write_configuration(self, host: str, tree: Path) -> None:
+        public = {key: value for key, value in self.job.items() if not key.startswith("_")}
+        resources = {"current_host": host, "hosts": self.hosts}
+        (tree / "config" / "processingjobconfig.json").write_text(data.shown_json(public, tree))
+        (tree / "config" / "resourceconfig.json").write_text(data.shown_json(resources, tree))
+
+    def _spec(self, host: str, tree: Path, started: int) -> ProcessSpec:
+        write = service_calls.log_writer(self.context, LOG_GROUP, f"{self.name}/{host}-{started}", LOG_GROUP)
+
+        def on_line(line: str) -> None:
+            self.last_lines.append(line)
+            write(line)
+
+        return ProcessSpec(
+            argv=self._command(),
+            env=process.base_environment(self.context, tree.parent)
+            | {"PROCESSING_JOB_NAME": self.name}
+            | self.job.get("Environment", {}),
+            opt_ml=tree,
+            read_only=tuple(item["S3Input"]["LocalPath"].rstrip("/") for item in self.inputs),
+            on_line=on_line,
+            warm=True,
         )
-        paths.append(source["LocalPath"].rstrip("/"))
-    return paths
+
+    def _command(self) -> list[str]:
+        """The entry point of the request; a Debugger rule's job has none, and runs what its image does."""
+        application = self.job["AppSpecification"]
+        if "ContainerEntrypoint" not in application:
+            return list(images.find(self.context, application["ImageUri"], "rules").evaluate)
+        images.find(self.context, application["ImageUri"], "processing")
+        return application["ContainerEntrypoint"] + application.get("ContainerArguments", [])
+
+    def _result(self, codes: list[int]) -> Json:
+        message = data.message_file(self.trees, "output/message")
+        said = {"ExitMessage": message} if message else {}
+        if self.control.reason == cluster.TIMED_OUT:
+            limit = f"MaxRuntimeInSeconds, {self.limit} seconds"
+            reason = f"ClientError: The job ran for longer than {limit}, and was stopped."
+            return {"ProcessingJobStatus": "Stopped", "FailureReason": reason, **said}
+        if self.control.reason == cluster.STOPPED:
+            return {"ProcessingJobStatus": "Stopped", **said}
+        code = cluster.exit_code(codes)
+        if code:
+            why = message or next((line for line in reversed(self.last_lines) if line.strip()), "see the job's log")
+            return {**_failed(f"AlgorithmError: {why[:900]}, exit code: {code}"), **said}
+        for output in self.outputs:
+            if not output.get("AppManaged"):
+                source, uri = output["S3Output"]["LocalPath"], output["S3Output"]["S3Uri"]
+                for tree in self.trees:
+                    data.upload(self.context, _local(tree, source), uri)
+        return {"ProcessingJobStatus": "Completed", **said}
 
 
 def _local(tree: Path, path: str) -> Path:
     return tree / path.removeprefix("/opt/ml/")
-
-
-def _write_configuration(job: ProcessingJob, hosts: list[str], trees: list[Path]) -> None:
-    public = {key: value for key, value in job.items() if not key.startswith("_")}
-    for host, tree in zip(hosts, trees, strict=True):
-        resources = {"current_host": host, "hosts": hosts}
-        (tree / "config" / "processingjobconfig.json").write_text(data.shown_json(public, tree))
-        (tree / "config" / "resourceconfig.json").write_text(data.shown_json(resources, tree))
-
-
-def _spec(
-    context: Context,
-    job: ProcessingJob,
-    host: str,
-    tree: Path,
-    inputs: list[str],
-    started: int,
-    last_lines: deque[str],
-) -> ProcessSpec:
-    stream = f"{job['ProcessingJobName']}/{host}-{started}"
-    write = service_calls.log_writer(context, LOG_GROUP, stream)
-    service_calls.note_metrics(context, LOG_GROUP, write)
-
-    def on_line(line: str) -> None:
-        last_lines.append(line)
-        write(line)
-
-    return ProcessSpec(
-        argv=_command(context, job["AppSpecification"]),
-        env=process.base_environment(context, tree.parent)
-        | {"PROCESSING_JOB_NAME": job["ProcessingJobName"]}
-        | job.get("Environment", {}),
-        opt_ml=tree,
-        read_only=tuple(inputs),
-        on_line=on_line,
-        warm=True,
-    )
-
-
-def _command(context: Context, application: "AppSpecificationOutputTypeDef") -> list[str]:
-    """The entry point of the request; a Debugger rule's job has none, and runs what its image does."""
-    if "ContainerEntrypoint" not in application:
-        return list(images.find(context, application["ImageUri"], "rules").evaluate)
-    images.find(context, application["ImageUri"], "processing")
-    return application["ContainerEntrypoint"] + application.get("ContainerArguments", [])
-
-
-def _result(
-    context: Context,
-    control: Control,
-    codes: list[int],
-    limit: int,
-    trees: list[Path],
-    outputs: "list[ProcessingOutputTypeDef]",
-    last_lines: deque[str],
-) -> dict[str, Any]:
-    message = data.message_file(trees, "output/message")
-    said = {"ExitMessage": message} if message else {}
-    if control.reason == cluster.TIMED_OUT:
-        reason = f"ClientError: The job ran for longer than MaxRuntimeInSeconds, {limit} seconds, and was stopped."
-        return {"ProcessingJobStatus": "Stopped", "FailureReason": reason, **said}
-    if control.reason == cluster.STOPPED:
-        return {"ProcessingJobStatus": "Stopped", **said}
-    code = cluster.exit_code(codes)
-    if code:
-        why = message or next((line for line in reversed(last_lines) if line.strip()), "see the job's log")
-        return {**_failed(f"AlgorithmError: {why[:900]}, exit code: {code}"), **said}
-    for output in outputs:
-        if not output.get("AppManaged"):
-            for tree in trees:
-                data.upload(context, _local(tree, output["S3Output"]["LocalPath"]), output["S3Output"]["S3Uri"])
-    return {"ProcessingJobStatus": "Completed", **said}

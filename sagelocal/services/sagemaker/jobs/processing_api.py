@@ -1,50 +1,53 @@
 """SageMaker's processing jobs."""
 
 import time
-from typing import Any, cast
 
-from sagelocal.core import listing
 from sagelocal.core.context import Context
 from sagelocal.core.errors import ResourceInUse, ResourceNotFound, ValidationException
+from sagelocal.core.json import Json
 from sagelocal.core.registry import on_start, on_stop, operation
-from sagelocal.core.store import AlreadyExists
 from sagelocal.definition import local
-from sagelocal.runtime import cluster, images, launch, process, warm
-from sagelocal.services.sagemaker.documents import PROCESSING_JOB, ProcessingJob
+from sagelocal.runtime import cluster, images, launch, warm
+from sagelocal.services.sagemaker.documents import PROCESSING_JOB
 from sagelocal.services.sagemaker.jobs import processing
+from sagelocal.services.sagemaker.jobs.job import CUT_OFF, Job
 
+JOBS = Job(
+    PROCESSING_JOB,
+    "ProcessingJob",
+    missing=lambda name, _: ResourceNotFound(f"Could not find requested job with name: {name}"),
+    taken=lambda name, _: ResourceInUse(f"Job name must be unique within an AWS account and region: {name} is taken."),
+)
 SUMMARY = [
     *["ProcessingJobName", "ProcessingJobArn", "CreationTime", "ProcessingEndTime", "LastModifiedTime"],
     *["ProcessingJobStatus", "FailureReason", "ExitMessage"],
 ]
+JOBS.answers_describe("DescribeProcessingJob")
+JOBS.answers_list("ListProcessingJobs", "ProcessingJobSummaries", SUMMARY)
+JOBS.answers_delete("DeleteProcessingJob")
 
 
 @operation("sagemaker", "CreateProcessingJob")
-def create_processing_job(context: Context, request: dict[str, Any]) -> dict[str, Any]:
-    name = request["ProcessingJobName"]
+def create_processing_job(context: Context, request: Json) -> Json:
+    name, now = request["ProcessingJobName"], time.time()
     images.find(context, request["AppSpecification"]["ImageUri"], "processing")
     _check(request)
-    now = time.time()
     document = {
         "StoppingCondition": {"MaxRuntimeInSeconds": 86400},
         **{key: value for key, value in request.items() if key != "Tags"},
         "_Tags": request.get("Tags", []),
-        "ProcessingJobArn": context.arn("sagemaker", f"processing-job/{name}"),
+        "ProcessingJobArn": JOBS.arn(context, name),
         "ProcessingJobStatus": "InProgress",
         "CreationTime": now,
         "LastModifiedTime": now,
     }
-    body = cast(ProcessingJob, document)
-    try:
-        context.store.insert(PROCESSING_JOB, name, body)
-    except AlreadyExists:
-        raise ResourceInUse(f"Job name must be unique within an AWS account and region: {name} is taken.") from None
+    JOBS.insert(context, name, document)
     control = cluster.register(context, PROCESSING_JOB, name)
     context.spawn(f"processing job {name}", processing.run, context, name, control)
-    return {"ProcessingJobArn": body["ProcessingJobArn"]}
+    return {"ProcessingJobArn": document["ProcessingJobArn"]}
 
 
-def _check(request: dict[str, Any]) -> None:
+def _check(request: Json) -> None:
     """What cannot run here is refused now, with its name, not later by a confusing failure."""
     local.refuse("CreateProcessingJob", request)
     if not request["AppSpecification"].get("ContainerEntrypoint"):
@@ -73,51 +76,20 @@ def _check_path(path: str | None, where: str) -> None:
         raise ValidationException(f"{where}: LocalPath must begin with /opt/ml/processing, not {path!r}.")
 
 
-@operation("sagemaker", "DescribeProcessingJob")
-def describe_processing_job(context: Context, request: dict[str, Any]) -> ProcessingJob:
-    return _found(context, request["ProcessingJobName"])
-
-
-def _found(context: Context, name: str) -> ProcessingJob:
-    body = context.store.get(PROCESSING_JOB, name)
-    if body is None:
-        raise ResourceNotFound(f"Could not find requested job with name: {name}")
-    return body
-
-
-@operation("sagemaker", "ListProcessingJobs")
-def list_processing_jobs(context: Context, request: dict[str, Any]) -> dict[str, Any]:
-    return listing.page(
-        context.store.list(PROCESSING_JOB),
-        request,
-        name="ProcessingJobName",
-        status="ProcessingJobStatus",
-        summary=listing.members(SUMMARY),
-        answer="ProcessingJobSummaries",
-    )
-
-
 @operation("sagemaker", "StopProcessingJob")
-def stop_processing_job(context: Context, request: dict[str, Any]) -> None:
+def stop_processing_job(context: Context, request: Json) -> None:
     name = request["ProcessingJobName"]
-    body = _found(context, name)
-    control = cluster.control_of(context, PROCESSING_JOB, name)
-    if body["ProcessingJobStatus"] not in ("InProgress", "Stopping") or control is None:
-        raise ValidationException(f"The request was rejected because the job {name} is {body['ProcessingJobStatus']}.")
+    control = JOBS.control(context, name)
     context.store.update(PROCESSING_JOB, name, {"ProcessingJobStatus": "Stopping", "LastModifiedTime": time.time()})
     context.spawn(f"stop {name}", control.end, cluster.STOPPED, processing.GRACE_SECONDS)
 
 
 @on_start
 def pick_up(context: Context) -> None:
-    process.end_orphans(context)
-    for body in context.store.list(PROCESSING_JOB):
-        if body["ProcessingJobStatus"] in ("InProgress", "Stopping"):
-            now = time.time()
-            changes = {"FailureReason": processing.CUT_OFF, "ProcessingEndTime": now, "LastModifiedTime": now}
-            context.store.update(
-                PROCESSING_JOB, body["ProcessingJobName"], {"ProcessingJobStatus": "Failed", **changes}
-            )
+    for body in JOBS.interrupted(context):
+        now = time.time()
+        cut_off = {"FailureReason": CUT_OFF, "ProcessingEndTime": now, "LastModifiedTime": now}
+        context.store.update(PROCESSING_JOB, body["ProcessingJobName"], {"ProcessingJobStatus": "Failed", **cut_off})
     warm.worker(context).prepare()
     context.spawn("find out about namespaces", launch.isolation)
 

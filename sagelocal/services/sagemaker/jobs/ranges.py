@@ -7,6 +7,7 @@ from math import isfinite
 from typing import Any
 
 from sagelocal.core.errors import ValidationException
+from sagelocal.core.json import Json
 
 AUTO, LINEAR, LOGARITHMIC, REVERSE_LOGARITHMIC = "Auto", "Linear", "Logarithmic", "ReverseLogarithmic"
 AUTO_LOG_RATIO = 100  # from this max/min on, Auto means Logarithmic
@@ -76,7 +77,7 @@ def grid(ranges: list[Range]) -> list[dict[str, str]]:
     return [dict(zip((item.name for item in ranges), combination, strict=True)) for combination in product(*values)]
 
 
-def _number(item: dict[str, Any], bound: str, kind: type[int] | type[float]) -> float:
+def _number(item: Json, bound: str, kind: type[int] | type[float]) -> float:
     try:
         value = kind(item[bound])
         if not isfinite(value):
@@ -88,7 +89,7 @@ def _number(item: dict[str, Any], bound: str, kind: type[int] | type[float]) -> 
         ) from None
 
 
-def _scaling(item: dict[str, Any], low: float, high: float) -> str:
+def _scaling(item: Json, low: float, high: float) -> str:
     name: str = item["Name"]
     scaling: str = item.get("ScalingType", AUTO)
     if low > high:

@@ -10,19 +10,19 @@ import os
 import re
 import time
 import uuid
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import ValidationException
+from sagelocal.core.json import Json
 from sagelocal.runtime import cluster, data, images
-from sagelocal.services.sagemaker.documents import PROCESSING_JOB, TRAINING_JOB, ProcessingJob, RuleStatus, TrainingJob
+from sagelocal.services.sagemaker.documents import PROCESSING_JOB, TRAINING_JOB, ProcessingJob, TrainingJob
 from sagelocal.services.sagemaker.jobs import processing
+from sagelocal.services.sagemaker.jobs.job import CUT_OFF
 
 if TYPE_CHECKING:
     from types_boto3_sagemaker.type_defs import DebugRuleConfigurationOutputTypeDef as Rule
-    from types_boto3_sagemaker.type_defs import ProcessingClusterConfigTypeDef
 
 MET = "RuleEvaluationConditionMet"
 NOT_ENDED = "InternalServerError: the rule's processing job has not ended."
@@ -30,7 +30,7 @@ TENSORS = "/opt/ml/processing/input/tensors"
 FINDINGS = "/opt/ml/processing/output/rule/"  # source: API reference, DebugRuleConfiguration, LocalPath
 
 
-def check(context: Context, request: dict[str, Any]) -> None:
+def check(context: Context, request: Json) -> None:
     """Refuse rules that could not run. Raises ValidationException that names the rule."""
     configured = request.get("DebugRuleConfigurations", [])
     names = [rule["RuleConfigurationName"] for rule in configured]
@@ -43,7 +43,7 @@ def check(context: Context, request: dict[str, Any]) -> None:
         images.find(context, rule["RuleEvaluatorImage"], "rules")
 
 
-def statuses(context: Context, job: TrainingJob) -> list[RuleStatus]:
+def statuses(context: Context, job: TrainingJob) -> list[Json]:
     """DebugRuleEvaluationStatuses of a job that is about to begin, the rules' own jobs named in them."""
     return [
         {
@@ -73,7 +73,7 @@ def cut_off(context: Context, training: TrainingJob) -> None:
     """Mark what a server that is gone was evaluating."""
     for status in training.get("DebugRuleEvaluationStatuses", []):
         if status["RuleEvaluationStatus"] in ("InProgress", "Stopping"):
-            _tell(context, training["TrainingJobName"], status["RuleConfigurationName"], "Error", processing.CUT_OFF)
+            _tell(context, training["TrainingJobName"], status["RuleConfigurationName"], "Error", CUT_OFF)
 
 
 def _rules(training: TrainingJob) -> "list[tuple[Rule, str]]":
@@ -92,12 +92,18 @@ def _processing_job(context: Context, training: TrainingJob, rule: "Rule", name:
     now, job = time.time(), training["TrainingJobName"]
     hook, output = training["DebugHookConfig"], training["OutputDataConfig"]["S3OutputPath"].rstrip("/")
     findings = rule.get("S3OutputPath") or f"{output}/{job}/rule-output"
-    resources: ProcessingClusterConfigTypeDef = {
+    tensors_from = {"S3Uri": f"{hook['S3OutputPath'].rstrip('/')}/{job}/debug-output/", "LocalPath": TENSORS}
+    findings_to = {
+        "S3Uri": f"{findings.rstrip('/')}/{rule['RuleConfigurationName']}",
+        "LocalPath": rule.get("LocalPath") or FINDINGS,
+        "S3UploadMode": "EndOfJob",
+    }
+    instances = {
         "InstanceType": rule.get("InstanceType", "ml.t3.medium"),
         "InstanceCount": 1,
         "VolumeSizeInGB": rule.get("VolumeSizeInGB", 30),
     }
-    return {
+    document = {
         "ProcessingJobName": name,
         "ProcessingJobArn": context.arn("sagemaker", f"processing-job/{name}"),
         "ProcessingJobStatus": "InProgress",
@@ -105,35 +111,17 @@ def _processing_job(context: Context, training: TrainingJob, rule: "Rule", name:
         "AppSpecification": {"ImageUri": rule["RuleEvaluatorImage"]},
         "Environment": dict(rule.get("RuleParameters", {})),
         "ProcessingInputs": [
-            {
-                "InputName": "tensors",
-                "S3Input": {
-                    "S3Uri": f"{hook['S3OutputPath'].rstrip('/')}/{job}/debug-output/",
-                    "LocalPath": TENSORS,
-                    "S3DataType": "S3Prefix",
-                    "S3InputMode": "File",
-                },
-            }
+            {"InputName": "tensors", "S3Input": tensors_from | {"S3DataType": "S3Prefix", "S3InputMode": "File"}}
         ],
-        "ProcessingOutputConfig": {
-            "Outputs": [
-                {
-                    "OutputName": "findings",
-                    "S3Output": {
-                        "S3Uri": f"{findings.rstrip('/')}/{rule['RuleConfigurationName']}",
-                        "LocalPath": rule.get("LocalPath") or FINDINGS,
-                        "S3UploadMode": "EndOfJob",
-                    },
-                }
-            ]
-        },
-        "ProcessingResources": {"ClusterConfig": resources},
+        "ProcessingOutputConfig": {"Outputs": [{"OutputName": "findings", "S3Output": findings_to}]},
+        "ProcessingResources": {"ClusterConfig": instances},
         "StoppingCondition": {"MaxRuntimeInSeconds": 86400},
         "TrainingJobArn": training["TrainingJobArn"],
         "CreationTime": now,
         "LastModifiedTime": now,
         "_Tags": [],
     }
+    return cast(ProcessingJob, document)
 
 
 def _evaluate_all(context: Context, training: TrainingJob) -> None:
@@ -142,9 +130,9 @@ def _evaluate_all(context: Context, training: TrainingJob) -> None:
 
 
 def _evaluate(context: Context, job: str, rule: "Rule", name: str) -> None:
-    control = cluster.control_of(context, PROCESSING_JOB, name)
+    control = cluster.running(context).get((PROCESSING_JOB, name))
     if control is None or context.stopping.is_set():
-        _tell(context, job, rule["RuleConfigurationName"], "Error", processing.CUT_OFF)
+        _tell(context, job, rule["RuleConfigurationName"], "Error", CUT_OFF)
         return
     try:
         processing.run(context, name, control)
@@ -165,10 +153,6 @@ def _outcome(job: ProcessingJob | None) -> tuple[str, str]:
 
 
 def _tell(context: Context, job: str, rule: str, status: str, details: str) -> None:
-    context.store.change(TRAINING_JOB, job, _edit(rule, status, details))
-
-
-def _edit(rule: str, status: str, details: str) -> Callable[[TrainingJob], None]:
     def edit(training: TrainingJob) -> None:
         now = time.time()
         for entry in training["DebugRuleEvaluationStatuses"]:
@@ -178,4 +162,4 @@ def _edit(rule: str, status: str, details: str) -> Callable[[TrainingJob], None]
                     entry["StatusDetails"] = details[: data.MESSAGE_LIMIT]
         training["LastModifiedTime"] = now
 
-    return edit
+    context.store.change(TRAINING_JOB, job, edit)

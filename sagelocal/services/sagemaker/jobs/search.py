@@ -9,14 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sagelocal.services.sagemaker.jobs.ranges import (
-    LOGARITHMIC,
-    REVERSE_LOGARITHMIC,
-    Categorical,
-    Continuous,
-    Range,
-    grid,
-)
+from sagelocal.services.sagemaker.jobs import ranges
+from sagelocal.services.sagemaker.jobs.ranges import LOGARITHMIC, Categorical, Continuous, Range
 
 MEDIAN_STARTUP_TRIALS = 4  # trials that early stopping needs to have seen before it judges one
 HYPERBAND_REDUCTION = 3
@@ -38,14 +32,14 @@ class Search:
     """Thread-safe. `config`: HyperParameterTuningJobConfig; `jobs`: how many trials there will be, as far as known;
     `epochs`: Hyperband's MaxResource."""
 
-    def __init__(self, name: str, config: Mapping[str, Any], ranges: list[Range], jobs: int, epochs: int | None = None):
+    def __init__(self, name: str, config: Mapping[str, Any], given: list[Range], jobs: int, epochs: int | None = None):
         import optuna  # half a second, which only tuning jobs have to wait for
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._optuna = optuna
         self._lock = threading.Lock()
-        self._ranges = {item.name: item for item in ranges}
-        self._distributions = {item.name: _distribution(optuna, item) for item in ranges}
+        self._ranges = {item.name: item for item in given}
+        self._distributions = {item.name: _distribution(optuna, item) for item in given}
         self._strategy = config["Strategy"]
         self._judges = self._strategy == "Hyperband" or config.get("TrainingJobEarlyStoppingType", "Off") == "Auto"
         maximize = config["HyperParameterTuningJobObjective"]["Type"] == "Maximize"
@@ -58,7 +52,7 @@ class Search:
                 pruner=_pruner(optuna, config, epochs),
             )
         if self._strategy == "Grid":
-            for point in grid(ranges):
+            for point in ranges.grid(given):
                 self._study.enqueue_trial(point)
 
     def ask(self) -> Trial:
@@ -93,7 +87,7 @@ def _distribution(optuna: Any, item: Range) -> Any:
     if isinstance(item, Categorical):
         return optuna.distributions.CategoricalDistribution(item.values)
     if isinstance(item, Continuous):
-        if item.scaling == REVERSE_LOGARITHMIC:
+        if item.scaling == ranges.REVERSE_LOGARITHMIC:
             return optuna.distributions.FloatDistribution(1 - item.high, 1 - item.low, log=True)
         return optuna.distributions.FloatDistribution(item.low, item.high, log=item.scaling == LOGARITHMIC)
     return optuna.distributions.IntDistribution(item.low, item.high, log=item.scaling == LOGARITHMIC)
@@ -114,8 +108,7 @@ def max_resource(config: Mapping[str, Any], static: Mapping[str, Any]) -> int | 
     """
     given = config.get("StrategyConfig", {}).get("HyperbandStrategyConfig", {})
     if "MaxResource" in given:
-        most: int = given["MaxResource"]
-        return most
+        return int(given["MaxResource"])
     named = next((static[name] for name in EPOCHS if name in static), "").strip('"')
     return int(named) or None if named.isdigit() else None
 
@@ -124,9 +117,7 @@ def _pruner(optuna: Any, config: Mapping[str, Any], epochs: int | None) -> Any:
     if config["Strategy"] == "Hyperband":
         given = config.get("StrategyConfig", {}).get("HyperbandStrategyConfig", {})
         return optuna.pruners.HyperbandPruner(
-            min_resource=given.get("MinResource", 1),
-            max_resource=epochs,
-            reduction_factor=HYPERBAND_REDUCTION,
+            min_resource=given.get("MinResource", 1), max_resource=epochs, reduction_factor=HYPERBAND_REDUCTION
         )
     if config.get("TrainingJobEarlyStoppingType", "Off") == "Auto":
         return optuna.pruners.MedianPruner(n_startup_trials=MEDIAN_STARTUP_TRIALS)

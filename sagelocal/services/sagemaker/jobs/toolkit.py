@@ -5,10 +5,11 @@ Source: the sagemaker-training-toolkit package (environment.py, mapping.py, torc
 
 import json
 import os
-import socket
 import sys
 from functools import cache
 from typing import Any
+
+from sagelocal.core.json import Json
 
 MASTER_ADDRESS = "127.0.0.1"  # every host of a job is a process of this machine
 NETWORK_INTERFACE = "lo" if sys.platform == "linux" else "lo0"
@@ -16,20 +17,14 @@ CODE = "/opt/ml/code"
 
 # Hyperparameters of the toolkit itself; others that begin with sagemaker_ are framework parameters.
 OWN_PARAMETERS = {
-    "sagemaker_program",
-    "sagemaker_submit_directory",
-    "sagemaker_container_log_level",
-    "sagemaker_job_name",
-    "sagemaker_region",
-    "sagemaker_s3_output",
-    "sagemaker_default_invocations_accept",
-    "sagemaker_user_entry_point",
+    *("sagemaker_program", "sagemaker_submit_directory", "sagemaker_container_log_level", "sagemaker_job_name"),
+    *("sagemaker_region", "sagemaker_s3_output", "sagemaker_default_invocations_accept", "sagemaker_user_entry_point"),
 }
 PREFIX = "sagemaker_"
 TUNING_PREFIX = "_tuning_"
 
 
-def decoded(hyperparameters: dict[str, str]) -> dict[str, Any]:
+def decoded(hyperparameters: dict[str, str]) -> Json:
     """Hyperparameters as the toolkit reads them: each value as JSON, or as the text it is."""
     values = {}
     for name, text in hyperparameters.items():
@@ -40,12 +35,12 @@ def decoded(hyperparameters: dict[str, str]) -> dict[str, Any]:
     return values
 
 
-def user_hyperparameters(hyperparameters: dict[str, Any]) -> dict[str, Any]:
+def user_hyperparameters(hyperparameters: Json) -> Json:
     """Those meant for the script."""
     return {name: value for name, value in hyperparameters.items() if not name.startswith((PREFIX, TUNING_PREFIX))}
 
 
-def user_arguments(hyperparameters: dict[str, Any]) -> list[str]:
+def user_arguments(hyperparameters: Json) -> list[str]:
     """`--name value …`, sorted by name; a mapping becomes k=v,k=v and a name of one letter gets one dash."""
     arguments = []
     for name in sorted(hyperparameters):
@@ -58,11 +53,11 @@ def user_arguments(hyperparameters: dict[str, Any]) -> list[str]:
     return arguments
 
 
-def wants_torchrun(hyperparameters: dict[str, Any]) -> bool:
+def wants_torchrun(hyperparameters: Json) -> bool:
     return bool(hyperparameters.get("sagemaker_torch_distributed_enabled"))
 
 
-def command(hyperparameters: dict[str, Any], hosts: list[str], host: str, port: int) -> list[str]:
+def command(hyperparameters: Json, hosts: list[str], host: str, port: int) -> list[str]:
     """The command that runs the user's script on `host`; cwd is /opt/ml/code.
 
     With sagemaker_torch_distributed_enabled it is torchrun with one process for each GPU, or one where there is none.
@@ -80,14 +75,7 @@ def command(hyperparameters: dict[str, Any], hosts: list[str], host: str, port: 
     ]
 
 
-def environment(
-    hyperparameters: dict[str, Any],
-    *,
-    job_name: str,
-    resources: dict[str, Any],
-    inputs: dict[str, Any],
-    port: int,
-) -> dict[str, str]:
+def environment(hyperparameters: Json, *, job_name: str, resources: Json, inputs: Json, port: int) -> dict[str, str]:
     """The toolkit's variables. `resources`: resourceconfig.json; `inputs`: inputdataconfig.json."""
     user = user_hyperparameters(hyperparameters)
     framework = {k: v for k, v in hyperparameters.items() if k.startswith(PREFIX) and k not in OWN_PARAMETERS}
@@ -124,16 +112,13 @@ def environment(
     }
     channels = {name: f"/opt/ml/input/data/{name}" for name in inputs}
     details = {
-        **{
-            key: value for key, value in described.items() if key not in ("hps", "framework_params", "user_entry_point")
-        },
+        **{key: described[key] for key in described if key not in ("hps", "framework_params")},
         "additional_framework_parameters": framework,
         "channel_input_dirs": channels,
         "hyperparameters": user,
         "is_master": resources["current_host"] == resources["hosts"][0],
         "job_name": job_name,
         "master_hostname": resources["hosts"][0],
-        "user_entry_point": program,
     }
     variables = {
         **described,
@@ -159,13 +144,6 @@ def num_gpus() -> int:
         return len([name for name in os.listdir("/proc/driver/nvidia/gpus") if not name.startswith(".")])
     except OSError:
         return 0
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind((MASTER_ADDRESS, 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def _text(value: Any) -> str:

@@ -9,26 +9,26 @@ import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from sagelocal.core.context import Context
-from sagelocal.core.errors import AwsError
+from sagelocal.core.json import Json
 from sagelocal.core.store import amend
 from sagelocal.runtime import cluster, data, images, process, service_calls
 from sagelocal.runtime.checkpoints import Checkpoints
-from sagelocal.runtime.cluster import Control, JobFailed
+from sagelocal.runtime.cluster import Control
 from sagelocal.runtime.launch import ProcessSpec
 from sagelocal.services.s3 import objects
 from sagelocal.services.sagemaker.documents import TRAINING_JOB, TrainingJob
 from sagelocal.services.sagemaker.jobs import rules, toolkit
+from sagelocal.services.sagemaker.jobs.job import CUT_OFF, run_to_end
 from sagelocal.services.sagemaker.jobs.metrics import Collector, definitions
 
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 GRACE_SECONDS = 120.0  # between SIGTERM and SIGKILL; source: API reference, StopTrainingJob
-CUT_OFF = "The embedded SageMaker stopped while the job ran."
 TENSORS = "/opt/ml/output/tensors"
 DEBUG_CONFIG = "/opt/ml/input/config/debughookconfig.json"
 FOLDERS = ("input/config", "input/data", "model", "output/data", "code", "checkpoints")
+REPLICATED = "FullyReplicated"
 WRITABLE_CHANNELS = ("sm_drivers", "code")  # SDK v3's own: its start script changes their modes, so they are copies
 
 OnMetric = Callable[[str, float], None]
@@ -42,26 +42,24 @@ def run(
     `threads`: OMP_NUM_THREADS of each host, where the job's own environment does not say.
     """
     directory = context.state_dir / "jobs" / "training" / name
-    try:
-        result = _Run(context, name, control, directory, on_metric, threads).run()
-    except JobFailed as problem:
-        result = failed(str(problem))
-    except AwsError as problem:
-        result = failed(f"ClientError: {problem.message}")
-    except Exception as problem:
-        _finish(context, name, control, failed(f"InternalServerError: {type(problem).__name__}: {problem}"))
-        raise
-    final = _finish(context, name, control, result)
-    if result["TrainingJobStatus"] != "Failed":
-        shutil.rmtree(directory, ignore_errors=True)
-    return final
+
+    def finish(result: Json) -> TrainingJob:
+        told = failed(CUT_OFF) if control.reason == cluster.SHUT_DOWN else result
+        cluster.running(context).pop((TRAINING_JOB, name), None)
+        final = context.store.change(TRAINING_JOB, name, lambda body: finished(body, told))
+        rules.start(context, final)
+        if result["TrainingJobStatus"] != "Failed":
+            shutil.rmtree(directory, ignore_errors=True)
+        return final
+
+    return run_to_end(lambda: _Run(context, name, control, directory, on_metric, threads).run(), failed, finish)
 
 
-def failed(reason: str) -> dict[str, Any]:
+def failed(reason: str) -> Json:
     return {"TrainingJobStatus": "Failed", "SecondaryStatus": "Failed", "FailureReason": reason[: data.MESSAGE_LIMIT]}
 
 
-def finished(body: TrainingJob, result: dict[str, Any]) -> None:
+def finished(body: TrainingJob, result: Json) -> None:
     """Bring a job's document to its end: status, times, transitions."""
     enter(body, result["SecondaryStatus"], result.get("FailureReason", ""))
     now = time.time()
@@ -94,15 +92,6 @@ STATUS_MESSAGES = {
 }
 
 
-def _finish(context: Context, name: str, control: Control, result: dict[str, Any]) -> TrainingJob:
-    if control.reason == cluster.SHUT_DOWN:
-        result = failed(CUT_OFF)
-    cluster.unregister(context, TRAINING_JOB, name)
-    final = context.store.change(TRAINING_JOB, name, lambda body: finished(body, result))
-    rules.start(context, final)
-    return final
-
-
 class _Run:
     """One run of one job: its trees, its processes, its result."""
 
@@ -115,8 +104,7 @@ class _Run:
         on_metric: OnMetric | None,
         threads: int | None,
     ):
-        body = context.store.get(TRAINING_JOB, name)
-        assert body is not None
+        body = context.store.expect(TRAINING_JOB, name)
         self.context = context.as_role(body["RoleArn"])
         self.name, self.control, self.directory = name, control, directory
         self.job = body
@@ -132,9 +120,9 @@ class _Run:
         if len(self.hosts) > 1:  # they share this machine's cores
             threads = max(1, (threads or os.cpu_count() or 1) // len(self.hosts))
         self.threads = threads
-        self.port = toolkit.free_port()
+        self.port = process.free_port()
 
-    def run(self) -> dict[str, Any]:
+    def run(self) -> Json:
         self._enter("Downloading", TrainingStartTime=time.time())
         service_calls.check_pull(self.context, self.algorithm.get("TrainingImage", ""))
         for tree in self.trees:
@@ -162,15 +150,8 @@ class _Run:
     def _bring_channels(self) -> None:
         for channel in self.channels:
             name, source = channel["ChannelName"], channel["DataSource"]["S3DataSource"]
-            data.download(
-                self.context,
-                source["S3Uri"],
-                [tree / "input" / "data" / name for tree in self.trees],
-                what=f"channel {name}",
-                data_type=source.get("S3DataType", "S3Prefix"),
-                distribution=source.get("S3DataDistributionType", "FullyReplicated"),
-                copy=name in WRITABLE_CHANNELS,
-            )
+            targets = [tree / "input" / "data" / name for tree in self.trees]
+            data.download(self.context, source, targets, f"channel {name}", copy=name in WRITABLE_CHANNELS)
 
     def _bring_code(self) -> None:
         submitted = str(self.hyperparameters.get("sagemaker_submit_directory", ""))
@@ -182,7 +163,7 @@ class _Run:
                 archive = tree / submitted.removeprefix("/opt/ml/")
             data.unpack(archive, tree / "code", f"sagemaker_submit_directory {submitted}")
 
-    def _resource_config(self, host: str) -> dict[str, Any]:
+    def _resource_config(self, host: str) -> Json:
         instance_type = self.resources.get("InstanceType", "local")
         group = {"instance_group_name": "homogeneousCluster", "instance_type": instance_type, "hosts": self.hosts}
         return {
@@ -194,13 +175,11 @@ class _Run:
             "network_interface_name": toolkit.NETWORK_INTERFACE,
         }
 
-    def _input_config(self) -> dict[str, Any]:
+    def _input_config(self) -> Json:
         return {
             channel["ChannelName"]: {
                 "TrainingInputMode": channel.get("InputMode", self.algorithm["TrainingInputMode"]),
-                "S3DistributionType": channel["DataSource"]["S3DataSource"].get(
-                    "S3DataDistributionType", "FullyReplicated"
-                ),
+                "S3DistributionType": channel["DataSource"]["S3DataSource"].get("S3DataDistributionType", REPLICATED),
                 "RecordWrapperType": channel.get("RecordWrapperType", "None"),
                 **({"ContentType": channel["ContentType"]} if channel.get("ContentType") else {}),
             }
@@ -237,8 +216,7 @@ class _Run:
             port=self.port,
         )
         stream = f"{self.name}/{host}-{int(time.time())}"
-        write = service_calls.log_writer(self.context, LOG_GROUP, stream)
-        service_calls.note_metrics(self.context, LOG_GROUP, write)
+        write = service_calls.log_writer(self.context, LOG_GROUP, stream, LOG_GROUP)
 
         def on_line(line: str) -> None:
             self.last_lines.append(line)
@@ -263,7 +241,7 @@ class _Run:
             return toolkit.command(self.hyperparameters, self.hosts, host, self.port)
         return list(images.find(self.context, self.algorithm["TrainingImage"], "training").train)
 
-    def _result(self, codes: list[int]) -> dict[str, Any]:
+    def _result(self, codes: list[int]) -> Json:
         self._upload_tensors()
         metrics = {"FinalMetricDataList": self.metrics.final()}
         if self.control.reason == cluster.SHUT_DOWN:
@@ -280,7 +258,7 @@ class _Run:
             return failed(f"AlgorithmError: {why[:900]}, exit code: {code}") | metrics
         return {"TrainingJobStatus": "Completed", "SecondaryStatus": "Completed", **self._upload_model(), **metrics}
 
-    def _upload_model(self) -> dict[str, Any]:
+    def _upload_model(self) -> Json:
         """Store model and output archives; the model last, so that it is there only when all is."""
         self._enter("Uploading")
         output = self.job["OutputDataConfig"]

@@ -2,18 +2,24 @@
 
 import time
 from functools import partial
-from typing import Any, cast
+from typing import cast
 
-from sagelocal.core import listing
 from sagelocal.core.context import Context
 from sagelocal.core.errors import ResourceInUse, ResourceNotFound, ValidationException
+from sagelocal.core.json import Json
 from sagelocal.core.registry import on_start, operation
-from sagelocal.core.store import AlreadyExists
 from sagelocal.definition import local
-from sagelocal.runtime import cluster, images, process
+from sagelocal.runtime import cluster, images
 from sagelocal.services.sagemaker.documents import TRAINING_JOB, TrainingJob
 from sagelocal.services.sagemaker.jobs import metrics, rules, training
+from sagelocal.services.sagemaker.jobs.job import CUT_OFF, Job
 
+JOBS = Job(
+    TRAINING_JOB,
+    "TrainingJob",
+    missing=lambda name, _: ResourceNotFound(f"Requested resource not found: training job {name}."),
+    taken=lambda name, _: ResourceInUse(f"Job name must be unique within an AWS account and region: {name} is taken."),
+)
 SUMMARY = [
     *["TrainingJobName", "TrainingJobArn", "CreationTime", "TrainingEndTime", "LastModifiedTime"],
     *["TrainingJobStatus", "SecondaryStatus"],
@@ -24,10 +30,13 @@ SETTINGS = [  # members of the request that Describe answers as they are
     *["EnableNetworkIsolation", "EnableInterContainerTrafficEncryption", "EnableManagedSpotTraining"],
     *["DebugHookConfig", "DebugRuleConfigurations", "ProfilerConfig", "TensorBoardOutputConfig", "ExperimentConfig"],
 ]
+JOBS.answers_describe("DescribeTrainingJob")
+JOBS.answers_list("ListTrainingJobs", "TrainingJobSummaries", SUMMARY)
+JOBS.answers_delete("DeleteTrainingJob")
 
 
 @operation("sagemaker", "CreateTrainingJob")
-def create_training_job(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def create_training_job(context: Context, request: Json) -> Json:
     check(context, request)
     body = insert(context, request)
     name = body["TrainingJobName"]
@@ -36,10 +45,10 @@ def create_training_job(context: Context, request: dict[str, Any]) -> dict[str, 
     return {"TrainingJobArn": body["TrainingJobArn"]}
 
 
-def insert(context: Context, request: dict[str, Any], extra: dict[str, Any] | None = None) -> TrainingJob:
+def insert(context: Context, request: Json, extra: Json | None = None) -> TrainingJob:
     """Put a new job's document into the store, not yet running. Raises ResourceInUse when the name is taken."""
     name = request["TrainingJobName"]
-    document: dict[str, Any] = {
+    document: Json = {
         "StoppingCondition": {"MaxRuntimeInSeconds": 86400},
         "EnableNetworkIsolation": False,
         "EnableInterContainerTrafficEncryption": False,
@@ -47,7 +56,7 @@ def insert(context: Context, request: dict[str, Any], extra: dict[str, Any] | No
         **{key: request[key] for key in SETTINGS if key in request},
         **(extra or {}),
         "_Tags": request.get("Tags", []),
-        "TrainingJobArn": context.arn("sagemaker", f"training-job/{name}"),
+        "TrainingJobArn": JOBS.arn(context, name),
         "TrainingJobStatus": "InProgress",
         "CreationTime": time.time(),
         "ProfilingStatus": "Disabled",
@@ -57,15 +66,12 @@ def insert(context: Context, request: dict[str, Any], extra: dict[str, Any] | No
     if body.get("DebugRuleConfigurations"):
         body["DebugRuleEvaluationStatuses"] = rules.statuses(context, body)
     training.enter(body, "Starting")
-    try:
-        context.store.insert(TRAINING_JOB, name, body)
-    except AlreadyExists:
-        raise ResourceInUse(f"Job name must be unique within an AWS account and region: {name} is taken.") from None
+    JOBS.insert(context, name, body)
     rules.create(context, body)
     return body
 
 
-def check(context: Context, request: dict[str, Any]) -> None:
+def check(context: Context, request: Json) -> None:
     """Refuse what cannot run here now, by name, not later by a confusing failure."""
     algorithm = request["AlgorithmSpecification"]
     local.refuse("CreateTrainingJob", request)
@@ -93,37 +99,10 @@ def check(context: Context, request: dict[str, Any]) -> None:
             raise ValidationException(f"Channel {channel['ChannelName']} has no S3DataSource.")
 
 
-@operation("sagemaker", "DescribeTrainingJob")
-def describe_training_job(context: Context, request: dict[str, Any]) -> TrainingJob:
-    return _found(context, request["TrainingJobName"])
-
-
-def _found(context: Context, name: str) -> TrainingJob:
-    body = context.store.get(TRAINING_JOB, name)
-    if body is None:
-        raise ResourceNotFound(f"Requested resource not found: training job {name}.")
-    return body
-
-
-@operation("sagemaker", "ListTrainingJobs")
-def list_training_jobs(context: Context, request: dict[str, Any]) -> dict[str, Any]:
-    return listing.page(
-        context.store.list(TRAINING_JOB),
-        request,
-        name="TrainingJobName",
-        status="TrainingJobStatus",
-        summary=listing.members(SUMMARY),
-        answer="TrainingJobSummaries",
-    )
-
-
 @operation("sagemaker", "StopTrainingJob")
-def stop_training_job(context: Context, request: dict[str, Any]) -> None:
+def stop_training_job(context: Context, request: Json) -> None:
     name = request["TrainingJobName"]
-    body = _found(context, name)
-    control = cluster.control_of(context, TRAINING_JOB, name)
-    if body["TrainingJobStatus"] not in ("InProgress", "Stopping") or control is None:
-        raise ValidationException(f"The request was rejected because the job {name} is {body['TrainingJobStatus']}.")
+    control = JOBS.control(context, name)
 
     def stopping(body: TrainingJob) -> None:
         body["TrainingJobStatus"] = "Stopping"
@@ -135,9 +114,8 @@ def stop_training_job(context: Context, request: dict[str, Any]) -> None:
 
 @on_start
 def pick_up(context: Context) -> None:
-    process.end_orphans(context)
-    cut_off = partial(training.finished, result=training.failed(training.CUT_OFF))
+    for body in JOBS.interrupted(context):
+        failed = training.failed(CUT_OFF)
+        context.store.change(TRAINING_JOB, body["TrainingJobName"], partial(training.finished, result=failed))
     for body in context.store.list(TRAINING_JOB):
-        if body["TrainingJobStatus"] in ("InProgress", "Stopping"):
-            context.store.change(TRAINING_JOB, body["TrainingJobName"], cut_off)
         rules.cut_off(context, body)

@@ -7,21 +7,25 @@ import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, cast
+from typing import Any, Final
 
 from sagelocal.core import listing
 from sagelocal.core.context import Context
+from sagelocal.core.json import Json
 from sagelocal.core.store import amend
 from sagelocal.runtime import cluster, data
 from sagelocal.runtime.cluster import Control
-from sagelocal.services.sagemaker.documents import TRAINING_JOB, TUNING_JOB, TrainingJob, TrialSummary, TuningJob
+from sagelocal.services.sagemaker.documents import TRAINING_JOB, TUNING_JOB, TrainingJob, TuningJob
 from sagelocal.services.sagemaker.jobs import ranges, training, training_api
+from sagelocal.services.sagemaker.jobs.job import CUT_OFF
 from sagelocal.services.sagemaker.jobs.search import Search, Trial, max_resource
 
 COPIED = (  # from a training job into its summary
     *("TrainingJobName", "TrainingJobArn", "TrainingJobStatus", "FailureReason"),
     *("CreationTime", "TrainingStartTime", "TrainingEndTime"),
 )
+STATUS: Final = "HyperParameterTuningJobStatus"
+VALUE = "FinalHyperParameterTuningJobObjectiveMetric"
 OBJECTIVE_PARAMETER = "_tuning_objective_metric"  # tells SageMaker's own algorithms what to print
 
 
@@ -30,9 +34,7 @@ def run(context: Context, name: str, control: Control) -> None:
     try:
         result = _Run(context, name, control).run()
     except Exception as problem:
-        _finish(
-            context, name, {"HyperParameterTuningJobStatus": "Failed", "FailureReason": f"InternalError: {problem}"}
-        )
+        _finish(context, name, {STATUS: "Failed", "FailureReason": f"InternalError: {problem}"})
         raise
     _finish(context, name, result)
 
@@ -41,7 +43,7 @@ def stop(context: Context, name: str, control: Control) -> None:
     """End the running trials and start no more."""
     control.end(cluster.STOPPED, training.GRACE_SECONDS)
     for job in trials(context, name):
-        running = cluster.control_of(context, TRAINING_JOB, job["TrainingJobName"])
+        running = cluster.running(context).get((TRAINING_JOB, job["TrainingJobName"]))
         if running:
             context.spawn(f"stop {job['TrainingJobName']}", running.end, cluster.STOPPED, training.GRACE_SECONDS)
 
@@ -52,15 +54,15 @@ def trials(context: Context, name: str) -> list[TrainingJob]:
     return [job for job in context.store.list(TRAINING_JOB, f"{name}-") if job.get("TuningJobArn") == arn]
 
 
-def summary(job: TrainingJob, objective: Mapping[str, Any]) -> TrialSummary:
+def summary(job: TrainingJob, objective: Mapping[str, Any]) -> Json:
     """HyperParameterTrainingJobSummary of a trial."""
     value = objective_value(job, objective["MetricName"])
-    body = cast(TrialSummary, listing.members(COPIED)(job))
+    body = listing.members(COPIED)(job)
     body["TunedHyperParameters"] = job["_TunedHyperParameters"]
     running = job["TrainingJobStatus"] in ("InProgress", "Stopping")
     body["ObjectiveStatus"] = "Pending" if running else "Failed" if value is None else "Succeeded"
     if value is not None and not running:
-        body["FinalHyperParameterTuningJobObjectiveMetric"] = {**objective, "Value": value}
+        body[VALUE] = {**objective, "Value": value}
     return body
 
 
@@ -72,14 +74,14 @@ def objective_value(job: TrainingJob, metric: str) -> float | None:
     return next(found, None)
 
 
-def state(context: Context, name: str, config: Mapping[str, Any]) -> dict[str, Any]:
+def state(context: Context, name: str, config: Mapping[str, Any]) -> Json:
     """Counters and the best training job so far. A trial that was given up early cannot be the best."""
     objective = config["HyperParameterTuningJobObjective"]
     jobs = trials(context, name)
     statuses = [job["TrainingJobStatus"] for job in jobs]
     summaries = [summary(job, objective) for job in jobs]
     objectives = [item["ObjectiveStatus"] for item in summaries]
-    found: dict[str, Any] = {
+    found: Json = {
         "TrainingJobStatusCounters": {
             "Completed": statuses.count("Completed"),
             "InProgress": statuses.count("InProgress") + statuses.count("Stopping"),
@@ -87,21 +89,17 @@ def state(context: Context, name: str, config: Mapping[str, Any]) -> dict[str, A
             "NonRetryableError": statuses.count("Failed"),
             "Stopped": statuses.count("Stopped"),
         },
-        "ObjectiveStatusCounters": {
-            "Succeeded": objectives.count("Succeeded"),
-            "Pending": objectives.count("Pending"),
-            "Failed": objectives.count("Failed"),
-        },
+        "ObjectiveStatusCounters": {s: objectives.count(s) for s in ("Succeeded", "Pending", "Failed")},
     }
     done = [s for s in summaries if s["TrainingJobStatus"] == "Completed" and s["ObjectiveStatus"] == "Succeeded"]
     if done:
         best = max if objective["Type"] == "Maximize" else min
-        found["BestTrainingJob"] = best(done, key=lambda s: s["FinalHyperParameterTuningJobObjectiveMetric"]["Value"])
+        found["BestTrainingJob"] = best(done, key=lambda s: s[VALUE]["Value"])
     return found
 
 
-def _finish(context: Context, name: str, result: dict[str, Any]) -> None:
-    cluster.unregister(context, TUNING_JOB, name)
+def _finish(context: Context, name: str, result: Json) -> None:
+    cluster.running(context).pop((TUNING_JOB, name), None)
     now = time.time()
 
     def edit(body: TuningJob) -> None:
@@ -117,16 +115,14 @@ class _Run:
 
     def __init__(self, context: Context, name: str, control: Control):
         self.context, self.name, self.control = context, name, control
-        body = context.store.get(TUNING_JOB, name)
-        assert body is not None
+        body = context.store.expect(TUNING_JOB, name)
         self.definition = body["TrainingJobDefinition"]
         self.config = body["HyperParameterTuningJobConfig"]
         self.objective = self.config["HyperParameterTuningJobObjective"]
         limits = self.config["ResourceLimits"]
         searched = ranges.parse(self.config["ParameterRanges"], self.config["Strategy"])
-        points = (
-            len(ranges.grid(searched)) if self.config["Strategy"] == "Grid" else limits.get("MaxNumberOfTrainingJobs")
-        )
+        grid = ranges.grid(searched) if self.config["Strategy"] == "Grid" else None
+        points = len(grid) if grid is not None else limits.get("MaxNumberOfTrainingJobs")
         self.max_jobs = points or 10**6
         self.parallel = min(limits["MaxParallelTrainingJobs"], self.max_jobs)
         self.deadline = time.monotonic() + limits.get("MaxRuntimeInSeconds", 10**9)
@@ -139,18 +135,18 @@ class _Run:
         self.not_improving = 0
         self.best: float | None = None
 
-    def run(self) -> dict[str, Any]:
+    def run(self) -> Json:
         with ThreadPoolExecutor(self.parallel, f"trials of {self.name}") as pool:
             for worker in [pool.submit(self._work) for _ in range(self.parallel)]:
                 worker.result()
         if self.control.reason == cluster.SHUT_DOWN or self.context.stopping.is_set():
-            return {"HyperParameterTuningJobStatus": "Failed", "FailureReason": training.CUT_OFF}
+            return {STATUS: "Failed", "FailureReason": CUT_OFF}
         if self.control.reason == cluster.STOPPED:
-            return {"HyperParameterTuningJobStatus": "Stopped"}
+            return {STATUS: "Stopped"}
         jobs = trials(self.context, self.name)
         if all(objective_value(job, self.objective["MetricName"]) is None for job in jobs):
-            return {"HyperParameterTuningJobStatus": "Failed", "FailureReason": self._why_all_failed(jobs)}
-        return {"HyperParameterTuningJobStatus": "Completed"}
+            return {STATUS: "Failed", "FailureReason": self._why_all_failed(jobs)}
+        return {STATUS: "Completed"}
 
     def _work(self) -> None:
         while (index := self._next_index()) is not None:
@@ -181,9 +177,8 @@ class _Run:
             OBJECTIVE_PARAMETER: self.objective["MetricName"],
         }
         tuning_arn = self.context.arn("sagemaker", f"hyper-parameter-tuning-job/{self.name}")
-        training_api.insert(
-            self.context, request, {"TuningJobArn": tuning_arn, "_TunedHyperParameters": trial.hyperparameters}
-        )
+        about = {"TuningJobArn": tuning_arn, "_TunedHyperParameters": trial.hyperparameters}
+        training_api.insert(self.context, request, about)
         control = cluster.register(self.context, TRAINING_JOB, name)
         if self.control.reason:  # the stop request came between the look at it and now
             control.end(self.control.reason, training.GRACE_SECONDS)

@@ -2,59 +2,60 @@
 
 import time
 from importlib.util import find_spec
-from typing import Any, Final, cast
+from typing import Final
 
 from sagelocal.core import listing
 from sagelocal.core.context import Context
 from sagelocal.core.errors import ResourceInUse, ResourceNotFound, ValidationException
+from sagelocal.core.json import Json
 from sagelocal.core.registry import on_start, operation
-from sagelocal.core.store import AlreadyExists, amend
 from sagelocal.definition import local
-from sagelocal.runtime import cluster, process
+from sagelocal.runtime import cluster
 from sagelocal.services.sagemaker.documents import TUNING_JOB, TuningJob
-from sagelocal.services.sagemaker.jobs import ranges, training, training_api, tuning
+from sagelocal.services.sagemaker.jobs import ranges, training_api, tuning
+from sagelocal.services.sagemaker.jobs.job import CUT_OFF, Job
 from sagelocal.services.sagemaker.jobs.search import EPOCHS, max_resource
+from sagelocal.services.sagemaker.jobs.tuning import STATUS
 
 NAME: Final = "HyperParameterTuningJobName"
-STATUS: Final = "HyperParameterTuningJobStatus"
+JOBS = Job(
+    TUNING_JOB,
+    "HyperParameterTuningJob",
+    missing=lambda name, _: ResourceNotFound(f"Requested resource not found: tuning job {name}."),
+    taken=lambda name, _: ResourceInUse(
+        f"Tuning job name must be unique within an account and region: {name} is taken."
+    ),
+    path="hyper-parameter-tuning-job",
+)
 SUMMARY = [
     *[NAME, "HyperParameterTuningJobArn", STATUS, "CreationTime", "HyperParameterTuningEndTime", "LastModifiedTime"],
     *["TrainingJobStatusCounters", "ObjectiveStatusCounters"],
 ]
+JOBS.answers_delete("DeleteHyperParameterTuningJob")
 
 
 @operation("sagemaker", "CreateHyperParameterTuningJob")
-def create_hyper_parameter_tuning_job(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def create_hyper_parameter_tuning_job(context: Context, request: Json) -> Json:
     _check(context, request)
     name, now = request[NAME], time.time()
+    config = {"TrainingJobEarlyStoppingType": "Off", **request["HyperParameterTuningJobConfig"]}
     document = {
         **{key: value for key, value in request.items() if key not in ("Tags", "Autotune")},
+        "HyperParameterTuningJobConfig": config,
         "_Tags": request.get("Tags", []),
-        "HyperParameterTuningJobArn": context.arn("sagemaker", f"hyper-parameter-tuning-job/{name}"),
+        "HyperParameterTuningJobArn": JOBS.arn(context, name),
         STATUS: "InProgress",
         "CreationTime": now,
         "LastModifiedTime": now,
+        **tuning.state(context, name, config),
     }
-    body = cast(TuningJob, document)
-    body["HyperParameterTuningJobConfig"].setdefault("TrainingJobEarlyStoppingType", "Off")
-    amend(body, tuning.state(context, name, body["HyperParameterTuningJobConfig"]))
-    try:
-        context.store.insert(TUNING_JOB, name, body)
-    except AlreadyExists:
-        raise ResourceInUse(f"Tuning job name must be unique within an account and region: {name} is taken.") from None
+    JOBS.insert(context, name, document)
     control = cluster.register(context, TUNING_JOB, name)
     context.spawn(f"tuning job {name}", tuning.run, context, name, control)
-    return {"HyperParameterTuningJobArn": body["HyperParameterTuningJobArn"]}
+    return {"HyperParameterTuningJobArn": document["HyperParameterTuningJobArn"]}
 
 
-def _objective(config: dict[str, Any]) -> dict[str, Any]:
-    if "HyperParameterTuningJobObjective" not in config:
-        raise ValidationException("HyperParameterTuningJobConfig needs a HyperParameterTuningJobObjective.")
-    objective: dict[str, Any] = config["HyperParameterTuningJobObjective"]
-    return objective
-
-
-def _check(context: Context, request: dict[str, Any]) -> None:
+def _check(context: Context, request: Json) -> None:
     """Refuse what cannot run here now, by name, not later by trials that fail."""
     config = request["HyperParameterTuningJobConfig"]
     local.refuse("CreateHyperParameterTuningJob", request)
@@ -66,7 +67,9 @@ def _check(context: Context, request: dict[str, Any]) -> None:
     if "ParameterRanges" not in config:
         raise ValidationException("HyperParameterTuningJobConfig needs ParameterRanges.")
     searched = ranges.parse(config["ParameterRanges"], config["Strategy"])
-    metric = _objective(config)["MetricName"]
+    if "HyperParameterTuningJobObjective" not in config:
+        raise ValidationException("HyperParameterTuningJobConfig needs a HyperParameterTuningJobObjective.")
+    metric = config["HyperParameterTuningJobObjective"]["MetricName"]
     defined = [item["Name"] for item in definition["AlgorithmSpecification"].get("MetricDefinitions", [])]
     if metric not in defined:
         raise ValidationException(
@@ -81,7 +84,7 @@ def _check(context: Context, request: dict[str, Any]) -> None:
     training_api.check(context, {**definition, **static})
 
 
-def _check_limits(config: dict[str, Any], searched: list[ranges.Range]) -> None:
+def _check_limits(config: Json, searched: list[ranges.Range]) -> None:
     limits, strategy = config["ResourceLimits"], config["Strategy"]
     jobs = limits.get("MaxNumberOfTrainingJobs")
     if strategy == "Grid":
@@ -94,7 +97,7 @@ def _check_limits(config: dict[str, Any], searched: list[ranges.Range]) -> None:
         raise ValidationException("ResourceLimits needs MaxNumberOfTrainingJobs or MaxRuntimeInSeconds.")
 
 
-def _check_hyperband(config: dict[str, Any], static: dict[str, Any]) -> None:
+def _check_hyperband(config: Json, static: Json) -> None:
     if config["Strategy"] != "Hyperband":
         return
     if config.get("TrainingJobEarlyStoppingType", "Off") != "Off":
@@ -110,72 +113,44 @@ def _check_hyperband(config: dict[str, Any], static: dict[str, Any]) -> None:
 
 
 @operation("sagemaker", "DescribeHyperParameterTuningJob")
-def describe_hyper_parameter_tuning_job(context: Context, request: dict[str, Any]) -> dict[str, Any]:
-    body = _found(context, request[NAME])
+def describe_hyper_parameter_tuning_job(context: Context, request: Json) -> Json:
+    body = JOBS.find(context, request[NAME])
     return {**body, **tuning.state(context, request[NAME], body["HyperParameterTuningJobConfig"])}
 
 
-def _found(context: Context, name: str) -> TuningJob:
-    body = context.store.get(TUNING_JOB, name)
-    if body is None:
-        raise ResourceNotFound(f"Requested resource not found: tuning job {name}.")
-    return body
-
-
 @operation("sagemaker", "ListHyperParameterTuningJobs")
-def list_hyper_parameter_tuning_jobs(context: Context, request: dict[str, Any]) -> dict[str, Any]:
-    def summary(body: TuningJob) -> dict[str, Any]:
+def list_hyper_parameter_tuning_jobs(context: Context, request: Json) -> Json:
+    def summary(body: TuningJob) -> Json:
         config = body["HyperParameterTuningJobConfig"]
         chosen = {"Strategy": config["Strategy"], "ResourceLimits": config["ResourceLimits"]}
         return listing.members(SUMMARY)(body) | chosen
 
-    return listing.page(
-        context.store.list(TUNING_JOB),
-        request,
-        name=NAME,
-        status=STATUS,
-        summary=summary,
-        answer="HyperParameterTuningJobSummaries",
-    )
+    bodies = context.store.list(TUNING_JOB)
+    return listing.page(bodies, request, "HyperParameterTuningJobSummaries", summary, word="HyperParameterTuningJob")
 
 
 @operation("sagemaker", "ListTrainingJobsForHyperParameterTuningJob")
-def list_training_jobs_for_hyper_parameter_tuning_job(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def list_training_jobs_for_hyper_parameter_tuning_job(context: Context, request: Json) -> Json:
     """Sorted by FinalObjectiveMetricValue, jobs without one are left out. Source: API reference."""
-    body = _found(context, request[NAME])
+    body = JOBS.find(context, request[NAME])
     objective = body["HyperParameterTuningJobConfig"]["HyperParameterTuningJobObjective"]
-    by_value = request.get("SortBy") == "FinalObjectiveMetricValue"
     jobs = [tuning.summary(job, objective) for job in tuning.trials(context, request[NAME])]
-    for job in jobs:
-        metric = job.get("FinalHyperParameterTuningJobObjectiveMetric")
-        job["FinalObjectiveMetricValue"] = metric["Value"] if metric else None
-    return listing.page(
-        [job for job in jobs if not by_value or job["FinalObjectiveMetricValue"] is not None],
-        request,
-        name="TrainingJobName",
-        status="TrainingJobStatus",
-        summary=dict[str, Any],
-        answer="TrainingJobSummaries",
-        default_order="Ascending",
-    )
+    if request.get("SortBy") == "FinalObjectiveMetricValue":
+        jobs = [{**job, "FinalObjectiveMetricValue": job[tuning.VALUE]["Value"]} for job in jobs if tuning.VALUE in job]
+    return listing.page(jobs, request, "TrainingJobSummaries", dict, word="TrainingJob", order="Ascending")
 
 
 @operation("sagemaker", "StopHyperParameterTuningJob")
-def stop_hyper_parameter_tuning_job(context: Context, request: dict[str, Any]) -> None:
+def stop_hyper_parameter_tuning_job(context: Context, request: Json) -> None:
     name = request[NAME]
-    body = _found(context, name)
-    control = cluster.control_of(context, TUNING_JOB, name)
-    if body[STATUS] not in ("InProgress", "Stopping") or control is None:
-        raise ValidationException(f"The request was rejected because the tuning job {name} is {body[STATUS]}.")
+    control = JOBS.control(context, name)
     context.store.update(TUNING_JOB, name, {STATUS: "Stopping", "LastModifiedTime": time.time()})
     tuning.stop(context, name, control)
 
 
 @on_start
 def pick_up(context: Context) -> None:
-    process.end_orphans(context)
-    for body in context.store.list(TUNING_JOB):
-        if body[STATUS] in ("InProgress", "Stopping"):
-            now = time.time()
-            cut_off = {"FailureReason": training.CUT_OFF, "HyperParameterTuningEndTime": now, "LastModifiedTime": now}
-            context.store.update(TUNING_JOB, body[NAME], {STATUS: "Failed", **cut_off})
+    for body in JOBS.interrupted(context):
+        now = time.time()
+        cut_off = {"FailureReason": CUT_OFF, "HyperParameterTuningEndTime": now, "LastModifiedTime": now}
+        context.store.update(TUNING_JOB, body[NAME], {STATUS: "Failed", **cut_off})

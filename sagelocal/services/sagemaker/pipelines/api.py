@@ -2,29 +2,38 @@
 
 import time
 from functools import partial
-from typing import Any
 
 from sagelocal import definition
 from sagelocal.core import listing
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError, ConflictException, ResourceNotFound, ValidationException
+from sagelocal.core.json import Json
 from sagelocal.core.registry import operation
-from sagelocal.core.store import AlreadyExists, Document, amend
+from sagelocal.core.store import Document, amend
 from sagelocal.runtime import images
 from sagelocal.services.s3 import objects
 from sagelocal.services.sagemaker.documents import EXECUTION, PIPELINE, START_TOKEN, Execution, Pipeline
 from sagelocal.services.sagemaker.execution import cache, events, records
+from sagelocal.services.sagemaker.resources import Resource
+
+PIPELINES = Resource(
+    PIPELINE,
+    "Pipeline",
+    missing=lambda _, arn: ResourceNotFound(f"Pipeline '{arn}' does not exist."),
+    taken=lambda name, _: ValidationException(
+        f"Pipeline names must be unique within an AWS account and region. Pipeline with name ({name}) already exists."
+    ),
+)
 
 
 @operation("sagemaker", "CreatePipeline")
-def create_pipeline(context: Context, request: dict[str, Any]) -> dict[str, Any]:
-    name = request["PipelineName"]
+def create_pipeline(context: Context, request: Json) -> Json:
+    name, now = request["PipelineName"], time.time()
     known = context.store.get(PIPELINE, name)
     if known and known["_ClientRequestToken"] == request["ClientRequestToken"]:
         return {"PipelineArn": known["PipelineArn"]}
-    now = time.time()
-    body: Pipeline = {
-        "PipelineArn": context.arn("sagemaker", f"pipeline/{name}"),
+    document = {
+        "PipelineArn": PIPELINES.arn(context, name),
         "PipelineName": name,
         "PipelineDisplayName": request.get("PipelineDisplayName", name),
         "PipelineDefinition": _checked_definition(context, request),
@@ -38,20 +47,13 @@ def create_pipeline(context: Context, request: dict[str, Any]) -> dict[str, Any]
         "_ClientRequestToken": request["ClientRequestToken"],
         "_VersionId": 1,
     }
-    try:
-        context.store.insert(PIPELINE, name, body)
-    except AlreadyExists:
-        raise ValidationException(
-            "Pipeline names must be unique within an AWS account and region. "
-            f"Pipeline with name ({name}) already exists."
-        ) from None
-    return {"PipelineArn": body["PipelineArn"]}
+    return {"PipelineArn": PIPELINES.insert(context, name, document)["PipelineArn"]}
 
 
 @operation("sagemaker", "UpdatePipeline")
-def update_pipeline(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def update_pipeline(context: Context, request: Json) -> Json:
     name = request["PipelineName"]
-    find(context, name)
+    PIPELINES.find(context, name)
     members = ("PipelineDisplayName", "PipelineDescription", "RoleArn", "ParallelismConfiguration")
     changes = {member: request[member] for member in members if member in request}
     if "PipelineDefinition" in request or "PipelineDefinitionS3Location" in request:
@@ -66,15 +68,15 @@ def update_pipeline(context: Context, request: dict[str, Any]) -> dict[str, Any]
 
 
 @operation("sagemaker", "DescribePipeline")
-def describe_pipeline(context: Context, request: dict[str, Any]) -> Pipeline:
+def describe_pipeline(context: Context, request: Json) -> Pipeline:
     refuse(request, "PipelineVersionId", "PipelineVersionAlias")
-    return find(context, request["PipelineName"])
+    return PIPELINES.find(context, request["PipelineName"])
 
 
 @operation("sagemaker", "DeletePipeline")
-def delete_pipeline(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def delete_pipeline(context: Context, request: Json) -> Json:
     """Deletes the pipeline's executions with it, as AWS does; refused while one of them runs."""
-    pipeline = find(context, request["PipelineName"])
+    pipeline = PIPELINES.find(context, request["PipelineName"])
     all_executions = executions(context, pipeline)
     running = [e["PipelineExecutionArn"] for e in all_executions if e["PipelineExecutionStatus"] in records.RUNNING]
     if running:
@@ -91,25 +93,10 @@ def delete_pipeline(context: Context, request: dict[str, Any]) -> dict[str, Any]
 
 
 @operation("sagemaker", "ListPipelines")
-def list_pipelines(context: Context, request: dict[str, Any]) -> dict[str, Any]:
-    found = context.store.list(PIPELINE, request.get("PipelineNamePrefix", ""))
-    return listing.page(
-        created_between(found, request),
-        request,
-        name="PipelineName",
-        status="PipelineStatus",
-        summary=lambda body: {**body, "LastExecutionTime": body.get("LastRunTime")},
-        answer="PipelineSummaries",
-    )
-
-
-def find(context: Context, name_or_arn: str) -> Pipeline:
-    """The pipeline of that name or ARN. Raises ResourceNotFound."""
-    name = name_or_arn.rpartition("/")[2]
-    body = context.store.get(PIPELINE, name)
-    if body is None:
-        raise ResourceNotFound(f"Pipeline '{context.arn('sagemaker', f'pipeline/{name}')}' does not exist.")
-    return body
+def list_pipelines(context: Context, request: Json) -> Json:
+    found = created_between(context.store.list(PIPELINE, request.get("PipelineNamePrefix", "")), request)
+    shown = [{**body, "LastExecutionTime": body.get("LastRunTime")} for body in found]
+    return listing.page(shown, request, "PipelineSummaries", dict, "Pipeline")
 
 
 def executions(context: Context, pipeline: Pipeline) -> list[Execution]:
@@ -117,21 +104,21 @@ def executions(context: Context, pipeline: Pipeline) -> list[Execution]:
     return context.store.list(EXECUTION, f"{pipeline['PipelineArn']}/execution/")
 
 
-def refuse(request: dict[str, Any], *members: str) -> None:
+def refuse(request: Json, *members: str) -> None:
     """Raise ValidationException when a request has one of `members`."""
     for member in members:
         if member in request:
             raise ValidationException(f"{member} is not run by the embedded SageMaker. Leave it out.")
 
 
-def created_between(found: list[Document], request: dict[str, Any]) -> list[Document]:
+def created_between(found: list[Document], request: Json) -> list[Document]:
     """Those of `found` that a request's CreatedAfter and CreatedBefore let through."""
     after = listing.seconds(request.get("CreatedAfter"), 0.0)
     before = listing.seconds(request.get("CreatedBefore"), float("inf"))
     return [body for body in found if after <= body["CreationTime"] <= before]
 
 
-def _checked_definition(context: Context, request: dict[str, Any]) -> str:
+def _checked_definition(context: Context, request: Json) -> str:
     """The definition's text, given directly or in S3. Raises ValidationException when it could not run."""
     text, location = request.get("PipelineDefinition"), request.get("PipelineDefinitionS3Location")
     if text is not None and location is not None:
@@ -147,7 +134,7 @@ def _checked_definition(context: Context, request: dict[str, Any]) -> str:
     return text
 
 
-def _from_s3(context: Context, location: dict[str, Any]) -> str:
+def _from_s3(context: Context, location: Json) -> str:
     uri = f"s3://{location['Bucket']}/{location['ObjectKey']}"
     try:
         return objects.read_bytes(context, uri).decode()

@@ -3,44 +3,35 @@
 import secrets
 import string
 import time
-from typing import Any
 
 from sagelocal.core import listing
 from sagelocal.core.context import Context
 from sagelocal.core.errors import ResourceNotFound, ValidationException
+from sagelocal.core.json import Json
 from sagelocal.core.registry import on_start, operation
 from sagelocal.core.store import AlreadyExists
 from sagelocal.definition import document, parameters
 from sagelocal.definition.document import Definition
-from sagelocal.services.sagemaker.documents import (
-    DEFINITION,
-    EXECUTION,
-    PIPELINE,
-    START_TOKEN,
-    Execution,
-    ExecutionDefinition,
-    StartToken,
-)
+from sagelocal.services.sagemaker.documents import DEFINITION, EXECUTION, PIPELINE, START_TOKEN, Execution
 from sagelocal.services.sagemaker.execution import records, runner
-from sagelocal.services.sagemaker.pipelines.api import created_between, executions, find, refuse
+from sagelocal.services.sagemaker.pipelines.api import PIPELINES, created_between, executions, refuse
 
 NOT_RUN_HERE = ("SelectiveExecutionConfig", "PipelineVersionId", "PipelineVersionAlias")
 
 
 @operation("sagemaker", "StartPipelineExecution")
-def start_pipeline_execution(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def start_pipeline_execution(context: Context, request: Json) -> Json:
     refuse(request, *NOT_RUN_HERE)
-    pipeline = find(context, request["PipelineName"])
+    pipeline = PIPELINES.find(context, request["PipelineName"])
     parsed = document.read(pipeline["PipelineDefinition"])
     values = parameters.bind(parsed.parameter_types, request.get("PipelineParameters", []))
     identifier = "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(12))
     arn = f"{pipeline['PipelineArn']}/execution/{identifier}"
     token = f"{pipeline['PipelineName']}/{request['ClientRequestToken']}"
     try:
-        context.store.insert(START_TOKEN, token, StartToken(PipelineExecutionArn=arn))
+        context.store.insert(START_TOKEN, token, {"PipelineExecutionArn": arn})
     except AlreadyExists:
-        known = context.store.get(START_TOKEN, token)
-        return {"PipelineExecutionArn": known["PipelineExecutionArn"] if known else None}
+        return {"PipelineExecutionArn": context.store.expect(START_TOKEN, token)["PipelineExecutionArn"]}
     now = time.time()
     body: Execution = {
         "PipelineArn": pipeline["PipelineArn"],
@@ -58,72 +49,53 @@ def start_pipeline_execution(context: Context, request: dict[str, Any]) -> dict[
         "_Variables": runner.variables(arn, pipeline["PipelineArn"], now),
         "_StartToken": token,
     }
-    written = ExecutionDefinition(PipelineDefinition=pipeline["PipelineDefinition"], CreationTime=now)
+    written = {"PipelineDefinition": pipeline["PipelineDefinition"], "CreationTime": now}
     context.store.put(DEFINITION, arn, written)
     context.store.put(EXECUTION, arn, body)
     context.store.update(PIPELINE, pipeline["PipelineName"], {"LastRunTime": now})
-    runner.start(context, body, parsed)
+    runner.Run(context, body, parsed).start()
     return {"PipelineExecutionArn": arn}
 
 
 @operation("sagemaker", "DescribePipelineExecution")
-def describe_pipeline_execution(context: Context, request: dict[str, Any]) -> Execution:
+def describe_pipeline_execution(context: Context, request: Json) -> Execution:
     return _execution(context, request)
 
 
 @operation("sagemaker", "ListPipelineExecutions")
-def list_pipeline_executions(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def list_pipeline_executions(context: Context, request: Json) -> Json:
     refuse(request, "PipelineVersionAlias")
-    pipeline = find(context, request["PipelineName"])
-    return listing.page(
-        created_between(executions(context, pipeline), request),
-        request,
-        name="PipelineExecutionArn",
-        status="PipelineExecutionStatus",
-        summary=lambda body: {
-            **body,
-            "StartTime": body["CreationTime"],
-            "PipelineExecutionFailureReason": body.get("FailureReason"),
-        },
-        answer="PipelineExecutionSummaries",
-    )
+    pipeline = PIPELINES.find(context, request["PipelineName"])
+    found = [
+        {**body, "StartTime": body["CreationTime"], "PipelineExecutionFailureReason": body.get("FailureReason")}
+        for body in created_between(executions(context, pipeline), request)
+    ]
+    word, name = "PipelineExecution", "PipelineExecutionArn"
+    return listing.page(found, request, "PipelineExecutionSummaries", dict, word, name)
 
 
 @operation("sagemaker", "ListPipelineExecutionSteps")
-def list_pipeline_execution_steps(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def list_pipeline_execution_steps(context: Context, request: Json) -> Json:
     """Steps that have started, the latest first unless asked otherwise."""
     arn = _execution(context, request)["PipelineExecutionArn"]
-    return listing.page(
-        [{**step, "CreationTime": step["StartTime"]} for step in records.steps(context.store, arn)],
-        request,
-        name="StepName",
-        status="StepStatus",
-        summary=dict,
-        answer="PipelineExecutionSteps",
-    )
+    steps = [{**step, "CreationTime": step["StartTime"]} for step in records.steps(context.store, arn)]
+    return listing.page(steps, request, "PipelineExecutionSteps", dict, word="Step")
 
 
 @operation("sagemaker", "ListPipelineParametersForExecution")
-def list_pipeline_parameters_for_execution(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def list_pipeline_parameters_for_execution(context: Context, request: Json) -> Json:
     values = _execution(context, request)["_Parameters"]
-    return listing.page(
-        [{"Name": name, "Value": parameters.as_text(value)} for name, value in values.items()],
-        request,
-        name="Name",
-        status="Value",
-        summary=dict,
-        answer="PipelineParameters",
-    )
+    shown = [{"Name": name, "Value": parameters.as_text(value)} for name, value in values.items()]
+    return listing.page(shown, request, "PipelineParameters", dict)
 
 
 @operation("sagemaker", "DescribePipelineDefinitionForExecution")
-def describe_pipeline_definition_for_execution(context: Context, request: dict[str, Any]) -> ExecutionDefinition:
-    arn = _execution(context, request)["PipelineExecutionArn"]
-    return _definition(context, arn)
+def describe_pipeline_definition_for_execution(context: Context, request: Json) -> Json:
+    return context.store.expect(DEFINITION, _execution(context, request)["PipelineExecutionArn"])
 
 
 @operation("sagemaker", "StopPipelineExecution")
-def stop_pipeline_execution(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def stop_pipeline_execution(context: Context, request: Json) -> Json:
     """Running jobs are stopped; the answer does not wait for them."""
     arn = _execution(context, request)["PipelineExecutionArn"]
 
@@ -134,12 +106,14 @@ def stop_pipeline_execution(context: Context, request: dict[str, Any]) -> dict[s
         body.update({"PipelineExecutionStatus": "Stopping", "LastModifiedTime": time.time()})
 
     context.store.change(EXECUTION, arn, edit)
-    runner.stop(context, arn)
+    run = runner.running(context).get(arn)
+    if run:
+        run.stop()
     return {"PipelineExecutionArn": arn}
 
 
 @operation("sagemaker", "RetryPipelineExecution")
-def retry_pipeline_execution(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def retry_pipeline_execution(context: Context, request: Json) -> Json:
     """Runs what did not succeed; steps that did keep their results."""
     arn = _execution(context, request)["PipelineExecutionArn"]
     token = request["ClientRequestToken"]
@@ -152,9 +126,8 @@ def retry_pipeline_execution(context: Context, request: dict[str, Any]) -> dict[
         if repeated:
             return
         if status not in ("Failed", "Stopped"):
-            raise ValidationException(
-                f"Pipeline execution '{arn}' is {status}; only one that is Failed or Stopped can be retried."
-            )
+            fit = "only one that is Failed or Stopped can be retried"
+            raise ValidationException(f"Pipeline execution '{arn}' is {status}; {fit}.")
         body.update({"PipelineExecutionStatus": "Executing", "LastModifiedTime": time.time(), "_RetryToken": token})
         body.pop("FailureReason", None)
         if "ParallelismConfiguration" in request:
@@ -163,12 +136,13 @@ def retry_pipeline_execution(context: Context, request: dict[str, Any]) -> dict[
     execution = context.store.change(EXECUTION, arn, edit)
     if not repeated:
         records.drop_unfinished(context.store, arn)
-        runner.start(context, execution, document.read(_definition(context, arn)["PipelineDefinition"]))
+        parsed = document.read(context.store.expect(DEFINITION, arn)["PipelineDefinition"])
+        runner.Run(context, execution, parsed).start()
     return {"PipelineExecutionArn": arn}
 
 
 @operation("sagemaker", "UpdatePipelineExecution")
-def update_pipeline_execution(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def update_pipeline_execution(context: Context, request: Json) -> Json:
     arn = _execution(context, request)["PipelineExecutionArn"]
     members = ("PipelineExecutionDisplayName", "PipelineExecutionDescription", "ParallelismConfiguration")
     changes = {member: request[member] for member in members if member in request}
@@ -176,19 +150,10 @@ def update_pipeline_execution(context: Context, request: dict[str, Any]) -> dict
     return {"PipelineExecutionArn": arn}
 
 
-def _definition(context: Context, arn: str) -> ExecutionDefinition:
-    """It is there as long as its execution is."""
-    body = context.store.get(DEFINITION, arn)
-    assert body is not None
-    return body
+on_start(records.mark_interrupted)
 
 
-@on_start
-def fail_what_was_cut_off(context: Context) -> None:
-    records.mark_interrupted(context)
-
-
-def _execution(context: Context, request: dict[str, Any]) -> Execution:
+def _execution(context: Context, request: Json) -> Execution:
     arn = request.get("PipelineExecutionArn", "")
     body = context.store.get(EXECUTION, arn)
     if body is None:
@@ -196,7 +161,7 @@ def _execution(context: Context, request: dict[str, Any]) -> Execution:
     return body
 
 
-def _experiment(parsed: Definition, pipeline: str, identifier: str) -> dict[str, Any] | None:
+def _experiment(parsed: Definition, pipeline: str, identifier: str) -> Json | None:
     """The experiment and trial that the definition names by pipeline and execution, or literally."""
     known = {"Execution.PipelineName": pipeline, "Execution.PipelineExecutionId": identifier}
     names = {}

@@ -1,52 +1,55 @@
 """SageMaker's model registry: groups of versioned model packages, each with its approval."""
 
 import time
-from typing import Any, cast
 
 from sagelocal.core import listing
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError, ConflictException, ValidationException
+from sagelocal.core.json import Json
 from sagelocal.core.registry import operation
-from sagelocal.core.store import AlreadyExists, amend
+from sagelocal.core.store import amend
 from sagelocal.services.s3 import objects
 from sagelocal.services.sagemaker.documents import GROUP, PACKAGE, ModelPackage, ModelPackageGroup
+from sagelocal.services.sagemaker.resources import Resource
 
-GROUP_SUMMARY = [
-    "ModelPackageGroupName",
-    "ModelPackageGroupArn",
-    "ModelPackageGroupDescription",
-    "CreationTime",
-    "ModelPackageGroupStatus",
-]
-PACKAGE_SUMMARY = [
-    "ModelPackageGroupName",
-    "ModelPackageVersion",
-    "ModelPackageArn",
-    "ModelPackageDescription",
-    "CreationTime",
-    "ModelPackageStatus",
-    "ModelApprovalStatus",
-    "ModelLifeCycle",
-    "ModelPackageRegistrationType",
-]
-CHANGEABLE = [
-    "ModelApprovalStatus",
-    "ApprovalDescription",
-    "InferenceSpecification",
-    "SourceUri",
-    "ModelCard",
-    "ModelLifeCycle",
-    "ModelPackageRegistrationType",
-]
+GROUPS = Resource(
+    GROUP,
+    "ModelPackageGroup",
+    missing=lambda name, _: ValidationException(f"ModelPackageGroup {name} does not exist."),
+    taken=lambda _, arn: ValidationException(f"Model Package Group already exists: {arn}"),
+)
+PACKAGES = Resource(  # by their ARNs: …:model-package/<group>/<version>
+    PACKAGE,
+    "ModelPackage",
+    missing=lambda arn, _: ValidationException(
+        f"ModelPackage {arn} does not exist. Versioned packages are named by their full ARN."
+    ),
+    named_by_arn=True,
+)
+GROUP_SUMMARY = (
+    *("ModelPackageGroupName", "ModelPackageGroupArn", "ModelPackageGroupDescription"),
+    *("CreationTime", "ModelPackageGroupStatus"),
+)
+PACKAGE_SUMMARY = (
+    *("ModelPackageGroupName", "ModelPackageVersion", "ModelPackageArn", "ModelPackageDescription", "CreationTime"),
+    *("ModelPackageStatus", "ModelApprovalStatus", "ModelLifeCycle", "ModelPackageRegistrationType"),
+)
+CHANGEABLE = (
+    *("ModelApprovalStatus", "ApprovalDescription", "InferenceSpecification", "SourceUri", "ModelCard"),
+    *("ModelLifeCycle", "ModelPackageRegistrationType"),
+)
+GROUPS.answers_describe("DescribeModelPackageGroup")
+GROUPS.answers_list("ListModelPackageGroups", "ModelPackageGroupSummaryList", GROUP_SUMMARY)
+PACKAGES.answers_describe("DescribeModelPackage")
+PACKAGES.answers_delete("DeleteModelPackage")
 
 
 @operation("sagemaker", "CreateModelPackageGroup")
-def create_model_package_group(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def create_model_package_group(context: Context, request: Json) -> Json:
     name = request["ModelPackageGroupName"]
-    arn = context.arn("sagemaker", f"model-package-group/{name}")
-    body: ModelPackageGroup = {
+    document = {
         "ModelPackageGroupName": name,
-        "ModelPackageGroupArn": arn,
+        "ModelPackageGroupArn": GROUPS.arn(context, name),
         "ModelPackageGroupDescription": request.get("ModelPackageGroupDescription"),
         "CreationTime": time.time(),
         "CreatedBy": {},
@@ -54,33 +57,12 @@ def create_model_package_group(context: Context, request: dict[str, Any]) -> dic
         "_Tags": request.get("Tags", []),
         "_LastVersion": 0,
     }
-    try:
-        context.store.insert(GROUP, name, body)
-    except AlreadyExists:
-        raise ValidationException(f"Model Package Group already exists: {arn}") from None
-    return {"ModelPackageGroupArn": arn}
-
-
-@operation("sagemaker", "DescribeModelPackageGroup")
-def describe_model_package_group(context: Context, request: dict[str, Any]) -> ModelPackageGroup:
-    return _group(context, request["ModelPackageGroupName"])
-
-
-@operation("sagemaker", "ListModelPackageGroups")
-def list_model_package_groups(context: Context, request: dict[str, Any]) -> dict[str, Any]:
-    return listing.page(
-        context.store.list(GROUP),
-        request,
-        name="ModelPackageGroupName",
-        status="ModelPackageGroupStatus",
-        summary=listing.members(GROUP_SUMMARY),
-        answer="ModelPackageGroupSummaryList",
-    )
+    return {"ModelPackageGroupArn": GROUPS.insert(context, name, document)["ModelPackageGroupArn"]}
 
 
 @operation("sagemaker", "DeleteModelPackageGroup")
-def delete_model_package_group(context: Context, request: dict[str, Any]) -> None:
-    group = _group(context, request["ModelPackageGroupName"])
+def delete_model_package_group(context: Context, request: Json) -> None:
+    group = GROUPS.find(context, request["ModelPackageGroupName"])
     versions = _packages(context, group)
     if versions:
         arn = group["ModelPackageGroupArn"]
@@ -92,12 +74,12 @@ def delete_model_package_group(context: Context, request: dict[str, Any]) -> Non
 
 
 @operation("sagemaker", "CreateModelPackage")
-def create_model_package(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def create_model_package(context: Context, request: Json) -> Json:
     if not request.get("ModelPackageGroupName"):
         raise ValidationException(
             "The embedded SageMaker registers versioned model packages only: name a ModelPackageGroupName."
         )
-    group = _group(context, request["ModelPackageGroupName"])
+    group = GROUPS.find(context, request["ModelPackageGroupName"])
     _check_inference(context, request.get("InferenceSpecification"))
     token = request.get("ClientToken")
     for package in _packages(context, group):
@@ -122,18 +104,13 @@ def create_model_package(context: Context, request: dict[str, Any]) -> dict[str,
         "_Tags": request.get("Tags", []),
         "_ClientToken": token,
     }
-    context.store.insert(PACKAGE, arn, cast(ModelPackage, document))
+    PACKAGES.insert(context, arn, document)
     return {"ModelPackageArn": arn}
 
 
-@operation("sagemaker", "DescribeModelPackage")
-def describe_model_package(context: Context, request: dict[str, Any]) -> ModelPackage:
-    return find_package(context, request["ModelPackageName"])
-
-
 @operation("sagemaker", "UpdateModelPackage")
-def update_model_package(context: Context, request: dict[str, Any]) -> dict[str, Any]:
-    arn = find_package(context, request["ModelPackageArn"])["ModelPackageArn"]
+def update_model_package(context: Context, request: Json) -> Json:
+    arn = PACKAGES.find(context, request["ModelPackageArn"])["ModelPackageArn"]
     if "InferenceSpecification" in request:
         _check_inference(context, request["InferenceSpecification"])
 
@@ -153,43 +130,17 @@ def update_model_package(context: Context, request: dict[str, Any]) -> dict[str,
     return {"ModelPackageArn": arn}
 
 
-@operation("sagemaker", "DeleteModelPackage")
-def delete_model_package(context: Context, request: dict[str, Any]) -> None:
-    context.store.delete(PACKAGE, find_package(context, request["ModelPackageName"])["ModelPackageArn"])
-
-
 @operation("sagemaker", "ListModelPackages")
-def list_model_packages(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+def list_model_packages(context: Context, request: Json) -> Json:
     """Without a group AWS lists unversioned packages, unless others are asked for; there are none of those here."""
     if "ModelPackageGroupName" in request:
-        packages = _packages(context, _group(context, request["ModelPackageGroupName"]))
+        packages = _packages(context, GROUPS.find(context, request["ModelPackageGroupName"]))
     else:
         packages = context.store.list(PACKAGE) if request.get("ModelPackageType") in ("Versioned", "Both") else []
     approval = request.get("ModelApprovalStatus")
-    return listing.page(
-        [package for package in packages if approval in (None, package["ModelApprovalStatus"])],
-        request,
-        name="ModelPackageGroupName",
-        status="ModelPackageStatus",
-        summary=listing.members(PACKAGE_SUMMARY),
-        answer="ModelPackageSummaryList",
-        default_order="Ascending",
-    )
-
-
-def find_package(context: Context, arn: str) -> ModelPackage:
-    """A package by its ARN (…:model-package/<group>/<version>). Raises ValidationException."""
-    body = context.store.get(PACKAGE, arn)
-    if body is None:
-        raise ValidationException(f"ModelPackage {arn} does not exist. Versioned packages are named by their full ARN.")
-    return body
-
-
-def _group(context: Context, name_or_arn: str) -> ModelPackageGroup:
-    body = context.store.get(GROUP, name_or_arn.rpartition("/")[2])
-    if body is None:
-        raise ValidationException(f"ModelPackageGroup {name_or_arn} does not exist.")
-    return body
+    kept = [package for package in packages if approval in (None, package["ModelApprovalStatus"])]
+    summary, name = listing.members(PACKAGE_SUMMARY), "ModelPackageGroupName"
+    return listing.page(kept, request, "ModelPackageSummaryList", summary, "ModelPackage", name, order="Ascending")
 
 
 def _packages(context: Context, group: ModelPackageGroup) -> list[ModelPackage]:
@@ -200,7 +151,7 @@ def _next_version(group: ModelPackageGroup) -> None:
     group["_LastVersion"] += 1
 
 
-def _check_inference(context: Context, specification: dict[str, Any] | None) -> None:
+def _check_inference(context: Context, specification: Json | None) -> None:
     """The model data that a package names must be there: a package nobody can deploy is found out now, not then."""
     for container in (specification or {}).get("Containers", []):
         uri = container.get("ModelDataUrl", "")

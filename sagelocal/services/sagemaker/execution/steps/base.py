@@ -10,6 +10,7 @@ from typing import Any
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
+from sagelocal.core.json import Json
 from sagelocal.core.store import Kind
 from sagelocal.definition.document import Step
 from sagelocal.services.sagemaker.execution import retry
@@ -35,8 +36,8 @@ class StepStopped(Exception):
 class Result:
     """A successful step; `metadata` is for the step list, `job` is (kind, name) in the store, `detail` is to read."""
 
-    properties: dict[str, Any]
-    metadata: dict[str, Any]
+    properties: Json
+    metadata: Json
     job: tuple[str, str] | None = None
     detail: str = ""
 
@@ -50,10 +51,10 @@ class Task:
     scope: Scope
     execution_id: str
     stopping: threading.Event
-    on_started: Callable[[dict[str, Any]], None]
+    on_started: Callable[[Json], None]
     name: str = ""
 
-    def call(self, operation: str, **request: Any) -> dict[str, Any]:
+    def call(self, operation: str, **request: Any) -> Json:
         """Call SageMaker for the step. Raises StepFailed, in the service's own words, when the call is refused."""
         try:
             return self.context.call("sagemaker", operation, **request)
@@ -67,23 +68,23 @@ class Handler:
 
     cache_keys: Sequence[str] = ()
 
-    def arguments(self, task: Task) -> dict[str, Any]:
+    def arguments(self, task: Task) -> Json:
         """The step's arguments with every expression resolved. Raises BadReference."""
-        resolved: dict[str, Any] = task.scope.resolve(task.step.arguments, task.name)
+        resolved: Json = task.scope.resolve(task.step.arguments, task.name)
         return resolved
 
     def name(self, task: Task) -> str:
         """The name of what the step creates, if it creates something."""
         return ""
 
-    def run(self, task: Task, arguments: dict[str, Any]) -> Result:
+    def run(self, task: Task, arguments: Json) -> Result:
         """Raises StepFailed or StepStopped."""
         raise NotImplementedError
 
     def stop(self, task: Task) -> None:
         """Make a running `run` end soon; the default lets it finish."""
 
-    def outputs(self, context: Context, properties: dict[str, Any]) -> list[str]:
+    def outputs(self, context: Context, properties: Json) -> list[str]:
         """S3 URIs without which a cached result is worth nothing."""
         return []
 
@@ -102,7 +103,7 @@ class JobHandler(Handler):
     def name(self, task: Task) -> str:
         return job_name(task.execution_id, task.step.name, task.step.arguments.get(f"{self.job}Name"))
 
-    def run(self, task: Task, arguments: dict[str, Any]) -> Result:
+    def run(self, task: Task, arguments: Json) -> Result:
         request = {**arguments, f"{self.job}Name": task.name}
         arn = task.call(f"Create{self.job}", **request)[f"{self.job}Arn"]
         metadata = {self.metadata_name: {"Arn": arn}}
@@ -123,22 +124,19 @@ class JobHandler(Handler):
         except StepFailed:
             return  # not created yet, or over already: either way there is nothing to stop
 
-    def describe(self, task: Task) -> dict[str, Any]:
+    def describe(self, task: Task) -> Json:
         """The properties of the finished step."""
         return task.call(f"Describe{self.job}", **{f"{self.job}Name": task.name})
 
     def _wait(self, task: Task) -> str:
-        status = f"{self.job}Status"
+        status, ended = f"{self.job}Status", ("Completed", "Failed", "Stopped")
         try:
-            body = task.context.store.wait(
-                self.kind, task.name, lambda job: job[status] in ("Completed", "Failed", "Stopped")
-            )
+            body = task.context.store.wait(self.kind, task.name, lambda job: job[status] in ended)
         except KeyError:
             raise StepFailed(f"ClientError: {self.job} {task.name} was deleted while the step waited for it.") from None
-        ended: str = body[status]
-        return ended
+        return str(body[status])
 
-    def _failure(self, name: str, status: str, properties: dict[str, Any]) -> StepFailed:
+    def _failure(self, name: str, status: str, properties: Json) -> StepFailed:
         reason = properties.get("FailureReason") or f"{self.job} {name} ended as {status}"
         said = properties.get("ExitMessage", "")
         if said and said not in reason:

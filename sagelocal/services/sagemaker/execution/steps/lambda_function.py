@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sagelocal.core.errors import AwsError
+from sagelocal.core.json import Json
 from sagelocal.definition import parameters
 from sagelocal.services.sagemaker.execution import retry
 from sagelocal.services.sagemaker.execution.steps.base import Handler, Result, StepFailed, Task
@@ -16,25 +17,25 @@ MAX_SECONDS = 600.0
 class LambdaStep(Handler):
     cache_keys = ("FunctionArn", "Event", "OutputParameters")
 
-    def arguments(self, task: Task) -> dict[str, Any]:
+    def arguments(self, task: Task) -> Json:
         return {
             "FunctionArn": task.scope.resolve(task.step.own["FunctionArn"]),
             "Event": super().arguments(task),
             "OutputParameters": task.step.own.get("OutputParameters") or [],
         }
 
-    def run(self, task: Task, arguments: dict[str, Any]) -> Result:
+    def run(self, task: Task, arguments: Json) -> Result:
         arn = arguments["FunctionArn"]
         task.on_started({"Lambda": {"Arn": arn}})
         answer = self._invoke(task, arn, arguments["Event"])
         outputs = _outputs(arn, answer, task.step.output_parameters)
         shown = [{"Name": name, "Value": parameters.as_text(value)} for name, value in outputs.items()]
-        metadata: dict[str, Any] = {"Lambda": {"Arn": arn, "OutputParameters": shown}}
+        metadata: Json = {"Lambda": {"Arn": arn, "OutputParameters": shown}}
         return Result({"OutputParameters": outputs}, metadata)
 
-    def _invoke(self, task: Task, arn: str, event: dict[str, Any]) -> Any:
+    def _invoke(self, task: Task, arn: str, event: Json) -> Any:
         """The function's answer. The step gives up after ten minutes, as on AWS; the function has its own time-out."""
-        answers: queue.SimpleQueue[dict[str, Any] | Exception] = queue.SimpleQueue()
+        answers: queue.SimpleQueue[Json | Exception] = queue.SimpleQueue()
 
         def invoke() -> None:
             try:
@@ -69,7 +70,7 @@ def _decoded(payload: Any) -> Any:
         return None
 
 
-def _outputs(arn: str, answer: Any, declared: Mapping[str, str]) -> dict[str, Any]:
+def _outputs(arn: str, answer: Any, declared: Mapping[str, str]) -> Json:
     """The declared outputs out of the function's answer, cast by their types."""
     outputs = {}
     for name, kind in declared.items():

@@ -1,13 +1,12 @@
 """RegisterModel: CreateModelPackage, in a group that is made if need be; its properties are DescribeModelPackage."""
 
-from typing import Any
-
+from sagelocal.core.json import Json
 from sagelocal.services.sagemaker.documents import GROUP, PACKAGE
 from sagelocal.services.sagemaker.execution.steps.base import Handler, Result, StepFailed, Task
 
 
 class RegisterModelStep(Handler):
-    def run(self, task: Task, arguments: dict[str, Any]) -> Result:
+    def run(self, task: Task, arguments: Json) -> Result:
         group = arguments.get("ModelPackageGroupName")
         if group:
             self._ensure_group(task, group)

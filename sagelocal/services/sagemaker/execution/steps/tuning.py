@@ -1,8 +1,7 @@
 """Tuning: a tuning job; its properties are DescribeHyperParameterTuningJob and TrainingJobSummaries, best first."""
 
-from typing import Any
-
 from sagelocal.core.context import Context
+from sagelocal.core.json import Json
 from sagelocal.services.sagemaker.documents import TRAINING_JOB, TUNING_JOB
 from sagelocal.services.sagemaker.execution.steps.base import JobHandler, Task, plain, random_text
 
@@ -26,14 +25,14 @@ class TuningStep(JobHandler):
         tail = f"-{random_text(10)}"
         return f"{plain(f'{task.execution_id}-{task.step.name}'[: NAME_LENGTH - len(tail)])}{tail}"
 
-    def describe(self, task: Task) -> dict[str, Any]:
+    def describe(self, task: Task) -> Json:
         properties = super().describe(task)
         return {**properties, "TrainingJobSummaries": self._summaries(task, properties)}
 
-    def _summaries(self, task: Task, properties: dict[str, Any]) -> list[dict[str, Any]]:
+    def _summaries(self, task: Task, properties: Json) -> list[Json]:
         """The completed training jobs, best objective first."""
         request = {"HyperParameterTuningJobName": task.name, "StatusEquals": "Completed", "MaxResults": 100}
-        found: list[dict[str, Any]] = []
+        found: list[Json] = []
         while True:
             page = task.call("ListTrainingJobsForHyperParameterTuningJob", **request)
             found += page["TrainingJobSummaries"]
@@ -44,7 +43,7 @@ class TuningStep(JobHandler):
         sign = -1 if objective.get("Type", "Maximize") == "Maximize" else 1
         return sorted(found, key=lambda job: sign * _objective(job, worst=sign * float("inf")))
 
-    def outputs(self, context: Context, properties: dict[str, Any]) -> list[str]:
+    def outputs(self, context: Context, properties: Json) -> list[str]:
         best = properties.get("BestTrainingJob", {}).get("TrainingJobName")
         if not best:
             return []
@@ -52,6 +51,5 @@ class TuningStep(JobHandler):
         return [job["ModelArtifacts"]["S3ModelArtifacts"]] if job and "ModelArtifacts" in job else []
 
 
-def _objective(job: dict[str, Any], worst: float) -> float:
-    value: float = job.get("FinalHyperParameterTuningJobObjectiveMetric", {}).get("Value", worst)
-    return value
+def _objective(job: Json, worst: float) -> float:
+    return float(job.get("FinalHyperParameterTuningJobObjectiveMetric", {}).get("Value", worst))
