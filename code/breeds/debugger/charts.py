@@ -77,7 +77,7 @@ def lines(
 def _end_at_powers_of_ten(axes: Axes) -> None:
     """Else an axis of less than a power has one label or none."""
     low, high = (math.log10(y) for y in axes.get_ylim())
-    axes.set_ylim(10 ** math.floor(low), 10 ** math.ceil(high))
+    axes.set_ylim(10.0 ** math.floor(low), 10.0 ** math.ceil(high))
 
 
 def _drawable(points: Series, logarithmic: bool) -> list[tuple[float, float]]:

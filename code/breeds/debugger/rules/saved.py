@@ -12,8 +12,11 @@ from smdebug import modes
 from smdebug.exceptions import TensorUnavailableForStep
 from smdebug.trials import LocalTrial
 
-from breeds.debugger.rules.base import NoUsableData
 from breeds.debugger.trial_directory import STATE_FILE
+
+
+class NoUsableData(Exception):
+    """The tensors a rule needs were not saved; the text says which. Its status is Error, never NoIssuesFound."""
 
 
 @dataclass(frozen=True, kw_only=True)
