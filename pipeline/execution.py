@@ -82,8 +82,7 @@ def resolve(cloud: Cloud, name: str | None) -> str:
         return latest(cloud)
     if name.startswith("arn:"):
         return name
-    settings = cloud.settings
-    return f"arn:aws:sagemaker:{settings.region}:{settings.account}:pipeline/{settings.pipeline_name}/execution/{name}"
+    return f"{cloud.settings.pipeline_arn}/execution/{name}"
 
 
 def describe(cloud: Cloud, arn: str) -> dict[str, Any]:

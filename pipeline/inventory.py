@@ -58,10 +58,9 @@ def find(cloud: Cloud, *, keep_data: bool) -> list[Item]:
 
 
 def _schedules(cloud: Cloud) -> Iterator[Item]:
-    scheduler, settings = cloud.client("scheduler"), cloud.settings
-    target = f"arn:aws:sagemaker:{settings.region}:{settings.account}:pipeline/{settings.pipeline_name}"
+    scheduler = cloud.client("scheduler")
     for entry in cloud.listed("scheduler", "list_schedules", "Schedules"):
-        if entry["Target"]["Arn"] == target:
+        if entry["Target"]["Arn"] == cloud.settings.pipeline_arn:
             name = {"Name": entry["Name"], "GroupName": entry["GroupName"]}
             yield Item("schedule", entry["Name"], partial(scheduler.delete_schedule, **name))
 

@@ -39,8 +39,7 @@ def denied(cloud: Cloud, principal: str, required: list[Permission]) -> list[str
 
 def of_the_user(settings: Settings) -> list[Permission]:
     """What the commands do in their user's name."""
-    sagemaker = f"arn:aws:sagemaker:{settings.region}:{settings.account}"
-    pipeline = f"{sagemaker}:pipeline/{settings.pipeline_name}"
+    pipeline = settings.pipeline_arn
     to_sagemaker = (("iam:PassedToService", "sagemaker.amazonaws.com"),)
     execution = ("DescribePipelineExecution", "ListPipelineExecutionSteps", "StopPipelineExecution")
     return [
@@ -89,7 +88,7 @@ def of_the_roles(settings: Settings) -> dict[str, list[Permission]]:
         ],
         "predict": [Permission(("sagemaker:InvokeEndpoint",), endpoint)],
         "scheduler": [
-            Permission(("sagemaker:StartPipelineExecution",), f"{sagemaker}:pipeline/{settings.pipeline_name}"),
+            Permission(("sagemaker:StartPipelineExecution",), settings.pipeline_arn),
             Permission(("sqs:SendMessage",), queue),
         ],
     }

@@ -67,8 +67,6 @@ def step(build: BuildContext, *, features: Any) -> RequestStep:
         request,
         title="Tune the head",
         description="Searches learning rate, regularisation, width and batch size on the cached features.",
-        answers=["DescribeHyperParameterTuningJobResponse", "ListTrainingJobsForHyperParameterTuningJobResponse"],
-        cache=True,
     )
 
 
