@@ -44,7 +44,7 @@ def estimate(document: str, values: Mapping[str, Value], *, images: int = DOG_IM
             "upper": round(month * int(bound["EndpointMaxInstances"]), 2),
         },
         "document": DOCUMENT_DOLLARS,
-        "prices": {"source": table.source, "date": table.date, "unverified": sorted(used & set(table.unverified))},
+        "prices": {"source": table.source, "date": table.date, "unverified": sorted(used & table.unverified)},
         "assumptions": durations.assumptions(images),
     }
 

@@ -28,7 +28,7 @@ class Prices:
     source: str
     date: str
     region: str
-    unverified: list[str]
+    unverified: frozenset[str]
 
     def of(self, instance_type: str) -> float:
         """The price of an hour. Raises UserError for a type that the table does not have."""
@@ -46,6 +46,7 @@ class Prices:
 def load(path: Path = FILE) -> Prices:
     """The table as it is in the repository."""
     known = json.loads(path.read_text())
+    known["unverified"] = frozenset(known["unverified"])
     return Prices(**{each.name: known[each.name] for each in fields(Prices)})
 
 
