@@ -69,10 +69,7 @@ def of_the_roles(settings: Settings) -> dict[str, list[Permission]]:
             Permission(("iam:PassRole",), settings.role("job"), passed),
             Permission(("lambda:InvokeFunction",), settings.function("deploy")),
         ],
-        "job": [
-            Permission(("s3:GetObject", "s3:PutObject"), f"{objects}/runs/doctor"),
-            *_of_managed_rules(settings),
-        ],
+        "job": [Permission(("s3:GetObject", "s3:PutObject"), f"{objects}/runs/doctor"), *_of_managed_rules(settings)],
         "model": [Permission(("s3:GetObject",), f"{objects}/models/doctor")],
         "deploy": [
             Permission(

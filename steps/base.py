@@ -124,13 +124,7 @@ class RequestStep(ConfigurableRetryStep):
 
 
 def call_function(
-    build: BuildContext,
-    name: str,
-    event: dict[str, Any],
-    *,
-    outputs: Sequence[str],
-    title: str,
-    description: str,
+    build: BuildContext, name: str, event: dict[str, Any], *, outputs: Sequence[str], title: str, description: str
 ) -> RequestStep:
     """A step that asks the deploy function, by its alias; `outputs` are members of its answer, all texts."""
     envelope = {
@@ -188,12 +182,7 @@ def processing(
         "StoppingCondition": {"MaxRuntimeInSeconds": max_seconds},
     }
     return RequestStep(
-        name,
-        StepTypeEnum.PROCESSING,
-        request,
-        title=title,
-        description=description,
-        property_files=property_files,
+        name, StepTypeEnum.PROCESSING, request, title=title, description=description, property_files=property_files
     )
 
 

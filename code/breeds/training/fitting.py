@@ -125,11 +125,7 @@ class Fit:
         self.debugger.train()
         self.model.train()
         for step, inputs, labels, share in batches.training_batches(
-            self.train_set,
-            batch_size=self.plan.batch_size,
-            epoch=self.epoch,
-            first_step=self.step,
-            world=self.world,
+            self.train_set, batch_size=self.plan.batch_size, epoch=self.epoch, first_step=self.step, world=self.world
         ):
             self._train_step(inputs, labels, share)
             self.step = step + 1
