@@ -53,21 +53,16 @@ def main() -> None:
 
 def parse_arguments() -> Any:
     parser = container.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("directory", type=Path, nargs="?", metavar="TENSORS", help="what a training's hook saved")
-    parser.add_argument("--tensors", type=Path, default=TENSORS, help="the same")
-    parser.add_argument("--output", type=Path, help="where debug.json and its report go")
-    parser.add_argument(
-        "--rules", default=",".join(rules.DEFAULT_RULES), help="rules to apply, besides the blocking ones"
-    )
-    parser.add_argument(
-        "--blocking-rules", default=",".join(rules.BLOCKING_RULES), help="rules that keep a model from passing"
-    )
-    parser.add_argument(
-        "--rule-parameters", default=rules.NOTHING, help="Rule.parameter=value,…, a JSON object, or none"
-    )
-    parser.add_argument("--training-job", default="", help="whose tensors these must be")
-    parser.add_argument("--managed-rules", default="", help="rules that SageMaker evaluates on the training job")
-    parser.add_argument("--tensorboard", choices=("on", "off"), default="off", help="write event files for it too")
+    add = parser.add_argument
+    add("directory", type=Path, nargs="?", metavar="TENSORS", help="what a training's hook saved")
+    add("--tensors", type=Path, default=TENSORS, help="the same")
+    add("--output", type=Path, help="where debug.json and its report go")
+    add("--rules", default=",".join(rules.DEFAULT_RULES), help="rules to apply, besides the blocking ones")
+    add("--blocking-rules", default=",".join(rules.BLOCKING_RULES), help="rules that keep a model from passing")
+    add("--rule-parameters", default=rules.NOTHING, help="Rule.parameter=value,…, a JSON object, or none")
+    add("--training-job", default="", help="whose tensors these must be")
+    add("--managed-rules", default="", help="rules that SageMaker evaluates on the training job")
+    add("--tensorboard", choices=("on", "off"), default="off", help="write event files for it too")
     arguments = parser.parse_args()
     # A person who names a directory wants the table; a job's output is a file.
     if arguments.directory is None:
@@ -153,9 +148,9 @@ def why_incomplete(trial: Any, training_job: str) -> str:
     owner = known.get("training_job")
     if training_job and owner != training_job:
         raise NoUsableData(f"the tensors are of the training job {owner or '(not named)'}, not of {training_job}.")
-    return (
-        "" if known.get("finished") else f"the training did not come to its end: step {max(trial.steps())} is its last"
-    )
+    if known.get("finished"):
+        return ""
+    return f"the training did not come to its end: step {max(trial.steps())} is its last"
 
 
 def evaluate(name: str, findings_of: Callable[[], list], unfinished: str = "") -> dict[str, Any]:
@@ -252,11 +247,8 @@ def table(verdict: dict[str, Any]) -> str:
     """The verdict as text for the log."""
     lines = [f"{'rule':<26}{'status':<16}{'blocks':<8}details"]
     for rule in verdict["rules"]:
-        blocks = "yes" if rule["blocks"] else "no"
-        lines.append(
-            f"{rule['RuleConfigurationName']:<26}{rule['RuleEvaluationStatus']:<16}{blocks:<8}"
-            f"{rule['StatusDetails']}".rstrip()
-        )
+        name, state, blocks = rule["RuleConfigurationName"], rule["RuleEvaluationStatus"], rule["blocks"]
+        lines.append(f"{name:<26}{state:<16}{'yes' if blocks else 'no':<8}{rule['StatusDetails']}".rstrip())
     return "\n".join([*lines, f"verdict: {verdict['verdict']}, {verdict['blocking']} blocking"])
 
 

@@ -139,27 +139,14 @@ def write_confused(
     pairs = confused.find(found, report.confusion)
     jpegs = shards.jpegs_of(prepared, "test", [key for pair in pairs for key in pair.keys])
     photos = {key: shards.decode(jpeg) for key, jpeg in jpegs.items()}
-    rows = [
-        (
-            f"{pair.true} ({pair.count} of {pair.of})",
-            f"taken for {pair.predicted}",
-            photos[pair.mistake],
-            photos[pair.typical] if pair.typical else None,
-        )
-        for pair in pairs
-    ]
+    rows = []
+    for pair in pairs:
+        mistake, typical = photos[pair.mistake], photos[pair.typical] if pair.typical else None
+        rows.append((f"{pair.true} ({pair.count} of {pair.of})", f"taken for {pair.predicted}", mistake, typical))
     figures.save(pictures.confused(rows), directory / "confused.png")
     paths = manifest.load(prepared).paths
-    return [
-        {
-            "true": p.true,
-            "predicted": p.predicted,
-            "count": p.count,
-            "of": p.of,
-            "mistake": paths.get(p.mistake, p.mistake),
-        }
-        for p in pairs
-    ]
+    shown = ("true", "predicted", "count", "of")
+    return [{name: getattr(p, name) for name in shown} | {"mistake": paths.get(p.mistake, p.mistake)} for p in pairs]
 
 
 def write_robustness(predictor: Predictor, found: Predictions, prepared: Path, directory: Path) -> dict[str, Any]:

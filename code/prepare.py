@@ -11,7 +11,7 @@ import tempfile
 from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -252,18 +252,9 @@ def _parse(arguments: list[str] | None) -> Settings:
     parser.add_argument("--max-duplicates", type=int, default=Limits.max_duplicates, help="images in two splits")
     parser.add_argument("--max-pixels", type=int, default=Limits.max_pixels, help="width x height of one image")
     parser.add_argument("--short-side", type=int, default=256, help="pixels")
-    given = parser.parse_args(arguments)
-    limits = Limits(
-        max_broken_fraction=given.max_broken_fraction, max_duplicates=given.max_duplicates, max_pixels=given.max_pixels
-    )
-    return Settings(
-        input=given.input,
-        output=given.output,
-        cache=given.cache,
-        new_cache=given.new_cache,
-        short_side=given.short_side,
-        limits=limits,
-    )
+    given = vars(parser.parse_args(arguments))
+    limits = Limits(**{each.name: given.pop(each.name) for each in fields(Limits)})
+    return Settings(**given, limits=limits)
 
 
 if __name__ == "__main__":

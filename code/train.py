@@ -114,7 +114,9 @@ def train(job: Job) -> None:
     checkpoints.load()
     head_metrics = None
     if checkpoints.phase != "fine-tuning":
-        best = train_head(job, off if settings.trainable_stages else debugger, head, train_set, valid_set, checkpoints)
+        best, watched = optimization.Best(settings.patience), off if settings.trainable_stages else debugger
+        with one_thread():
+            Fit(Plan.of(settings, "head"), head, train_set, valid_set, best, world, watched, checkpoints).run()
         head_metrics = best.metrics
     if job.directories.weights is not None:
         packaged = Classifier(load_backbone(job, job.directories.weights), head).to(world.device)
@@ -175,46 +177,6 @@ def feature_batches(job: Job, split: str) -> batches.Batches:
     )
 
 
-def train_head(
-    job: Job,
-    debugger: hook.DebuggerHook,
-    head: Head,
-    train_set: batches.Batches,
-    valid_set: batches.Batches,
-    checkpoints: Checkpoints,
-) -> optimization.Best:
-    """The best epoch on cached features; the head gets its weights."""
-    best = optimization.Best(job.settings.patience)
-    with one_thread():
-        run_phase(job, "head", debugger, head, train_set, valid_set, best, checkpoints)
-    return best
-
-
-def run_phase(
-    job: Job,
-    phase: str,
-    debugger: hook.DebuggerHook,
-    model: nn.Module,
-    train_set: batches.Batches,
-    valid_set: batches.Batches,
-    best: optimization.Best,
-    checkpoints: Checkpoints,
-) -> None:
-    """Train `model`, which then has the weights of the best epoch; `best` may know of an earlier one."""
-    fit = Fit(
-        Plan.of(job.settings, phase),
-        model,
-        train_set,
-        valid_set,
-        best=best,
-        world=job.world,
-        debugger=debugger,
-        checkpoints=checkpoints,
-    )
-    fit.run()
-    model.load_state_dict(best.state)
-
-
 def load_backbone(job: Job, weights: Path) -> nn.Module:
     """The pretrained backbone. Raises InputError where its weights are not those the features were made with."""
     from breeds.model import backbones
@@ -258,7 +220,7 @@ def fine_tune(
     best = optimization.Best(settings.patience)
     if head_metrics:
         best.update(head_metrics, model)
-    run_phase(job, "fine-tuning", debugger, model, train_set, valid_set, best, checkpoints)
+    Fit(Plan.of(settings, "fine-tuning"), model, train_set, valid_set, best, world, debugger, checkpoints).run()
     return best, model, valid_set
 
 

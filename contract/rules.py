@@ -53,12 +53,7 @@ PARAMETERS: ByRule = {
         "threshold_layer": 50.0,
     },
     "WeightUpdateRatio": {"num_steps": None, "large_threshold": 10.0, "small_threshold": 1e-8, "epsilon": 1e-9},
-    "TensorVariance": {
-        "collection_names": "weights",
-        "tensor_regex": "",
-        "max_threshold": None,
-        "min_threshold": None,
-    },
+    "TensorVariance": {"collection_names": "weights", "tensor_regex": "", "max_threshold": None, "min_threshold": None},
 }
 RULES = tuple(PARAMETERS)
 # Applied only when asked for: they need a collection of their own (see each), or a parameter.

@@ -5,6 +5,7 @@ that variable is set; after that nobody asks which of the two it is.
 """
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,11 @@ class Cloud:
             config = Config(retries={"total_max_attempts": 5, "mode": "standard"}, read_timeout=900)
             self._clients[service] = self.session.client(service, config=config)
         return self._clients[service]
+
+    def listed(self, service: str, operation: str, member: str, **arguments: Any) -> Iterator[Any]:
+        """The entries that a list call has in `member`, over all of its pages."""
+        for page in self.client(service).get_paginator(operation).paginate(**arguments):
+            yield from page.get(member, [])
 
 
 # How the images that this project's steps name run on the embedded server.

@@ -37,6 +37,14 @@ def stdout() -> Console:
     return made
 
 
+def plain_table(*titles: str, **options: Any) -> Table:
+    """A table without lines. `options` are those of each of its columns."""
+    shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for title in titles:
+        shown.add_column(title, header_style="dim", **options)
+    return shown
+
+
 def say(text: str) -> None:
     """Print a line as long as it is: addresses and commands stay in one piece."""
     console.print(text, soft_wrap=True)
@@ -117,7 +125,7 @@ def details(cloud: Cloud, arn: str, steps: list[Step]) -> dict[str, str]:
 
 def table(steps: list[Step], told: dict[str, str]) -> Table:
     """The steps of an execution as a table: state, time, and what a step says last."""
-    shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    shown = plain_table()
     for title, width in (("step", 9), ("type", 13), ("state", 9)):
         shown.add_column(title, header_style="dim", no_wrap=True, min_width=width)
     shown.add_column("time", header_style="dim", no_wrap=True, min_width=8, justify="right")
@@ -125,13 +133,8 @@ def table(steps: list[Step], told: dict[str, str]) -> Table:
     for step in steps:
         state = "Cached" if step.cached else step.status
         last = " ".join((step.reason or told.get(step.name, "")).split())[: max(20, console.width - 50)]
-        shown.add_row(
-            step.name,
-            f"[dim]{step.type}[/]",
-            f"[{STYLES.get(step.status, 'white')}]{state}[/]",
-            f"{step.seconds:.1f} s",
-            f"[dim]{_plain(last)}[/]",
-        )
+        state = f"[{STYLES.get(step.status, 'white')}]{state}[/]"
+        shown.add_row(step.name, f"[dim]{step.type}[/]", state, f"{step.seconds:.1f} s", f"[dim]{_plain(last)}[/]")
     return shown
 
 

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from typing import Any
 
 from rich.table import Table
@@ -20,35 +19,6 @@ DOCUMENT_DOLLARS = 4.03  # the bill of the starting document
 BATCH = {"Processing", "Training", "Tuning"}
 
 
-@dataclass(frozen=True)
-class StepCost:
-    """One step: `jobs` jobs of `instances` instances each. Seconds are per job; dollars are for all of it."""
-
-    step: str
-    instance_type: str
-    instances: int
-    jobs: int
-    limit_seconds: int
-    upper: float
-    expected_seconds: float
-    expected: float
-
-
-@dataclass(frozen=True)
-class JobCost:
-    """What a step's jobs took: seconds per host, and billed seconds summed over hosts and jobs."""
-
-    step: str
-    instance_type: str
-    instances: int
-    jobs: int
-    seconds: float
-    billed_seconds: float
-    spot_savings: float  # share of the price that spot saved, 0 to 1
-    dollars: float
-    reused: bool = False
-
-
 def estimate(document: str, values: Mapping[str, Value], *, images: int = DOG_IMAGES) -> dict[str, Any]:
     """The cost of one execution of a definition (its JSON) with parameters, and of its endpoint per month.
 
@@ -61,13 +31,13 @@ def estimate(document: str, values: Mapping[str, Value], *, images: int = DOG_IM
     work = Work(images, bound)
     steps = [_step_cost(step, bound, work, table) for step in definition["Steps"] if step["Type"] in BATCH]
     endpoint = str(bound["EndpointInstanceType"])
-    used = {step.instance_type for step in steps} | {endpoint}
+    used = {step["instance_type"] for step in steps} | {endpoint}
     # A serverless endpoint costs by the request, and nothing while it waits for one.
     month = 0.0 if endpoint == SERVERLESS else table.of(endpoint) * HOURS_PER_MONTH
     return {
-        "steps": [asdict(step) for step in steps],
-        "upper": round(sum(step.upper for step in steps), 2),
-        "expected": round(sum(step.expected for step in steps), 2),
+        "steps": steps,
+        "upper": round(sum(step["upper"] for step in steps), 2),
+        "expected": round(sum(step["expected"] for step in steps), 2),
         "endpoint_month": {
             "instance_type": endpoint,
             "expected": round(month * int(bound["EndpointMinInstances"]), 2),
@@ -100,15 +70,16 @@ def actual(cloud: Cloud, arn: str) -> dict[str, Any]:
     return {
         "execution_arn": arn,
         "status": execution.describe(cloud, arn)["PipelineExecutionStatus"],
-        "steps": [asdict(job) for job in jobs],
-        "billed_seconds": round(sum(job.billed_seconds for job in jobs), 1),
-        "dollars": round(sum(job.dollars for job in jobs), 4),
+        "steps": jobs,
+        "billed_seconds": round(sum(job["billed_seconds"] for job in jobs), 1),
+        "dollars": round(sum(job["dollars"] for job in jobs), 4),
         "document": DOCUMENT_DOLLARS,
         "prices": {"source": table.source, "date": table.date},
     }
 
 
-def _step_cost(step: dict, values: Mapping[str, Any], work: Work, table: Prices) -> StepCost:
+def _step_cost(step: dict, values: Mapping[str, Any], work: Work, table: Prices) -> dict[str, Any]:
+    """One step: `jobs` jobs of `instances` instances each. Seconds are per job; dollars are for all of it."""
     arguments = step["Arguments"]
     jobs = 1
     if step["Type"] == "Processing":
@@ -130,16 +101,16 @@ def _step_cost(step: dict, values: Mapping[str, Any], work: Work, table: Prices)
         hours = table.of(kind) * job_seconds / 3600
         return jobs * instances * (hours + table.storage(volume, job_seconds))
 
-    return StepCost(
-        step["Name"],
-        kind,
-        instances,
-        jobs,
-        limit,
-        round(dollars(limit), 4),
-        round(seconds, 1),
-        round(dollars(seconds), 4),
-    )
+    return {
+        "step": step["Name"],
+        "instance_type": kind,
+        "instances": instances,
+        "jobs": jobs,
+        "limit_seconds": limit,
+        "upper": round(dollars(limit), 4),
+        "expected_seconds": round(seconds, 1),
+        "expected": round(dollars(seconds), 4),
+    }
 
 
 def _bound(value: Any, values: Mapping[str, Any]) -> Any:
@@ -149,7 +120,9 @@ def _bound(value: Any, values: Mapping[str, Any]) -> Any:
     return value
 
 
-def _job_cost(cloud: Cloud, step: execution.Step, table: Prices) -> JobCost | None:
+def _job_cost(cloud: Cloud, step: execution.Step, table: Prices) -> dict[str, Any] | None:
+    """What a step's jobs took: seconds per host, and billed seconds summed over hosts and jobs. `spot_savings`: the
+    share of the price that spot saved, 0 to 1."""
     if not step.job:
         return None
     sagemaker = cloud.client("sagemaker")
@@ -162,28 +135,24 @@ def _job_cost(cloud: Cloud, step: execution.Step, table: Prices) -> JobCost | No
     elif kind == "TrainingJob":
         found = [_training(sagemaker.describe_training_job(TrainingJobName=name))]
     else:
-        pages = sagemaker.get_paginator("list_training_jobs_for_hyper_parameter_tuning_job")
-        found = [
-            _training(sagemaker.describe_training_job(TrainingJobName=trial["TrainingJobName"]))
-            for page in pages.paginate(HyperParameterTuningJobName=name)
-            for trial in page["TrainingJobSummaries"]
-        ]
+        trials = [trial["TrainingJobName"] for trial in execution.trials(cloud, name)]
+        found = [_training(sagemaker.describe_training_job(TrainingJobName=trial)) for trial in trials]
     if not found:
         return None
     instance_type, instances = found[0][:2]
     ran = sum(seconds * count for _, count, seconds, _ in found)
     billed = 0.0 if step.cached else sum(billable * count for _, count, _, billable in found)
-    return JobCost(
-        step=step.name,
-        instance_type=instance_type,
-        instances=instances,
-        jobs=len(found),
-        seconds=round(sum(seconds for _, _, seconds, _ in found), 1),
-        billed_seconds=round(billed, 1),
-        spot_savings=round(1 - billed / ran, 3) if ran and not step.cached else 0.0,
-        dollars=round(sum(table.of(t) * n * b / 3600 for t, n, _, b in found) * (not step.cached), 6),
-        reused=step.cached,
-    )
+    return {
+        "step": step.name,
+        "instance_type": instance_type,
+        "instances": instances,
+        "jobs": len(found),
+        "seconds": round(sum(seconds for _, _, seconds, _ in found), 1),
+        "billed_seconds": round(billed, 1),
+        "spot_savings": round(1 - billed / ran, 3) if ran and not step.cached else 0.0,
+        "dollars": round(sum(table.of(t) * n * b / 3600 for t, n, _, b in found) * (not step.cached), 6),
+        "reused": step.cached,
+    }
 
 
 def _training(job: dict) -> tuple[str, int, float, float]:
@@ -252,9 +221,9 @@ def show_actual(found: dict[str, Any]) -> None:
 
 
 def _table(*titles: str) -> Table:
-    shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for number, title in enumerate(titles):
-        shown.add_column(title, header_style="dim", no_wrap=True, justify="left" if number < 2 else "right")
+    shown = console.plain_table(*titles[:2], no_wrap=True)
+    for title in titles[2:]:
+        shown.add_column(title, header_style="dim", no_wrap=True, justify="right")
     return shown
 
 

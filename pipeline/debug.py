@@ -9,7 +9,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 from rich.table import Table
 
-from pipeline import execution, hints
+from pipeline import console, execution, hints
 from pipeline.cloud import Cloud, state_dir
 from pipeline.errors import UserError
 from pipeline.execution import Step
@@ -33,15 +33,12 @@ def verdict(cloud: Cloud, arn: str) -> dict[str, Any]:
 
 def report(cloud: Cloud, arn: str) -> Path:
     """Fetch debug.html and its pictures; where the page lies. Raises UserError where there is none."""
-    step = _step(cloud, arn)
-    name = arn.rpartition("/")[2]
+    step, name = _step(cloud, arn), arn.rpartition("/")[2]
     folder = state_dir() / "reports" / name
     found = {file: body for file in FILES if (body := _get(cloud, step, file)) is not None}
     if FILES[0] not in found:
-        raise UserError(
-            "The Debug step of this execution left no debug.html.",
-            f"Why: {hints.LOGS(step='Debug', execution=name)}",
-        )
+        why = f"Why: {hints.LOGS(step='Debug', execution=name)}"
+        raise UserError("The Debug step of this execution left no debug.html.", why)
     folder.mkdir(parents=True, exist_ok=True)
     for file, body in found.items():
         (folder / file).write_bytes(body)
@@ -56,9 +53,8 @@ def show(page: Path) -> None:
 
 def table(said: dict[str, Any]) -> Table:
     """A row per rule: status, and where it fired first, with value and threshold."""
-    shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for title in ("rule", "status", "blocks", "says"):
-        shown.add_column(title, header_style="dim", overflow="fold", no_wrap=title != "says")
+    shown = console.plain_table("rule", "status", "blocks", no_wrap=True, overflow="fold")
+    shown.add_column("says", header_style="dim", overflow="fold")
     for rule in said["rules"]:
         state = rule["RuleEvaluationStatus"]
         details = rule["StatusDetails"].replace("[", "\\[")

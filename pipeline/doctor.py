@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from botocore.exceptions import BotoCoreError, ClientError
-from rich.table import Table
 
 from pipeline import console, hints, required_permissions
 from pipeline.cloud import Cloud
@@ -65,9 +64,7 @@ def as_data(findings: list[Finding]) -> dict[str, Any]:
 
 def show(findings: list[Finding]) -> None:
     """The findings as a table, each fix under what it mends."""
-    shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for title in ("", "check", "seen"):
-        shown.add_column(title, header_style="dim", overflow="fold")
+    shown = console.plain_table("", "check", "seen", overflow="fold")
     for finding in findings:
         seen = finding.seen.replace("[", "\\[")
         fix = f"\n[dim]→ {finding.fix}[/]" if finding.fix else ""
@@ -90,21 +87,16 @@ def _guarded(check: Check, cloud: Cloud, values: Mapping[str, Any]) -> Iterator[
         else:
             yield Finding(name, "warn", f"Not checked: {error}", "Try again; if it stays, check the region.")
     except BotoCoreError as error:
-        yield Finding(
-            name, "fail", f"AWS does not answer: {error}", "Check network, proxy, region and AWS_ENDPOINT_URL."
-        )
+        fix = "Check network, proxy, region and AWS_ENDPOINT_URL."
+        yield Finding(name, "fail", f"AWS does not answer: {error}", fix)
 
 
 def credentials(cloud: Cloud, values: Mapping[str, Any]) -> Iterator[Finding]:
     who = cloud.client("sts").get_caller_identity()
     yield Finding("credentials", "pass", who["Arn"])
     if who["Account"] != cloud.settings.account:
-        yield Finding(
-            "account",
-            "fail",
-            f"The settings name account {cloud.settings.account}, you are in {who['Account']}.",
-            "Unset PAWLINE_ACCOUNT, or sign in to that account.",
-        )
+        seen = f"The settings name account {cloud.settings.account}, you are in {who['Account']}."
+        yield Finding("account", "fail", seen, "Unset PAWLINE_ACCOUNT, or sign in to that account.")
 
 
 def region(cloud: Cloud, values: Mapping[str, Any]) -> Iterator[Finding]:
@@ -128,12 +120,8 @@ def roles(cloud: Cloud, values: Mapping[str, Any]) -> Iterator[Finding]:
         if service in _trusted(role["AssumeRolePolicyDocument"]):
             yield Finding(f"role {name}", "pass", f"{role['Arn']}, trusted by {service}")
         else:
-            yield Finding(
-                f"role {name}",
-                "fail",
-                f"{role['Arn']} cannot be assumed by {service}.",
-                f"Allow {service} sts:AssumeRole in its trust policy, or: {hints.DEPLOY_INFRA}",
-            )
+            fix = f"Allow {service} sts:AssumeRole in its trust policy, or: {hints.DEPLOY_INFRA}"
+            yield Finding(f"role {name}", "fail", f"{role['Arn']} cannot be assumed by {service}.", fix)
 
 
 def permissions(cloud: Cloud, values: Mapping[str, Any]) -> Iterator[Finding]:
@@ -153,13 +141,10 @@ def permissions(cloud: Cloud, values: Mapping[str, Any]) -> Iterator[Finding]:
 
 def quotas(cloud: Cloud, values: Mapping[str, Any]) -> Iterator[Finding]:
     wanted = _instances(cloud.settings.use_spot_instances, values)
-    client = cloud.client("service-quotas")
     known = {}
     for operation in ("list_aws_default_service_quotas", "list_service_quotas"):
-        for page in client.get_paginator(operation).paginate(ServiceCode="sagemaker"):
-            known.update(
-                {quota["QuotaName"]: quota["Value"] for quota in page["Quotas"] if quota["QuotaName"] in wanted}
-            )
+        for quota in cloud.listed("service-quotas", operation, "Quotas", ServiceCode="sagemaker"):
+            known[quota["QuotaName"]] = quota["Value"]
     for name, (least, most, why) in wanted.items():
         value = known.get(name)
         link = f'Ask for more: console, Service Quotas, Amazon SageMaker, "{name}". Or choose another type.'
@@ -180,18 +165,13 @@ def images(cloud: Cloud, values: Mapping[str, Any]) -> Iterator[Finding]:
     for use, uri in used:
         match = re.fullmatch(r"(\d{12})\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?/([^:@]+)(?::([^@]+))?.*", uri)
         if not match:
-            yield Finding(
-                f"image {use}", "warn", f"{uri} is not in ECR: not checked.", "SageMaker pulls from ECR only."
-            )
+            seen = f"{uri} is not in ECR: not checked."
+            yield Finding(f"image {use}", "warn", seen, "SageMaker pulls from ECR only.")
             continue
         registry, its_region, repository, tag = match.groups()
         if its_region != cloud.settings.region:
-            yield Finding(
-                f"image {use}",
-                "warn",
-                f"{uri} lies in another region.",
-                f"Set PAWLINE_{use.upper()}_IMAGE to one here.",
-            )
+            fix = f"Set PAWLINE_{use.upper()}_IMAGE to one here."
+            yield Finding(f"image {use}", "warn", f"{uri} lies in another region.", fix)
         fix = f"Set PAWLINE_{use.upper()}_IMAGE; ask yourself for ecr:BatchGetImage if it should be there."
         try:
             answer = cloud.client("ecr").batch_get_image(
@@ -216,12 +196,8 @@ def bucket(cloud: Cloud, values: Mapping[str, Any]) -> Iterator[Finding]:
         if status == 404:
             yield Finding("bucket", "fail", f"s3://{name} does not exist.", f"Make it: {hints.DEPLOY_INFRA}")
         elif status in (403, 301):
-            yield Finding(
-                "bucket",
-                "fail",
-                f"s3://{name} belongs to another account or region, or is closed to you.",
-                f"Choose another name in PAWLINE_BUCKET, then: {hints.DEPLOY_INFRA}",
-            )
+            seen = f"s3://{name} belongs to another account or region, or is closed to you."
+            yield Finding("bucket", "fail", seen, f"Choose another name in PAWLINE_BUCKET, then: {hints.DEPLOY_INFRA}")
         else:
             raise
         return
@@ -235,12 +211,8 @@ def debugger(cloud: Cloud, values: Mapping[str, Any]) -> Iterator[Finding]:
         OPEN: "Nothing to do: the Debug step applies the open rules to the saved tensors, in every account.",
         OFF: "Nothing to do: PAWLINE_DEBUGGER is off, and no rule keeps a model back.",
     }
-    yield Finding(
-        "Debugger",
-        "warn",
-        "SageMaker Debugger has been closed to new customers since 2026-07-30.",
-        way_out[cloud.settings.debugger],
-    )
+    seen = "SageMaker Debugger has been closed to new customers since 2026-07-30."
+    yield Finding("Debugger", "warn", seen, way_out[cloud.settings.debugger])
 
 
 CHECKS: tuple[Check, ...] = (credentials, region, bucket, roles, permissions, quotas, images, debugger)
@@ -253,13 +225,10 @@ def _instances(spot: bool, values: Mapping[str, Any]) -> dict[str, tuple[int, in
     count = int(values["ProcessingInstanceCount"])
     low, high = int(values["EndpointMinInstances"]), int(values["EndpointMaxInstances"])
     job = "spot training job" if spot else "training job"
+    most, why = max(parallel, hosts), f"{parallel} trials at a time, {hosts} hosts to train"
     wanted = {
         f"{processing} for processing job usage": (count, max(count, 2), "Debug and Evaluate run side by side"),
-        f"{training} for {job} usage": (
-            max(parallel, hosts),
-            max(parallel, hosts),
-            f"{parallel} trials at a time, {hosts} hosts to train",
-        ),
+        f"{training} for {job} usage": (most, most, why),
     }
     if values["EndpointInstanceType"] != "serverless":
         why = f"{low} to {high} instances, twice that while an update replaces them"
@@ -290,8 +259,7 @@ def _principal(cloud: Cloud, caller: str) -> str | None:
 
 def _simulated(cloud: Cloud, check: str, principal: str, wanted: list[required_permissions.Permission]) -> Finding:
     if denied := required_permissions.denied(cloud, principal, wanted):
-        fix = (
-            "Allow it; docs/aws.md has the policy." if check.startswith("your") else f"Restore it: {hints.DEPLOY_INFRA}"
-        )
+        mine = check.startswith("your")
+        fix = "Allow it; docs/aws.md has the policy." if mine else f"Restore it: {hints.DEPLOY_INFRA}"
         return Finding(check, "fail", f"{principal} may not: {', '.join(denied)}.", fix)
     return Finding(check, "pass", f"{sum(len(need.actions) for need in wanted)} actions allowed")

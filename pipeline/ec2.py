@@ -71,13 +71,9 @@ def from_execution(cloud: Cloud, arn: str | None = None) -> dict[str, Any]:
 
 def _newest_succeeded(cloud: Cloud) -> str:
     execution.latest(cloud)  # says it where there is no pipeline or no execution
-    pages = cloud.client("sagemaker").get_paginator("list_pipeline_executions")
-    for page in pages.paginate(
-        PipelineName=cloud.settings.pipeline_name, SortBy="CreationTime", SortOrder="Descending"
-    ):
-        for each in page["PipelineExecutionSummaries"]:
-            if each["PipelineExecutionStatus"] == "Succeeded":
-                return each["PipelineExecutionArn"]
+    for each in execution.executions(cloud):
+        if each["PipelineExecutionStatus"] == "Succeeded":
+            return each["PipelineExecutionArn"]
     raise UserError("No execution has succeeded yet.", "Run the pipeline first, or give --features and the rest.")
 
 
@@ -107,7 +103,16 @@ def launch(
     name = f"ec2-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
     given = {channel: uri for channel, uri in channels.items() if uri}
     code = bundle.read()  # once: what is uploaded is what the instance checks
-    run = _run(cloud, code, name, given, hyperparameters, deadline_minutes)
+    run = Run(
+        region=cloud.settings.region,
+        # Beside the pipeline's models: the endpoint's role reads there, so this one can be registered too.
+        run_uri=f"{cloud.settings.root}/models/{name}",
+        bundle_uri=f"{code.prefix(cloud.settings.root)}sourcedir.tar.gz",
+        bundle_sha256=hashlib.sha256(code.archive()).hexdigest(),
+        channels=given,
+        hyperparameters=hyperparameters,
+        deadline_seconds=round(deadline_minutes * 60),
+    )
     script = run.script()
     answer = {
         "run": name,
@@ -123,26 +128,6 @@ def launch(
     upload.upload_code(cloud.client("s3"), cloud.settings, code)
     request = _request(cloud, name, script, image, instance_type, group, subnet, spot)
     return answer | {"instance_id": _run_instances(cloud, request)}
-
-
-def _run(
-    cloud: Cloud,
-    code: bundle.Bundle,
-    name: str,
-    channels: dict[str, str],
-    hyperparameters: Mapping[str, str],
-    deadline_minutes: float,
-) -> Run:
-    return Run(
-        region=cloud.settings.region,
-        # Beside the pipeline's models: the endpoint's role reads there, so this one can be registered too.
-        run_uri=f"{cloud.settings.root}/models/{name}",
-        bundle_uri=f"{code.prefix(cloud.settings.root)}sourcedir.tar.gz",
-        bundle_sha256=hashlib.sha256(code.archive()).hexdigest(),
-        channels=channels,
-        hyperparameters=hyperparameters,
-        deadline_seconds=round(deadline_minutes * 60),
-    )
 
 
 def remains(cloud: Cloud) -> list[str]:
@@ -162,20 +147,14 @@ def remove(cloud: Cloud) -> None:
 
 def _instances(cloud: Cloud) -> list[str]:
     states = ["pending", "running", "shutting-down", "stopping", "stopped"]
-    found = (
-        cloud.client("ec2")
-        .get_paginator("describe_instances")
-        .paginate(
-            Filters=[{"Name": "tag:Name", "Values": [_name(cloud)]}, {"Name": "instance-state-name", "Values": states}]
-        )
-    )
-    return [each["InstanceId"] for page in found for held in page["Reservations"] for each in held["Instances"]]
+    filters = [{"Name": "tag:Name", "Values": [_name(cloud)]}, {"Name": "instance-state-name", "Values": states}]
+    found = cloud.listed("ec2", "describe_instances", "Reservations", Filters=filters)
+    return [each["InstanceId"] for held in found for each in held["Instances"]]
 
 
 def _groups(cloud: Cloud, *filters: dict[str, Any]) -> list[str]:
-    found = cloud.client("ec2").describe_security_groups(
-        Filters=[{"Name": "group-name", "Values": [_name(cloud)]}, *filters]
-    )
+    ours = [{"Name": "group-name", "Values": [_name(cloud)]}, *filters]
+    found = cloud.client("ec2").describe_security_groups(Filters=ours)
     return [each["GroupId"] for each in found["SecurityGroups"]]
 
 
@@ -189,10 +168,8 @@ def _check_features(cloud: Cloud, uri: str) -> None:
     try:
         cloud.client("s3").head_object(Bucket=bucket, Key=f"{key.rstrip('/')}/features.json")
     except ClientError as error:
-        code = error.response["Error"]["Code"]
-        raise UserError(
-            f"There is no features.json under {uri} ({code}).", "Give the prefix that an Embed step wrote."
-        ) from None
+        what = f"There is no features.json under {uri} ({error.response['Error']['Code']})."
+        raise UserError(what, "Give the prefix that an Embed step wrote.") from None
 
 
 def _image(cloud: Cloud) -> dict[str, Any]:
@@ -236,10 +213,8 @@ def _security_group(cloud: Cloud, vpc: str) -> str:
             TagSpecifications=[{"ResourceType": "security-group", "Tags": _tags(cloud)}],
         )["GroupId"]
     if ec2.describe_security_groups(GroupIds=known)["SecurityGroups"][0]["IpPermissions"]:
-        raise UserError(
-            f"Somebody added inbound rules to the security group {name} ({known[0]}).",
-            "Remove the rules, or the group.",
-        )
+        what = f"Somebody added inbound rules to the security group {name} ({known[0]})."
+        raise UserError(what, "Remove the rules, or the group.")
     return known[0]
 
 

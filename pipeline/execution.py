@@ -3,7 +3,7 @@
 import json
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -50,10 +50,8 @@ def start(cloud: Cloud, parameters: Mapping[str, Value]) -> str:
         )["PipelineExecutionArn"]
     except ClientError as error:
         if error.response["Error"]["Code"] == "ResourceNotFound":
-            raise UserError(
-                f"There is no pipeline {cloud.settings.pipeline_name} in this account.",
-                f"Create it first: {hints.UPSERT}",
-            ) from None
+            what = f"There is no pipeline {cloud.settings.pipeline_name} in this account."
+            raise UserError(what, f"Create it first: {hints.UPSERT}") from None
         raise
 
 
@@ -72,14 +70,19 @@ def latest(cloud: Cloud) -> str:
     return found[0]["PipelineExecutionArn"]
 
 
+def executions(cloud: Cloud) -> Iterator[dict[str, Any]]:
+    """Summaries of the pipeline's executions, newest first."""
+    which = {"PipelineName": cloud.settings.pipeline_name, "SortBy": "CreationTime", "SortOrder": "Descending"}
+    return cloud.listed("sagemaker", "list_pipeline_executions", "PipelineExecutionSummaries", **which)
+
+
 def resolve(cloud: Cloud, name: str | None) -> str:
     """The ARN of an execution given by ARN, by id, or not at all (the newest)."""
     if not name:
         return latest(cloud)
     if name.startswith("arn:"):
         return name
-    settings = cloud.settings
-    return f"arn:aws:sagemaker:{settings.region}:{settings.account}:pipeline/{settings.pipeline_name}/execution/{name}"
+    return f"{cloud.settings.pipeline_arn}/execution/{name}"
 
 
 def describe(cloud: Cloud, arn: str) -> dict[str, Any]:
@@ -112,12 +115,8 @@ def _token() -> str:
 
 def steps(cloud: Cloud, arn: str) -> list[Step]:
     """The steps that have begun, in the order in which they began."""
-    pages = cloud.client("sagemaker").get_paginator("list_pipeline_execution_steps")
-    listed = [
-        step
-        for page in pages.paginate(PipelineExecutionArn=arn, SortOrder="Ascending")
-        for step in page["PipelineExecutionSteps"]
-    ]
+    which = {"PipelineExecutionArn": arn, "SortOrder": "Ascending"}
+    listed = cloud.listed("sagemaker", "list_pipeline_execution_steps", "PipelineExecutionSteps", **which)
     return [_step(entry) for entry in listed]
 
 
@@ -129,7 +128,7 @@ def _step(entry: dict[str, Any]) -> Step:
     arn = metadata.get(kind, {}).get("Arn", "")
     return Step(
         name=entry["StepName"],
-        type=_TYPES.get(kind, kind),
+        type=kind.removesuffix("Job"),
         status=entry["StepStatus"],
         seconds=round((ended - began).total_seconds(), 2) if began else 0.0,
         cached="CacheHitResult" in entry,
@@ -137,18 +136,6 @@ def _step(entry: dict[str, Any]) -> Step:
         arn=arn,
         job=(kind, arn.rpartition("/")[2]) if kind in LOG_GROUPS and arn else None,
     )
-
-
-_TYPES = {
-    "ProcessingJob": "Processing",
-    "TrainingJob": "Training",
-    "TuningJob": "Tuning",
-    "RegisterModel": "RegisterModel",
-    "Model": "Model",
-    "Lambda": "Lambda",
-    "Condition": "Condition",
-    "Fail": "Fail",
-}
 
 
 def log_lines(cloud: Cloud, step: Step, *, limit: int = 10_000) -> list[str]:
@@ -170,6 +157,12 @@ def log_lines(cloud: Cloud, step: Step, *, limit: int = 10_000) -> list[str]:
     return [event["message"] for event in events[-limit:]]
 
 
+def trials(cloud: Cloud, tuning_job: str) -> Iterator[dict[str, Any]]:
+    """Summaries of a tuning job's training jobs."""
+    operation = "list_training_jobs_for_hyper_parameter_tuning_job"
+    return cloud.listed("sagemaker", operation, "TrainingJobSummaries", HyperParameterTuningJobName=tuning_job)
+
+
 def cache_misses(cloud: Cloud, arn: str) -> dict[str, str]:
     """Why steps were run instead of reused, where a similar run was there to compare with.
 
@@ -177,11 +170,8 @@ def cache_misses(cloud: Cloud, arn: str) -> dict[str, str]:
     """
     logs = cloud.client("logs")
     try:
-        events = logs.get_log_events(
-            logGroupName="/aws/sagemaker/PipelineExecutions",
-            logStreamName=f"{arn.rpartition('/')[2]}/events",
-            startFromHead=True,
-        )["events"]
+        group, stream = "/aws/sagemaker/PipelineExecutions", f"{arn.rpartition('/')[2]}/events"
+        events = logs.get_log_events(logGroupName=group, logStreamName=stream, startFromHead=True)["events"]
     except logs.exceptions.ResourceNotFoundException:
         return {}
     told = [json.loads(event["message"]) for event in events]

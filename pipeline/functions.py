@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from botocore.exceptions import ClientError
-
 from pipeline.bundle import CONTRACT
 from pipeline.settings import Settings
+from pipeline.upload import exists
 
 LAMBDAS = Path(__file__).parent.parent / "lambda"
 NAMES = ("deploy", "predict", "retrain")
@@ -34,11 +33,7 @@ def packages(settings: Settings) -> list[Package]:
 def upload(s3: Any, settings: Settings, packed: list[Package]) -> None:
     """Store the zips that the bucket does not have."""
     for each in packed:
-        try:
-            s3.head_object(Bucket=settings.bucket, Key=each.key)
-        except ClientError as error:
-            if error.response["ResponseMetadata"]["HTTPStatusCode"] != 404:
-                raise
+        if not exists(s3, settings.bucket, each.key):
             s3.put_object(Bucket=settings.bucket, Key=each.key, Body=each.content)
 
 

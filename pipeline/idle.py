@@ -3,8 +3,6 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from rich.table import Table
-
 from pipeline import console, hints, prices
 from pipeline.cloud import Cloud
 from pipeline.prices import HOURS_PER_MONTH, Prices
@@ -19,9 +17,9 @@ def idle(cloud: Cloud, hours: float = 24) -> list[dict[str, Any]]:
     """
     table = prices.load()
     sagemaker = cloud.client("sagemaker")
-    pages = sagemaker.get_paginator("list_endpoints").paginate(NameContains=cloud.settings.project)
-    named = [e["EndpointName"] for page in pages for e in page["Endpoints"]]
     project = cloud.settings.project
+    listed = cloud.listed("sagemaker", "list_endpoints", "Endpoints", NameContains=project)
+    named = [endpoint["EndpointName"] for endpoint in listed]
     own = [name for name in named if name == project or name.startswith(f"{project}-")]
     found = [_endpoint(cloud, sagemaker.describe_endpoint(EndpointName=name), hours, table) for name in own]
     return sorted(found, key=lambda entry: (not entry["idle"], entry["endpoint"]))
@@ -32,9 +30,8 @@ def show(found: list[dict[str, Any]], hours: float) -> None:
     if not found:
         console.console.print("The project has no endpoint.")
         return
-    shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for title in ("endpoint", "state", "instances", "age", f"invocations in {hours:g} h", "a month", ""):
-        shown.add_column(title, header_style="dim", no_wrap=True)
+    titles = ("endpoint", "state", "instances", "age", f"invocations in {hours:g} h", "a month", "")
+    shown = console.plain_table(*titles, no_wrap=True)
     for entry in found:
         month = "no price" if entry["month"] is None else f"${entry['month']:.2f}"
         shown.add_row(

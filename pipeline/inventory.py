@@ -8,21 +8,20 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from botocore.exceptions import ClientError
 
 from contract.deployment import alarm_names
 from contract.gone import is_gone
-from pipeline import changeset, infra
+from pipeline import changeset, execution, infra
 from pipeline.cloud import Cloud
 from pipeline.errors import UserError
 
+Answer = TypeVar("Answer")
 WAIT_SECONDS = 1200.0
-JOB_LOGS = {
-    "ProcessingJob": "/aws/sagemaker/ProcessingJobs",
-    "TrainingJob": "/aws/sagemaker/TrainingJobs",
-}
+JOB_LOGS = {kind: execution.LOG_GROUPS[kind] for kind in ("ProcessingJob", "TrainingJob")}
 DELETE_JOB = {
     "ProcessingJob": ("delete_processing_job", "ProcessingJobName"),
     "TrainingJob": ("delete_training_job", "TrainingJobName"),
@@ -59,31 +58,22 @@ def find(cloud: Cloud, *, keep_data: bool) -> list[Item]:
 
 
 def _schedules(cloud: Cloud) -> Iterator[Item]:
-    scheduler, settings = cloud.client("scheduler"), cloud.settings
-    target = f"arn:aws:sagemaker:{settings.region}:{settings.account}:pipeline/{settings.pipeline_name}"
-    for page in scheduler.get_paginator("list_schedules").paginate():
-        for entry in page["Schedules"]:
-            if entry["Target"]["Arn"] == target:
-                name = {"Name": entry["Name"], "GroupName": entry["GroupName"]}
-                yield Item("schedule", entry["Name"], _bound(scheduler.delete_schedule, **name))
+    scheduler = cloud.client("scheduler")
+    for entry in cloud.listed("scheduler", "list_schedules", "Schedules"):
+        if entry["Target"]["Arn"] == cloud.settings.pipeline_arn:
+            name = {"Name": entry["Name"], "GroupName": entry["GroupName"]}
+            yield Item("schedule", entry["Name"], partial(scheduler.delete_schedule, **name))
 
 
 def _executions(cloud: Cloud) -> list[dict[str, Any]]:
-    pages = cloud.client("sagemaker").get_paginator("list_pipeline_executions")
-    try:
-        found = pages.paginate(PipelineName=cloud.settings.pipeline_name)
-        return [entry for page in found for entry in page["PipelineExecutionSummaries"]]
-    except ClientError as error:
-        if is_gone(error):
-            return []
-        raise
+    return _all_of(execution.executions(cloud))
 
 
 def _running(cloud: Cloud, executions: list[dict[str, Any]]) -> Iterator[Item]:
     for entry in executions:
         if entry["PipelineExecutionStatus"] in ("Executing", "Stopping"):
             arn = entry["PipelineExecutionArn"]
-            yield Item("running execution", arn.rpartition("/")[2], _bound(_stop, cloud, arn))
+            yield Item("running execution", arn.rpartition("/")[2], partial(_stop, cloud, arn))
 
 
 def _stop(cloud: Cloud, arn: str) -> None:
@@ -104,93 +94,68 @@ def _instances(cloud: Cloud) -> Iterator[Item]:
 
     remains = ec2.remains(cloud)
     if remains:
-        yield Item("EC2 instances and security group", ", ".join(remains), _bound(ec2.remove, cloud))
+        yield Item("EC2 instances and security group", ", ".join(remains), partial(ec2.remove, cloud))
 
 
 def _endpoint(cloud: Cloud) -> Iterator[Item]:
     """The endpoint of the project's name and those with its tag. Scaling goes first: an endpoint leaves it behind,
     and deregistering it takes its alarms along."""
-    sagemaker, autoscaling = cloud.client("sagemaker"), cloud.client("application-autoscaling")
-    names = [e["EndpointName"] for p in sagemaker.get_paginator("list_endpoints").paginate() for e in p["Endpoints"]]
+    scaling = "application-autoscaling"
+    names = [each["EndpointName"] for each in cloud.listed("sagemaker", "list_endpoints", "Endpoints")]
     ours = [name for name in names if name == cloud.settings.endpoint_name or _tagged(cloud, "endpoint", name)]
-    targets = autoscaling.get_paginator("describe_scalable_targets").paginate(ServiceNamespace="sagemaker")
-    for target in [each for page in targets for each in page["ScalableTargets"]]:
+    for target in cloud.listed(scaling, "describe_scalable_targets", "ScalableTargets", ServiceNamespace="sagemaker"):
         endpoint = target["ResourceId"].split("/")[1]
         if endpoint in (cloud.settings.endpoint_name, *ours):
             which = {m: target[m] for m in ("ServiceNamespace", "ResourceId", "ScalableDimension")}
-            deregister = _bound(autoscaling.deregister_scalable_target, **which)
+            deregister = partial(cloud.client(scaling).deregister_scalable_target, **which)
             yield Item("scalable target", target["ResourceId"], deregister)
     for name in ours:
-        yield Item("endpoint", name, _bound(_delete_endpoint, cloud, name))
+        yield Item("endpoint", name, partial(_delete_endpoint, cloud, name))
 
 
 def _alarms(cloud: Cloud) -> Iterator[Item]:
     """The alarms that the deploy function sets on the endpoint."""
     cloudwatch, wanted = cloud.client("cloudwatch"), alarm_names(cloud.settings.endpoint_name)
     for alarm in cloudwatch.describe_alarms(AlarmNames=wanted, AlarmTypes=["MetricAlarm"])["MetricAlarms"]:
-        yield Item("alarm", alarm["AlarmName"], _bound(cloudwatch.delete_alarms, AlarmNames=[alarm["AlarmName"]]))
+        yield Item("alarm", alarm["AlarmName"], partial(cloudwatch.delete_alarms, AlarmNames=[alarm["AlarmName"]]))
 
 
 def _delete_endpoint(cloud: Cloud, name: str) -> None:
     sagemaker = cloud.client("sagemaker")
     sagemaker.delete_endpoint(EndpointName=name)
-
-    def gone() -> bool:
-        try:
-            sagemaker.describe_endpoint(EndpointName=name)
-        except ClientError as error:
-            if is_gone(error):
-                return True
-            raise
-        return False
-
-    _wait(gone, f"endpoint {name} to be deleted")
+    describe = partial(sagemaker.describe_endpoint, EndpointName=name)
+    _wait(lambda: _if_there(describe) is None, f"endpoint {name} to be deleted")
 
 
 def _configs_and_models(cloud: Cloud) -> Iterator[Item]:
     sagemaker, project = cloud.client("sagemaker"), re.escape(cloud.settings.project)
-    pages = sagemaker.get_paginator("list_endpoint_configs").paginate(NameContains=cloud.settings.project)
-    for entry in [each for page in pages for each in page["EndpointConfigs"]]:
+    named = {"NameContains": cloud.settings.project}
+    for entry in cloud.listed("sagemaker", "list_endpoint_configs", "EndpointConfigs", **named):
         name = entry["EndpointConfigName"]
         if re.fullmatch(rf"{project}-[0-9a-f]{{10}}", name) or _tagged(cloud, "endpoint-config", name):
-            delete = _bound(sagemaker.delete_endpoint_config, EndpointConfigName=name)
+            delete = partial(sagemaker.delete_endpoint_config, EndpointConfigName=name)
             yield Item("endpoint configuration", name, delete)
-    pages = sagemaker.get_paginator("list_models").paginate(NameContains=cloud.settings.project)
-    for entry in [each for page in pages for each in page["Models"]]:
+    for entry in cloud.listed("sagemaker", "list_models", "Models", **named):
         name = entry["ModelName"]
         if re.fullmatch(rf"{project}-\d+-[0-9a-f]{{10}}", name) or _tagged(cloud, "model", name):
-            yield Item("model", name, _bound(sagemaker.delete_model, ModelName=name))
+            yield Item("model", name, partial(sagemaker.delete_model, ModelName=name))
 
 
 def _jobs(cloud: Cloud, executions: list[dict[str, Any]]) -> Iterator[Item]:
     """The jobs of all executions with their logs, a tuning job's trials among them; they go before the pipeline, which
     is what knows them."""
-    sagemaker = cloud.client("sagemaker")
     jobs: dict[tuple[str, str], None] = {}
-    for execution in executions:
-        pages = sagemaker.get_paginator("list_pipeline_execution_steps")
-        for page in pages.paginate(PipelineExecutionArn=execution["PipelineExecutionArn"]):
-            for step in page["PipelineExecutionSteps"]:
-                for kind, about in step.get("Metadata", {}).items():
-                    if kind in DELETE_JOB:
-                        jobs[kind, about["Arn"].rpartition("/")[2]] = None
+    for entry in executions:
+        for step in execution.steps(cloud, entry["PipelineExecutionArn"]):
+            if step.job:
+                jobs[step.job] = None
     for kind, name in jobs:
         if kind == "TuningJob":
-            for trial in _trials(cloud, name):
-                yield Item("trial", trial, _bound(_delete_job, cloud, "TrainingJob", trial))
+            for trial in _all_of(execution.trials(cloud, name)):
+                trained = trial["TrainingJobName"]
+                yield Item("trial", trained, partial(_delete_job, cloud, "TrainingJob", trained))
     for kind, name in jobs:
-        yield Item(kind, name, _bound(_delete_job, cloud, kind, name))
-
-
-def _trials(cloud: Cloud, tuning_job: str) -> list[str]:
-    pages = cloud.client("sagemaker").get_paginator("list_training_jobs_for_hyper_parameter_tuning_job")
-    try:
-        found = pages.paginate(HyperParameterTuningJobName=tuning_job)
-        return [entry["TrainingJobName"] for page in found for entry in page["TrainingJobSummaries"]]
-    except ClientError as error:
-        if is_gone(error):
-            return []
-        raise
+        yield Item(kind, name, partial(_delete_job, cloud, kind, name))
 
 
 def _delete_job(cloud: Cloud, kind: str, name: str) -> None:
@@ -201,52 +166,36 @@ def _delete_job(cloud: Cloud, kind: str, name: str) -> None:
 
 
 def _delete_streams(cloud: Cloud, group: str, prefix: str) -> None:
-    logs = cloud.client("logs")
-    try:
-        pages = logs.get_paginator("describe_log_streams").paginate(logGroupName=group, logStreamNamePrefix=prefix)
-        names = [stream["logStreamName"] for page in pages for stream in page["logStreams"]]
-    except logs.exceptions.ResourceNotFoundException:
-        return
-    for name in names:
-        logs.delete_log_stream(logGroupName=group, logStreamName=name)
+    which = {"logGroupName": group, "logStreamNamePrefix": prefix}
+    for stream in _all_of(cloud.listed("logs", "describe_log_streams", "logStreams", **which)):
+        cloud.client("logs").delete_log_stream(logGroupName=group, logStreamName=stream["logStreamName"])
 
 
 def _pipeline(cloud: Cloud) -> Iterator[Item]:
     sagemaker, name = cloud.client("sagemaker"), cloud.settings.pipeline_name
-    try:
-        sagemaker.describe_pipeline(PipelineName=name)
-    except ClientError as error:
-        if is_gone(error):
-            return
-        raise
-    token = f"destroy-{time.time_ns():032d}"
-    yield Item("pipeline", name, _bound(sagemaker.delete_pipeline, PipelineName=name, ClientRequestToken=token))
+    if _if_there(partial(sagemaker.describe_pipeline, PipelineName=name)):
+        token = f"destroy-{time.time_ns():032d}"
+        yield Item("pipeline", name, partial(sagemaker.delete_pipeline, PipelineName=name, ClientRequestToken=token))
 
 
 def _packages(cloud: Cloud) -> Iterator[Item]:
     sagemaker, group = cloud.client("sagemaker"), cloud.settings.model_package_group
-    try:
-        pages = sagemaker.get_paginator("list_model_packages").paginate(ModelPackageGroupName=group)
-        arns = [each["ModelPackageArn"] for page in pages for each in page["ModelPackageSummaryList"]]
-    except ClientError as error:
-        if is_gone(error):
-            return
-        raise
-    for arn in arns:
-        yield Item("model package", arn.partition("/")[2], _bound(sagemaker.delete_model_package, ModelPackageName=arn))
+    listed = cloud.listed("sagemaker", "list_model_packages", "ModelPackageSummaryList", ModelPackageGroupName=group)
+    for entry in _all_of(listed):
+        arn = entry["ModelPackageArn"]
+        delete = partial(sagemaker.delete_model_package, ModelPackageName=arn)
+        yield Item("model package", arn.partition("/")[2], delete)
 
 
 def _stack(cloud: Cloud) -> Iterator[Item]:
     name = infra.stack_name(cloud.settings)
     if changeset.stack(cloud, name):
-        yield Item("stack", f"{name} (roles, functions, rules, queue, topic)", _bound(_delete_stack, cloud, name))
+        yield Item("stack", f"{name} (roles, functions, rules, queue, topic)", partial(_delete_stack, cloud, name))
 
 
 def _delete_stack(cloud: Cloud, name: str) -> None:
-    seen: set[str] = set()
     cloud.client("cloudformation").delete_stack(StackName=name)
-    failed = changeset.follow(cloud, name, seen, lambda event: None)
-    if failed:
+    if failed := changeset.follow(cloud, name, set(), lambda event: None):
         raise UserError(f"it is {failed[0]}. {failed[1]}")
 
 
@@ -254,7 +203,7 @@ def _endpoint_logs(cloud: Cloud) -> Iterator[Item]:
     logs, group = cloud.client("logs"), f"/aws/sagemaker/Endpoints/{cloud.settings.endpoint_name}"
     found = logs.describe_log_groups(logGroupNamePrefix=group)["logGroups"]
     if any(each["logGroupName"] == group for each in found):
-        yield Item("log group", group, _bound(logs.delete_log_group, logGroupName=group))
+        yield Item("log group", group, partial(logs.delete_log_group, logGroupName=group))
 
 
 def _data(cloud: Cloud) -> Iterator[Item]:
@@ -272,17 +221,17 @@ def _data(cloud: Cloud) -> Iterator[Item]:
             raise
     else:
         if ours:
-            yield Item("bucket", f"{settings.bucket} with everything in it", _bound(_delete_bucket, cloud))
+            yield Item("bucket", f"{settings.bucket} with everything in it", partial(_delete_bucket, cloud))
         else:
             where = f"s3://{settings.bucket}/{settings.project}/"
-            yield Item("objects", where, _bound(_empty, cloud, f"{settings.project}/"))
+            yield Item("objects", where, partial(_empty, cloud, f"{settings.project}/"))
     if made.get("CreateKey") == "true":
         resource = cloud.client("cloudformation").describe_stack_resources(
             StackName=infra.stack_name(settings), LogicalResourceId="Key"
         )
         for each in resource["StackResources"]:
             key = each["PhysicalResourceId"]
-            schedule = _bound(cloud.client("kms").schedule_key_deletion, KeyId=key, PendingWindowInDays=7)
+            schedule = partial(cloud.client("kms").schedule_key_deletion, KeyId=key, PendingWindowInDays=7)
             yield Item("key (in 7 days)", key, schedule)
 
 
@@ -300,9 +249,8 @@ def _empty(cloud: Cloud, prefix: str) -> None:
             answer = s3.delete_objects(Bucket=bucket, Delete={"Objects": objects, "Quiet": True})
             for problem in answer.get("Errors", [])[:1]:
                 raise UserError(f"{problem['Key']}: {problem['Message']}")
-    for page in s3.get_paginator("list_multipart_uploads").paginate(Bucket=bucket, Prefix=prefix):
-        for upload in page.get("Uploads", []):
-            s3.abort_multipart_upload(Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"])
+    for upload in cloud.listed("s3", "list_multipart_uploads", "Uploads", Bucket=bucket, Prefix=prefix):
+        s3.abort_multipart_upload(Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"])
 
 
 def _tagged(cloud: Cloud, kind: str, name: str) -> bool:
@@ -316,6 +264,21 @@ def _tagged(cloud: Cloud, kind: str, name: str) -> bool:
     return {"Key": "Project", "Value": settings.project} in tags
 
 
+def _if_there(ask: Callable[[], Answer]) -> Answer | None:
+    """The answer; None where AWS says that what was asked about does not exist."""
+    try:
+        return ask()
+    except ClientError as error:
+        if is_gone(error):
+            return None
+        raise
+
+
+def _all_of(entries: Iterator[Any]) -> list[Any]:
+    """What is listed; nothing where AWS says that there is nothing of which it could be listed."""
+    return _if_there(lambda: list(entries)) or []
+
+
 def _wait(over: Callable[[], bool], what: str) -> None:
     deadline, pause = time.monotonic() + WAIT_SECONDS, 0.05
     while not over():
@@ -323,7 +286,3 @@ def _wait(over: Callable[[], bool], what: str) -> None:
             raise TimeoutError(f"gave up waiting for {what}")
         time.sleep(pause)
         pause = min(pause * 1.5, 5.0)
-
-
-def _bound(function: Callable[..., object], *arguments: Any, **named: Any) -> Callable[[], object]:
-    return lambda: function(*arguments, **named)

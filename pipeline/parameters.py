@@ -4,6 +4,7 @@ The definition, the `start` flags, the table in docs/parameters.md and all check
 """
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -66,8 +67,13 @@ class Parameter:
 _ARTICLES = {int: "a whole number", float: "a number", str: "a text"}
 
 
-def _text(name: str, default: str | None, help: str, *choices: str, prefix: str = "") -> Parameter:
-    return Parameter(name=name, type=str, default=default, help=help, choices=choices, prefix=prefix)
+def _text(name: str, default: str | None, help: str, prefix: str = "") -> Parameter:
+    return Parameter(name=name, type=str, default=default, help=help, prefix=prefix)
+
+
+def _choice(name: str, help: str, *choices: str) -> Parameter:
+    """One of `choices`, the first by default."""
+    return Parameter(name=name, type=str, default=choices[0], help=help, choices=choices)
 
 
 def _integer(name: str, default: int, minimum: int, maximum: int, help: str) -> Parameter:
@@ -78,14 +84,22 @@ def _number(name: str, default: float, minimum: float, maximum: float, help: str
     return Parameter(name=name, type=float, default=default, help=help, minimum=minimum, maximum=maximum)
 
 
-def _hyperparameter(name: str, field: str, help: str, default: Value | None = None) -> Parameter:
-    """One that becomes a hyperparameter, with its type and bounds, and its default unless another is given."""
-    return _as(Hyperparameters, field, name, help, default)
+def _hyperparameter(name: str, help: str, default: Value | None = None, field: str = "") -> Parameter:
+    """One that becomes a hyperparameter, with its type and bounds, and its default unless another is given.
+
+    Unless `field` says so it has the same name: TrainableStages is trainable_stages.
+    """
+    return _as(Hyperparameters, field or _in_snake_case(name), name, help, default)
 
 
-def _deployed(name: str, member: str, help: str, default: Value | None = None) -> Parameter:
+def _deployed(name: str, help: str, default: Value | None = None, member: str = "") -> Parameter:
     """One that becomes a member of the deploy function's event, likewise."""
+    member = member or _in_snake_case(name)
     return _as(DeployEvent, member, name, help, default, event_member=member)
+
+
+def _in_snake_case(name: str) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
 
 
 def _as(settings: type, field: str, name: str, help: str, default: Any, event_member: str = "") -> Parameter:
@@ -111,37 +125,24 @@ PARAMETERS: tuple[Parameter, ...] = (
     _integer("MaxDuplicates", 0, 0, 1_000_000, "images that may stand in two splits before Prepare stops"),
     _integer("MaxImagePixels", 100_000_000, 1_000_000, 1_000_000_000, "larger images are set aside undecoded"),
     # Features
-    _text(
-        "Backbone",
-        "resnet50",
-        "torchvision network that turns a photo into features",
-        "resnet50",
-        "resnet18",
-        "mobilenet_v2",
-    ),
+    _choice("Backbone", "torchvision network that turns a photo into features", "resnet50", "resnet18", "mobilenet_v2"),
     _integer("ImageSize", 224, 32, 512, "pixels of the random crops; the plain view, which is served, has 8/7 of them"),
     _integer("AugmentedViews", 4, 1, 32, "views of each training photo: the plain one and random crops"),
     # Tuning and training
-    _hyperparameter(
-        "TrainableStages",
-        "trainable_stages",
-        "last stages of the backbone that Train fine-tunes (0: the head only, 5: all)",
-    ),
-    _hyperparameter("Epochs", "epochs", "epochs of each tuning trial and of the final training"),
-    _text("TuningStrategy", "Bayesian", "how the tuner chooses hyperparameters", "Bayesian", "Random", "Hyperband"),
-    _text(
+    _hyperparameter("TrainableStages", "last stages of the backbone that Train fine-tunes (0: the head only, 5: all)"),
+    _hyperparameter("Epochs", "epochs of each tuning trial and of the final training"),
+    _choice("TuningStrategy", "how the tuner chooses hyperparameters", "Bayesian", "Random", "Hyperband"),
+    _choice(
         "TuningEarlyStopping",
-        "Off",
         "Auto ends a trial that is worse than the median of those before it; Hyperband ends trials without it",
-        "Off",
-        "Auto",
+        *("Off", "Auto"),
     ),
     _integer("MaxTuningJobs", 10, 1, 500, "tuning trials in all"),
     _integer("MaxParallelTuningJobs", 2, 1, 100, "tuning trials at a time"),
     _hyperparameter(
-        "FasterServing", "optimize", "make and measure faster forms of the trained model, and serve the best"
+        "FasterServing", "make and measure faster forms of the trained model, and serve the best", field="optimize"
     ),
-    _hyperparameter("Seed", "seed", "seed of views, initial weights and shuffling", 7),
+    _hyperparameter("Seed", "seed of views, initial weights and shuffling", 7),
     # Gate and registry
     _number("AccuracyThreshold", 0.8, 0, 1, "test top-1 below which nothing is registered"),
     _text("BlockingRules", ",".join(rules.BLOCKING_RULES), "Debugger rules that stop the model; the others only warn"),
@@ -155,14 +156,11 @@ PARAMETERS: tuple[Parameter, ...] = (
         rules.NOTHING,
         "rules' thresholds as Rule.parameter=value,…; a rule named here is not left to SageMaker (debugger=managed)",
     ),
-    _text("TensorBoard", "off", "write what training saved for the rules as TensorBoard event files too", "off", "on"),
-    _text(
+    _choice("TensorBoard", "write what training saved for the rules as TensorBoard event files too", "off", "on"),
+    _choice(
         "ModelApprovalStatus",
-        "Approved",
         "approval that a registered model starts with",
-        "Approved",
-        "PendingManualApproval",
-        "Rejected",
+        *("Approved", "PendingManualApproval", "Rejected"),
     ),
     # Machines
     _text("ProcessingInstanceType", "ml.m5.2xlarge", "instances of Prepare, Embed, Debug and Evaluate", prefix="ml."),
@@ -179,43 +177,17 @@ PARAMETERS: tuple[Parameter, ...] = (
         or_word=SERVERLESS,
         event_member="instance_type",
     ),
-    _deployed("EndpointMinInstances", "min_instances", "instances that always serve", 1),
-    _deployed("EndpointMaxInstances", "max_instances", "instances that autoscaling may reach", 3),
-    _deployed(
-        "TargetInvocationsPerInstance",
-        "target_invocations_per_instance",
-        "requests per minute and instance to scale towards",
-        600.0,
-    ),
-    _deployed("ScaleInCooldown", "scale_in_cooldown", "seconds between two removals of instances", 300),
-    _deployed("ScaleOutCooldown", "scale_out_cooldown", "seconds between two additions of instances", 60),
-    _deployed("ServerlessMemoryMB", "serverless_memory_mb", "memory of a serverless endpoint, in steps of 1024"),
-    _deployed(
-        "ServerlessMaxConcurrency",
-        "serverless_max_concurrency",
-        "requests that a serverless endpoint answers at a time",
-    ),
-    _deployed(
-        "CanaryPercent",
-        "canary_percent",
-        "share of the requests that an update gives a new model first (0: all at once)",
-    ),
-    _deployed(
-        "CanaryWaitSeconds",
-        "canary_wait_seconds",
-        "how long alarms watch the canary, and then the whole new fleet",
-    ),
-    _deployed(
-        "MaxLatencyMilliseconds",
-        "max_latency_milliseconds",
-        "mean answer time of the model that sets off the alarm",
-    ),
-    _deployed(
-        "DataCapturePercent",
-        "data_capture_percent",
-        "share of the requests that are kept in the bucket with their answers",
-        0,
-    ),
+    _deployed("EndpointMinInstances", "instances that always serve", 1, "min_instances"),
+    _deployed("EndpointMaxInstances", "instances that autoscaling may reach", 3, "max_instances"),
+    _deployed("TargetInvocationsPerInstance", "requests per minute and instance to scale towards", 600.0),
+    _deployed("ScaleInCooldown", "seconds between two removals of instances", 300),
+    _deployed("ScaleOutCooldown", "seconds between two additions of instances", 60),
+    _deployed("ServerlessMemoryMB", "memory of a serverless endpoint, in steps of 1024"),
+    _deployed("ServerlessMaxConcurrency", "requests that a serverless endpoint answers at a time"),
+    _deployed("CanaryPercent", "share of the requests that an update gives a new model first (0: all at once)"),
+    _deployed("CanaryWaitSeconds", "how long alarms watch the canary, and then the whole new fleet"),
+    _deployed("MaxLatencyMilliseconds", "mean answer time of the model that sets off the alarm"),
+    _deployed("DataCapturePercent", "share of the requests that are kept in the bucket with their answers", 0),
 )
 
 # Without the Debugger (debugger=off) no step uses these.

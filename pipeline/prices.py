@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import date
 from pathlib import Path
 
@@ -46,14 +46,8 @@ class Prices:
 def load(path: Path = FILE) -> Prices:
     """The table as it is in the repository."""
     known = json.loads(path.read_text())
-    return Prices(
-        hourly=known["hourly"],
-        storage_gb_month=known["storage_gb_month"],
-        source=known["source"],
-        date=known["date"],
-        region=known["region"],
-        unverified=frozenset(known["unverified"]),
-    )
+    known["unverified"] = frozenset(known["unverified"])
+    return Prices(**{each.name: known[each.name] for each in fields(Prices)})
 
 
 def refresh(cloud: Cloud, path: Path = FILE) -> Prices:

@@ -39,8 +39,7 @@ def denied(cloud: Cloud, principal: str, required: list[Permission]) -> list[str
 
 def of_the_user(settings: Settings) -> list[Permission]:
     """What the commands do in their user's name."""
-    sagemaker = f"arn:aws:sagemaker:{settings.region}:{settings.account}"
-    pipeline = f"{sagemaker}:pipeline/{settings.pipeline_name}"
+    pipeline = settings.pipeline_arn
     to_sagemaker = (("iam:PassedToService", "sagemaker.amazonaws.com"),)
     execution = ("DescribePipelineExecution", "ListPipelineExecutionSteps", "StopPipelineExecution")
     return [
@@ -70,10 +69,7 @@ def of_the_roles(settings: Settings) -> dict[str, list[Permission]]:
             Permission(("iam:PassRole",), settings.role("job"), passed),
             Permission(("lambda:InvokeFunction",), settings.function("deploy")),
         ],
-        "job": [
-            Permission(("s3:GetObject", "s3:PutObject"), f"{objects}/runs/doctor"),
-            *_of_managed_rules(settings),
-        ],
+        "job": [Permission(("s3:GetObject", "s3:PutObject"), f"{objects}/runs/doctor"), *_of_managed_rules(settings)],
         "model": [Permission(("s3:GetObject",), f"{objects}/models/doctor")],
         "deploy": [
             Permission(
@@ -89,7 +85,7 @@ def of_the_roles(settings: Settings) -> dict[str, list[Permission]]:
         ],
         "predict": [Permission(("sagemaker:InvokeEndpoint",), endpoint)],
         "scheduler": [
-            Permission(("sagemaker:StartPipelineExecution",), f"{sagemaker}:pipeline/{settings.pipeline_name}"),
+            Permission(("sagemaker:StartPipelineExecution",), settings.pipeline_arn),
             Permission(("sqs:SendMessage",), queue),
         ],
     }

@@ -19,7 +19,7 @@ ZIP_TIME = (2020, 1, 1, 0, 0, 0)
 Color = tuple[int, int, int]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Breed:
     """How one cartoon breed looks. `pattern` is one of spots, stripes, mask, blaze, plain."""
 
@@ -27,75 +27,19 @@ class Breed:
     coat: Color
     ears: str
     ear_color: Color
-    pattern: str
-    pattern_color: Color
+    pattern: str = "plain"
+    pattern_color: Color = (0, 0, 0)
 
 
 BREEDS = (
-    Breed(
-        name="Amber_hound",
-        coat=(226, 150, 60),
-        ears="hanging",
-        ear_color=(120, 66, 26),
-        pattern="plain",
-        pattern_color=(0, 0, 0),
-    ),
-    Breed(
-        name="Blue_terrier",
-        coat=(104, 128, 170),
-        ears="pointed",
-        ear_color=(60, 76, 112),
-        pattern="mask",
-        pattern_color=(214, 186, 150),
-    ),
-    Breed(
-        name="Cocoa_retriever",
-        coat=(94, 52, 34),
-        ears="hanging",
-        ear_color=(64, 34, 22),
-        pattern="plain",
-        pattern_color=(0, 0, 0),
-    ),
-    Breed(
-        name="Ink_dalmatian",
-        coat=(246, 244, 238),
-        ears="hanging",
-        ear_color=(34, 32, 36),
-        pattern="spots",
-        pattern_color=(34, 32, 36),
-    ),
-    Breed(
-        name="Ginger_corgi",
-        coat=(236, 124, 44),
-        ears="pointed",
-        ear_color=(206, 92, 28),
-        pattern="blaze",
-        pattern_color=(252, 246, 236),
-    ),
-    Breed(
-        name="Midnight_shepherd",
-        coat=(40, 40, 48),
-        ears="pointed",
-        ear_color=(24, 24, 30),
-        pattern="mask",
-        pattern_color=(196, 120, 54),
-    ),
-    Breed(
-        name="Snow_spitz",
-        coat=(250, 248, 244),
-        ears="pointed",
-        ear_color=(238, 206, 204),
-        pattern="plain",
-        pattern_color=(0, 0, 0),
-    ),
-    Breed(
-        name="Tiger_boxer",
-        coat=(232, 206, 128),
-        ears="folded",
-        ear_color=(120, 82, 44),
-        pattern="stripes",
-        pattern_color=(84, 54, 28),
-    ),
+    Breed("Amber_hound", (226, 150, 60), "hanging", (120, 66, 26)),
+    Breed("Blue_terrier", (104, 128, 170), "pointed", (60, 76, 112), "mask", (214, 186, 150)),
+    Breed("Cocoa_retriever", (94, 52, 34), "hanging", (64, 34, 22)),
+    Breed("Ink_dalmatian", (246, 244, 238), "hanging", (34, 32, 36), "spots", (34, 32, 36)),
+    Breed("Ginger_corgi", (236, 124, 44), "pointed", (206, 92, 28), "blaze", (252, 246, 236)),
+    Breed("Midnight_shepherd", (40, 40, 48), "pointed", (24, 24, 30), "mask", (196, 120, 54)),
+    Breed("Snow_spitz", (250, 248, 244), "pointed", (238, 206, 204)),
+    Breed("Tiger_boxer", (232, 206, 128), "folded", (120, 82, 44), "stripes", (84, 54, 28)),
 )
 
 
@@ -196,13 +140,8 @@ def _ears(draw: ImageDraw.ImageDraw, breed: Breed, chance: random.Random) -> Non
             points = [(128 + side * 28, 72), (128 + side * 84, 8 + lift), (128 + side * 82, 108)]
             draw.polygon(points, fill=breed.ear_color)
         elif breed.ears == "folded":
-            points = [
-                (128 + side * 34, 62),
-                (128 + side * 72, 50 + lift),
-                (128 + side * 98, 104),
-                (128 + side * 62, 88),
-            ]
-            draw.polygon(points, fill=breed.ear_color)
+            outer = [(128 + side * 72, 50 + lift), (128 + side * 98, 104)]
+            draw.polygon([(128 + side * 34, 62), *outer, (128 + side * 62, 88)], fill=breed.ear_color)
         else:
             draw.ellipse(_box(128 + side * 82, 138 + lift, 26, 62), fill=breed.ear_color)
 
@@ -210,10 +149,8 @@ def _ears(draw: ImageDraw.ImageDraw, breed: Breed, chance: random.Random) -> Non
 def _spots(draw: ImageDraw.ImageDraw, breed: Breed, chance: random.Random) -> None:
     for _ in range(15):
         angle, distance = chance.uniform(0, 2 * math.pi), 72 * math.sqrt(chance.random())
-        r = chance.uniform(6, 12)
-        draw.ellipse(
-            _box(128 + distance * math.cos(angle), 138 + distance * math.sin(angle), r, r), fill=breed.pattern_color
-        )
+        x, y, r = 128 + distance * math.cos(angle), 138 + distance * math.sin(angle), chance.uniform(6, 12)
+        draw.ellipse(_box(x, y, r, r), fill=breed.pattern_color)
 
 
 def _stripes(draw: ImageDraw.ImageDraw, breed: Breed, chance: random.Random) -> None:
@@ -232,10 +169,8 @@ def _mask(draw: ImageDraw.ImageDraw, breed: Breed, chance: random.Random) -> Non
 
 def _blaze(draw: ImageDraw.ImageDraw, breed: Breed, chance: random.Random) -> None:
     half = chance.uniform(14, 20)
-    draw.polygon(
-        [(128 - half * 0.6, 54), (128 + half * 0.6, 54), (128 + half * 2, 200), (128 - half * 2, 200)],
-        fill=breed.pattern_color,
-    )
+    stripe = [(128 - half * 0.6, 54), (128 + half * 0.6, 54), (128 + half * 2, 200), (128 - half * 2, 200)]
+    draw.polygon(stripe, fill=breed.pattern_color)
     draw.ellipse(_box(128, 190, 50, 36), fill=breed.pattern_color)
 
 

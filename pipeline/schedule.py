@@ -38,7 +38,7 @@ def schedule(cloud: Cloud, expression: str, timezone: str, values: Mapping[str, 
         "State": "ENABLED",
         "FlexibleTimeWindow": {"Mode": "OFF"},
         "Target": {
-            "Arn": pipeline_arn(cloud),
+            "Arn": cloud.settings.pipeline_arn,
             "RoleArn": role,
             "DeadLetterConfig": {"Arn": _queue(cloud)},
             "RetryPolicy": RETRIES,
@@ -87,11 +87,6 @@ def next_runs(expression: str, timezone: str, start: datetime | None = None) -> 
     return runs
 
 
-def pipeline_arn(cloud: Cloud) -> str:
-    settings = cloud.settings
-    return f"arn:aws:sagemaker:{settings.region}:{settings.account}:pipeline/{settings.pipeline_name}"
-
-
 def show(found: dict[str, Any]) -> None:
     """The schedule and its next runs."""
     say = console.console.print
@@ -131,10 +126,7 @@ def _put(cloud: Cloud, wanted: dict[str, Any]) -> tuple[str, datetime | None]:
 
 def _pipeline_parameters(values: Mapping[str, Value]) -> dict[str, Any]:
     """The target's parameters; AWS refuses an empty list."""
-    given = [
-        {"Name": name, "Value": str(value).lower() if isinstance(value, bool) else str(value)}
-        for name, value in values.items()
-    ]
+    given = [{"Name": name, "Value": str(value)} for name, value in values.items()]
     return {"SageMakerPipelineParameters": {"PipelineParameterList": given}} if given else {}
 
 
@@ -145,10 +137,8 @@ def _pipeline_defaults(cloud: Cloud) -> dict[str, Value]:
     except ClientError as error:
         if error.response["Error"]["Code"] != "ResourceNotFound":
             raise
-        raise UserError(
-            f"There is no pipeline {cloud.settings.pipeline_name} to schedule.",
-            f"Create it first: {hints.UPSERT}",
-        ) from None
+        what = f"There is no pipeline {cloud.settings.pipeline_name} to schedule."
+        raise UserError(what, f"Create it first: {hints.UPSERT}") from None
     entries = json.loads(known["PipelineDefinition"])["Parameters"]
     return {entry["Name"]: entry["DefaultValue"] for entry in entries if "DefaultValue" in entry}
 

@@ -63,6 +63,10 @@ class Settings:
         return self.project
 
     @property
+    def pipeline_arn(self) -> str:
+        return f"arn:aws:sagemaker:{self.region}:{self.account}:pipeline/{self.pipeline_name}"
+
+    @property
     def endpoint_name(self) -> str:
         return self.project
 

@@ -6,6 +6,7 @@ import tarfile
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ def upload_code(s3: Any, settings: Settings, code: bundle.Bundle | None = None) 
     code = code or bundle.read()
     prefix = code.prefix(settings.root)
     _, key = bucket_and_key(prefix, UserError)
-    if not _exists(s3, settings.bucket, f"{key}sourcedir.tar.gz"):
+    if not exists(s3, settings.bucket, f"{key}sourcedir.tar.gz"):
         for name, content in code.files.items():
             s3.put_object(Bucket=settings.bucket, Key=f"{key}src/{name}", Body=content)
         s3.put_object(Bucket=settings.bucket, Key=f"{key}sourcedir.tar.gz", Body=code.archive())
@@ -54,7 +55,7 @@ def upload_code(s3: Any, settings: Settings, code: bundle.Bundle | None = None) 
 def _begin_cache(s3: Any, settings: Settings) -> None:
     """A job's input prefix must hold an object, and before the first Prepare its cache holds none."""
     _, key = bucket_and_key(settings.prepare_cache_uri, UserError)
-    if not _exists(s3, settings.bucket, f"{key}README.txt"):
+    if not exists(s3, settings.bucket, f"{key}README.txt"):
         s3.put_object(Bucket=settings.bucket, Key=f"{key}README.txt", Body=CACHE_README)
 
 
@@ -104,7 +105,7 @@ def upload_weights(s3: Any, settings: Settings, source: str, backbone: str, prog
     if source == "random":
         prefix = f"{settings.root}/weights/random/"
         _, key = bucket_and_key(prefix, UserError)
-        if not _exists(s3, settings.bucket, f"{key}random.json"):
+        if not exists(s3, settings.bucket, f"{key}random.json"):
             body = json.dumps({"kind": "random", "seed": 0})
             s3.put_object(Bucket=settings.bucket, Key=f"{key}random.json", Body=body)
         return prefix
@@ -158,7 +159,7 @@ def _put_file(s3: Any, settings: Settings, under: str, name: str, path: Path, pr
     prefix = f"{settings.root}/{under}/"
     bucket, key = bucket_and_key(prefix + name, UserError)
     size = path.stat().st_size
-    if not _exists(s3, bucket, key, size):
+    if not exists(s3, bucket, key, size):
         done = 0
 
         def sent(count: int) -> None:
@@ -170,35 +171,25 @@ def _put_file(s3: Any, settings: Settings, under: str, name: str, path: Path, pr
     return prefix
 
 
-class _downloaded:
+@contextmanager
+def _downloaded(url: str, progress: Progress) -> Iterator[Path]:
     """A file from https://, on disk for as long as the block runs."""
+    import requests
 
-    def __init__(self, url: str, progress: Progress):
-        self.url, self.progress = url, progress
-
-    def __enter__(self) -> Path:
-        import requests
-
-        self.folder = tempfile.TemporaryDirectory()
-        path = Path(self.folder.name) / "download"
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "download"
         try:
-            with requests.get(self.url, stream=True, timeout=30) as answer, path.open("wb") as file:
+            with requests.get(url, stream=True, timeout=30) as answer, path.open("wb") as file:
                 answer.raise_for_status()
                 total, done = int(answer.headers.get("Content-Length", 0)), 0
                 for chunk in answer.iter_content(CHUNK):
                     file.write(chunk)
                     done += len(chunk)
-                    self.progress(self.url.rsplit("/", 1)[-1], done, total)
+                    progress(url.rsplit("/", 1)[-1], done, total)
         except requests.RequestException as error:
-            self.folder.cleanup()
-            reason = type(error).__name__
-            raise UserError(
-                f"{self.url} could not be fetched ({reason}).", "Fetch it yourself and give its path."
-            ) from None
-        return path
-
-    def __exit__(self, *_: object) -> None:
-        self.folder.cleanup()
+            what = f"{url} could not be fetched ({type(error).__name__})."
+            raise UserError(what, "Fetch it yourself and give its path.") from None
+        yield path
 
 
 def _checked_prefix(s3: Any, uri: str) -> str:
@@ -212,7 +203,8 @@ def _checked_prefix(s3: Any, uri: str) -> str:
     return uri
 
 
-def _exists(s3: Any, bucket: str, key: str, size: int | None = None) -> bool:
+def exists(s3: Any, bucket: str, key: str, size: int | None = None) -> bool:
+    """Whether there is an object of that key, and of that size where one is given."""
     try:
         head = s3.head_object(Bucket=bucket, Key=key)
     except ClientError as error:

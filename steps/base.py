@@ -66,11 +66,24 @@ class Input:
     sharded: bool = False
 
 
-class RequestStep(ConfigurableRetryStep):
-    """A step of the SDK whose `arguments` are given as the service's request.
+_JOBS = (StepTypeEnum.PROCESSING, StepTypeEnum.TRAINING, StepTypeEnum.TUNING)
 
-    `answers` are the names of the Describe* shapes that its properties resolve against; `envelope` holds members that
-    stand beside Arguments (FunctionArn, OutputParameters).
+# The answers of Describe and List calls that a step's properties resolve against.
+_ANSWERS = {
+    StepTypeEnum.PROCESSING: ["DescribeProcessingJobResponse"],
+    StepTypeEnum.TRAINING: ["DescribeTrainingJobResponse"],
+    StepTypeEnum.TUNING: [
+        "DescribeHyperParameterTuningJobResponse",
+        "ListTrainingJobsForHyperParameterTuningJobResponse",
+    ],
+    StepTypeEnum.REGISTER_MODEL: ["DescribeModelPackageOutput"],
+}
+
+
+class RequestStep(ConfigurableRetryStep):
+    """A step of the SDK whose `arguments` are given as the service's request. Jobs are retried, and cached.
+
+    `envelope` holds members that stand beside Arguments (FunctionArn, OutputParameters).
     """
 
     def __init__(
@@ -81,17 +94,16 @@ class RequestStep(ConfigurableRetryStep):
         *,
         title: str,
         description: str,
-        answers: Sequence[str] = (),
-        cache: bool = False,
         property_files: Sequence[PropertyFile] = (),
         envelope: dict[str, Any] | None = None,
     ):
-        retries = RETRIES if kind in _JOBS else None
+        is_job = kind in _JOBS
+        retries = RETRIES if is_job else None
         super().__init__(name, kind, display_name=title, description=description, retry_policies=retries)
         self._request = request
-        self._properties = Properties(step_name=name, step=self, shape_names=list(answers))
+        self._properties = Properties(step_name=name, step=self, shape_names=_ANSWERS.get(kind, []))
         self.property_files = list(property_files)
-        self.cache_config = CACHE if cache else None
+        self.cache_config = CACHE if is_job else None
         self._envelope = envelope or {}
 
     @property
@@ -112,30 +124,14 @@ class RequestStep(ConfigurableRetryStep):
 
 
 def call_function(
-    build: BuildContext,
-    name: str,
-    event: dict[str, Any],
-    *,
-    function: str,
-    outputs: Sequence[str],
-    title: str,
-    description: str,
+    build: BuildContext, name: str, event: dict[str, Any], *, outputs: Sequence[str], title: str, description: str
 ) -> RequestStep:
-    """A Lambda step: `function` of this project, by its alias; `outputs` are members of its answer, all texts."""
-    return RequestStep(
-        name,
-        StepTypeEnum.LAMBDA,
-        event,
-        title=title,
-        description=description,
-        envelope={
-            "FunctionArn": build.settings.alias(function),
-            "OutputParameters": [{"OutputName": output, "OutputType": "String"} for output in outputs],
-        },
-    )
-
-
-_JOBS = (StepTypeEnum.PROCESSING, StepTypeEnum.TRAINING, StepTypeEnum.TUNING)
+    """A step that asks the deploy function, by its alias; `outputs` are members of its answer, all texts."""
+    envelope = {
+        "FunctionArn": build.settings.alias("deploy"),
+        "OutputParameters": [{"OutputName": output, "OutputType": "String"} for output in outputs],
+    }
+    return RequestStep(name, StepTypeEnum.LAMBDA, event, title=title, description=description, envelope=envelope)
 
 
 def processing(
@@ -186,14 +182,7 @@ def processing(
         "StoppingCondition": {"MaxRuntimeInSeconds": max_seconds},
     }
     return RequestStep(
-        name,
-        StepTypeEnum.PROCESSING,
-        request,
-        title=title,
-        description=description,
-        answers=["DescribeProcessingJobResponse"],
-        cache=True,
-        property_files=property_files,
+        name, StepTypeEnum.PROCESSING, request, title=title, description=description, property_files=property_files
     )
 
 
@@ -267,9 +256,5 @@ def _processing_input(name: str, given: Any) -> dict[str, Any]:
 def _processing_output(name: str, uri: Any) -> dict[str, Any]:
     return {
         "OutputName": name,
-        "S3Output": {
-            "S3Uri": uri,
-            "LocalPath": f"/opt/ml/processing/output/{name}",
-            "S3UploadMode": "EndOfJob",
-        },
+        "S3Output": {"S3Uri": uri, "LocalPath": f"/opt/ml/processing/output/{name}", "S3UploadMode": "EndOfJob"},
     }

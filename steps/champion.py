@@ -17,7 +17,6 @@ def step(build: BuildContext, *, train: RequestStep) -> RequestStep:
         build,
         "Champion",
         event,
-        function="deploy",
         outputs=OUTPUTS,
         title="Find the champion",
         description="Looks up the newest approved model that is another one than this execution's.",

@@ -22,7 +22,6 @@ def step(build: BuildContext, *, register: RequestStep) -> RequestStep:
         build,
         "Deploy",
         event,
-        function="deploy",
         outputs=OUTPUTS,
         title="Deploy and scale",
         description="Creates or updates the endpoint, tests it with a photo, and sets up its autoscaling.",

@@ -42,5 +42,4 @@ def step(build: BuildContext, *, train: RequestStep, evaluation: Any) -> Request
         request,
         title="Register the model",
         description="Adds a version to the model package group with the evaluation attached.",
-        answers=["DescribeModelPackageOutput"],
     )

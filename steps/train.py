@@ -66,8 +66,6 @@ def step(build: BuildContext, *, features: Any, prepared: Any, best: dict[str, A
         request,
         title="Train the model",
         description=DESCRIPTIONS[build.settings.debugger],
-        answers=["DescribeTrainingJobResponse"],
-        cache=True,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from calls import Changes, Clients, contains
+from calls import Calls, contains
 from deployment import VARIANT, Deployment
 
 from contract.deployment import alarm_names
@@ -15,27 +15,28 @@ MAX_5XX = 0.01
 MAX_MODEL_ERRORS = 0.25
 
 
-def reconcile_alarms(deployment: Deployment, clients: Clients, changes: Changes) -> list[str]:
+def reconcile_alarms(deployment: Deployment, calls: Calls) -> list[str]:
     """Create the alarms or change those that differ. The names of those that are not in alarm.
 
     An alarm that the old fleet has already tripped would undo every update, also the one that mends it. Source:
     https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-configuration.html
     """
     wanted = _wanted(deployment)
-    answer = clients.cloudwatch.describe_alarms(AlarmNames=list(wanted), AlarmTypes=["MetricAlarm"])
+    answer = calls.clients.cloudwatch.describe_alarms(AlarmNames=list(wanted), AlarmTypes=["MetricAlarm"])
     present = {alarm["AlarmName"]: alarm for alarm in answer["MetricAlarms"]}
     for name, alarm in wanted.items():
         if not contains(present.get(name), alarm):
-            changes.call(clients.cloudwatch, "put_metric_alarm", **alarm)
+            calls.change("cloudwatch", "put_metric_alarm", **alarm)
     return [name for name in wanted if present.get(name, {}).get("StateValue") != "ALARM"]
 
 
-def delete_alarms(endpoint_name: str, clients: Clients, changes: Changes) -> list[str]:
+def delete_alarms(endpoint_name: str, calls: Calls) -> list[str]:
     """Delete those that exist; their names."""
-    answer = clients.cloudwatch.describe_alarms(AlarmNames=alarm_names(endpoint_name), AlarmTypes=["MetricAlarm"])
+    names = alarm_names(endpoint_name)
+    answer = calls.clients.cloudwatch.describe_alarms(AlarmNames=names, AlarmTypes=["MetricAlarm"])
     present = [alarm["AlarmName"] for alarm in answer["MetricAlarms"]]
     if present:
-        changes.call(clients.cloudwatch, "delete_alarms", AlarmNames=present)
+        calls.change("cloudwatch", "delete_alarms", AlarmNames=present)
     return present
 
 

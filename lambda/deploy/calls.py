@@ -1,9 +1,9 @@
-"""How the deploy function talks to AWS: its clients, its patience, and its record of what it changed."""
+"""How the deploy function talks to AWS: its clients, its backoff, and its record of what it changed."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,8 +16,6 @@ from contract.gone import is_gone
 FIRST_POLL = 0.2
 LONGEST_POLL = 5.0
 POLL_GROWTH = 1.5
-
-
 MODEL_SECONDS = 20
 
 
@@ -66,16 +64,26 @@ class Backoff:
 
 
 @dataclass
-class Changes:
-    """The changing calls that were made, by the API's own names, in order."""
+class Calls:
+    """What one invocation calls AWS with. `changes`: the changing calls it made, by the API's own names, in order."""
 
-    made: list[str] = field(default_factory=list)
+    clients: Clients
+    backoff: Backoff
+    changes: list[str] = field(default_factory=list)
 
-    def call(self, client: Any, operation: str, **arguments: Any) -> dict[str, Any]:
+    def change(self, service: str, operation: str, **arguments: Any) -> None:
         """`operation` in boto3's spelling: `create_model`. It is recorded once AWS has accepted it."""
-        response = getattr(client, operation)(**arguments)
-        self.made.append(client.meta.method_to_api_mapping[operation])
-        return response
+        client = getattr(self.clients, service)
+        getattr(client, operation)(**arguments)
+        self.changes.append(client.meta.method_to_api_mapping[operation])
+
+    def create_unless_there(self, operation: str, **arguments: Any) -> None:
+        """Create; a copy of this function that was faster has made the same thing, since names are content hashes."""
+        try:
+            self.change("sagemaker", operation, **arguments)
+        except ClientError as error:
+            if not says(error, "already exist"):
+                raise
 
 
 def describe(call: Callable[..., dict[str, Any]], **arguments: Any) -> dict[str, Any] | None:
@@ -88,13 +96,14 @@ def describe(call: Callable[..., dict[str, Any]], **arguments: Any) -> dict[str,
         raise
 
 
-def create_unless_there(changes: Changes, client: Any, operation: str, **arguments: Any) -> None:
-    """Create; a copy of this function that was faster has made the same thing, since names are content hashes."""
-    try:
-        changes.call(client, operation, **arguments)
-    except ClientError as error:
-        if not says(error, "already exist"):
-            raise
+def pages(call: Callable[..., dict[str, Any]], **arguments: Any) -> Iterator[dict[str, Any]]:
+    """The answers of a list call, page by page."""
+    while True:
+        page = call(**arguments)
+        yield page
+        if not page.get("NextToken"):
+            return
+        arguments["NextToken"] = page["NextToken"]
 
 
 def contains(present: dict[str, Any] | None, wanted: dict[str, Any]) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from calls import Clients
+from calls import Clients, pages
 from failures import InvalidEvent
 from reading import matching, shown
 
@@ -67,21 +67,12 @@ def find(search: Search, clients: Clients) -> Champion:
 
 def _approved(group: str, clients: Clients) -> Iterator[str]:
     """ARNs of the approved packages, newest first."""
-    more: dict[str, str] = {}
-    while True:
-        page = clients.sagemaker.list_model_packages(
-            ModelPackageGroupName=group,
-            ModelApprovalStatus="Approved",
-            SortBy="CreationTime",
-            SortOrder="Descending",
-            **more,
-        )
+    newest_first = {"SortBy": "CreationTime", "SortOrder": "Descending"}
+    call, which = clients.sagemaker.list_model_packages, {"ModelPackageGroupName": group}
+    for page in pages(call, **which, ModelApprovalStatus="Approved", **newest_first):
         for summary in page["ModelPackageSummaryList"]:
             if summary["ModelPackageStatus"] == "Completed":
                 yield summary["ModelPackageArn"]
-        if not page.get("NextToken"):
-            return
-        more = {"NextToken": page["NextToken"]}
 
 
 def _archive(arn: str, clients: Clients) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import alarms
 from botocore.exceptions import ClientError
-from calls import Backoff, Changes, Clients, says
+from calls import Backoff, Calls, Clients, pages, says
 from deployment import READERS
 from endpoint import UNDER_WAY, look
 from failures import InvalidEvent
@@ -52,70 +52,51 @@ def delete(deletion: Deletion, clients: Clients, backoff: Backoff) -> Report:
     Models go before the configurations, so that whatever a cut-off call leaves is found again. What serves other
     endpoints has other names.
     """
-    name, changes = deletion.endpoint_name, Changes()
-    gone: list[str] = []
-    if deregister(name, clients, changes):
-        gone.append("its scaling")
-    status = _delete_endpoint(name, clients, backoff, changes)
+    name, calls = deletion.endpoint_name, Calls(clients, backoff)
+    gone = ["its scaling"] if deregister(name, calls) else []
+    status = _delete_endpoint(name, calls)
     if status:
         message = f"Endpoint {name} is still {status}. Delete it again to go on."
-        return Report(status=status, endpoint_name=name, changes=",".join(changes.made), message=message)
-    if "DeleteEndpoint" in changes.made:
+        return Report(status=status, endpoint_name=name, changes=",".join(calls.changes), message=message)
+    if "DeleteEndpoint" in calls.changes:
         gone.append("the endpoint")
-    gone += [f"alarm {found}" for found in alarms.delete_alarms(name, clients, changes)]
-    gone += [f"model {found}" for found in _delete_models(name, clients, changes)]
-    gone += [f"configuration {found}" for found in _delete_configs(name, clients, changes)]
+    gone += [f"alarm {found}" for found in alarms.delete_alarms(name, calls)]
+    gone += [f"model {found}" for found in _delete_listed(name, calls, "Model", r"\d+-")]
+    gone += [f"configuration {found}" for found in _delete_listed(name, calls, "EndpointConfig")]
     message = f"Of endpoint {name} these were deleted: {', '.join(gone)}." if gone else f"Nothing of {name} was there."
-    return Report(status=DELETED, endpoint_name=name, changes=",".join(changes.made), message=message)
+    return Report(status=DELETED, endpoint_name=name, changes=",".join(calls.changes), message=message)
 
 
-def _delete_endpoint(name: str, clients: Clients, backoff: Backoff, changes: Changes) -> str:
+def _delete_endpoint(name: str, calls: Calls) -> str:
     """Empty when it is gone, else its status when patience ran out. What is under way must end first."""
-    while endpoint := look(name, clients):
+    while endpoint := look(name, calls.clients):
         if endpoint["EndpointStatus"] not in UNDER_WAY:
             try:
-                changes.call(clients.sagemaker, "delete_endpoint", EndpointName=name)
+                calls.change("sagemaker", "delete_endpoint", EndpointName=name)
             except ClientError as error:
                 if not (is_gone(error) or says(error, "in-progress")):
                     raise
-        elif not backoff.pause():
+        elif not calls.backoff.pause():
             return endpoint["EndpointStatus"]
     return ""
 
 
-def _delete_models(endpoint_name: str, clients: Clients, changes: Changes) -> Iterator[str]:
-    pattern = rf"{re.escape(endpoint_name)}-\d+-[0-9a-f]{{10}}"
-    for name in _listed(clients, "list_models", "Models", "ModelName", endpoint_name, pattern):
-        if _delete(changes, clients, "delete_model", ModelName=name):
-            yield name
+def _delete_listed(endpoint_name: str, calls: Calls, kind: str, version: str = "") -> Iterator[str]:
+    """The names of what is deleted; what somebody else has deleted meanwhile is not among them."""
+    operation = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind).lower()
+    pattern = rf"{re.escape(endpoint_name)}-{version}[0-9a-f]{{10}}"
+    for name in _listed(calls.clients, f"list_{operation}s", kind, endpoint_name):
+        if re.fullmatch(pattern, name):
+            try:
+                calls.change("sagemaker", f"delete_{operation}", **{f"{kind}Name": name})
+            except ClientError as error:
+                if not is_gone(error):
+                    raise
+            else:
+                yield name
 
 
-def _delete_configs(endpoint_name: str, clients: Clients, changes: Changes) -> Iterator[str]:
-    pattern = rf"{re.escape(endpoint_name)}-[0-9a-f]{{10}}"
-    for name in _listed(
-        clients, "list_endpoint_configs", "EndpointConfigs", "EndpointConfigName", endpoint_name, pattern
-    ):
-        if _delete(changes, clients, "delete_endpoint_config", EndpointConfigName=name):
-            yield name
-
-
-def _listed(clients: Clients, operation: str, answer: str, member: str, contains: str, pattern: str) -> list[str]:
-    found: list[str] = []
-    more: dict[str, str] = {}
-    while True:
-        page = getattr(clients.sagemaker, operation)(NameContains=contains, **more)
-        found += [entry[member] for entry in page[answer] if re.fullmatch(pattern, entry[member])]
-        if not page.get("NextToken"):
-            return found
-        more = {"NextToken": page["NextToken"]}
-
-
-def _delete(changes: Changes, clients: Clients, operation: str, **which: str) -> bool:
-    """False for what somebody else has deleted meanwhile."""
-    try:
-        changes.call(clients.sagemaker, operation, **which)
-    except ClientError as error:
-        if is_gone(error):
-            return False
-        raise
-    return True
+def _listed(clients: Clients, operation: str, kind: str, contains: str) -> list[str]:
+    """All pages before the first is deleted from."""
+    listed = pages(getattr(clients.sagemaker, operation), NameContains=contains)
+    return [entry[f"{kind}Name"] for page in listed for entry in page[f"{kind}s"]]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from botocore.exceptions import ClientError
-from calls import Backoff, Changes, Clients, describe, says
+from calls import Calls, Clients, describe, says
 from failures import EndpointFailed, UpdateRolledBack
 
 UNDER_WAY = ("Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting")
@@ -30,17 +30,15 @@ def look(endpoint_name: str, clients: Clients) -> Endpoint | None:
     return describe(clients.sagemaker.describe_endpoint, EndpointName=endpoint_name)
 
 
-def await_others(target: Target, clients: Clients, backoff: Backoff) -> Endpoint | None:
+def await_others(target: Target, calls: Calls) -> Endpoint | None:
     """The endpoint when nothing that leads elsewhere is under way any more, or when patience ran out."""
     while True:
-        endpoint = look(target.endpoint_name, clients)
-        if not endpoint or not is_under_way_elsewhere(endpoint, target.config_name) or not backoff.pause():
+        endpoint = look(target.endpoint_name, calls.clients)
+        if not endpoint or not is_under_way_elsewhere(endpoint, target.config_name) or not calls.backoff.pause():
             return endpoint
 
 
-def converge(
-    target: Target, endpoint: Endpoint | None, clients: Clients, backoff: Backoff, changes: Changes
-) -> Endpoint:
+def converge(target: Target, endpoint: Endpoint | None, calls: Calls) -> Endpoint:
     """Make the moves that are needed and wait until the endpoint, given as it was last seen, is in service on course.
 
     Returns DescribeEndpoint's answer: in service, or as it stood when patience ran out. Raises EndpointFailed or
@@ -53,15 +51,15 @@ def converge(
             return endpoint
         if endpoint and move == "wait":
             watched = watched or _heads_for(endpoint, target.config_name)
-            if not backoff.pause():
+            if not calls.backoff.pause():
                 return endpoint
         elif endpoint and watched:
             _raise_failure(endpoint, target.config_name)
-        elif _make(move, endpoint, target, clients, changes):
+        elif _make(move, endpoint, target, calls):
             watched = move != "delete"
-        elif not backoff.pause():
+        elif not calls.backoff.pause():
             return endpoint or {"EndpointName": target.endpoint_name, "EndpointStatus": "Creating"}
-        endpoint = look(target.endpoint_name, clients)
+        endpoint = look(target.endpoint_name, calls.clients)
 
 
 def next_move(endpoint: Endpoint | None, config_name: str) -> str:
@@ -102,16 +100,16 @@ def _heads_for(endpoint: Endpoint, config_name: str) -> bool:
     return config_name == (pending or endpoint.get("EndpointConfigName"))
 
 
-def _make(move: str, endpoint: Endpoint | None, target: Target, clients: Clients, changes: Changes) -> bool:
+def _make(move: str, endpoint: Endpoint | None, target: Target, calls: Calls) -> bool:
     """Make one move. False when somebody else moved first; the next look at the endpoint tells where it stands."""
     names = {"EndpointName": target.endpoint_name, "EndpointConfigName": target.config_name}
     try:
         if move == "delete":
-            changes.call(clients.sagemaker, "delete_endpoint", EndpointName=target.endpoint_name)
+            calls.change("sagemaker", "delete_endpoint", EndpointName=target.endpoint_name)
         elif move == "create":
-            changes.call(clients.sagemaker, "create_endpoint", **names, **target.creation)
+            calls.change("sagemaker", "create_endpoint", **names, **target.creation)
         elif endpoint:
-            changes.call(clients.sagemaker, "update_endpoint", **names, **target.update(endpoint))
+            calls.change("sagemaker", "update_endpoint", **names, **target.update(endpoint))
     except ClientError as error:
         if says(error, "already exist", "in-progress"):
             return False

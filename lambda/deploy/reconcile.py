@@ -13,7 +13,7 @@ from typing import Any
 
 import bluegreen
 from alarms import reconcile_alarms
-from calls import Backoff, Changes, Clients, create_unless_there, describe
+from calls import Backoff, Calls, Clients, describe
 from deployment import Deployment
 from endpoint import Endpoint, Target, await_others, converge, is_under_way_elsewhere, next_move
 from failures import PackageRefused
@@ -52,26 +52,26 @@ def reconcile(deployment: Deployment, clients: Clients, backoff: Backoff) -> Rep
     if waiting := _waiting_for(package):
         return Report(status=AWAITING_APPROVAL, endpoint_name=deployment.endpoint_name, message=waiting)
 
-    changes = Changes()
-    _reconcile_model(deployment, package, clients, changes)
-    _reconcile_config(deployment, clients, changes)
+    calls = Calls(clients, backoff)
+    _reconcile_model(deployment, package, calls)
+    _reconcile_config(deployment, calls)
     target = Target(
         endpoint_name=deployment.endpoint_name,
         config_name=deployment.config_name,
         creation={"Tags": as_list(desired_state(deployment))},
-        update=partial(bluegreen.forward, deployment, reconcile_alarms(deployment, clients, changes)),
+        update=partial(bluegreen.forward, deployment, reconcile_alarms(deployment, calls)),
     )
-    endpoint = await_others(target, clients, backoff)
+    endpoint = await_others(target, calls)
     if endpoint is None or not is_under_way_elsewhere(endpoint, target.config_name):
         if endpoint and next_move(endpoint, target.config_name) != "delete":
             bluegreen.check(deployment, endpoint)
-            _remember(deployment, endpoint, clients, backoff, changes)
-        endpoint = converge(target, endpoint, clients, backoff, changes)
+            _remember(deployment, endpoint, calls)
+        endpoint = converge(target, endpoint, calls)
     words = ""
     if endpoint["EndpointStatus"] == "InService":
-        words = judge(deployment, package, endpoint, clients, backoff, changes)
-        reconcile_scaling(deployment, clients, changes)
-    return _report(deployment, endpoint, changes, words)
+        words = judge(deployment, package, endpoint, calls)
+        reconcile_scaling(deployment, calls)
+    return _report(deployment, endpoint, calls, words)
 
 
 def _waiting_for(package: dict[str, Any]) -> str:
@@ -92,9 +92,9 @@ def _waiting_for(package: dict[str, Any]) -> str:
     return ""
 
 
-def _reconcile_model(deployment: Deployment, package: dict[str, Any], clients: Clients, changes: Changes) -> None:
+def _reconcile_model(deployment: Deployment, package: dict[str, Any], calls: Calls) -> None:
     name = deployment.model_name
-    if describe(clients.sagemaker.describe_model, ModelName=name) is None:
+    if describe(calls.clients.sagemaker.describe_model, ModelName=name) is None:
         arguments: dict[str, Any] = {
             "ModelName": name,
             "ExecutionRoleArn": deployment.model_role_arn,
@@ -102,7 +102,7 @@ def _reconcile_model(deployment: Deployment, package: dict[str, Any], clients: C
         }
         if deployment.tags:
             arguments["Tags"] = deployment.aws_tags
-        create_unless_there(changes, clients.sagemaker, "create_model", **arguments)
+        calls.create_unless_there("create_model", **arguments)
 
 
 def _container(deployment: Deployment, package: dict[str, Any]) -> dict[str, Any]:
@@ -122,25 +122,25 @@ def _container(deployment: Deployment, package: dict[str, Any]) -> dict[str, Any
     return container
 
 
-def _reconcile_config(deployment: Deployment, clients: Clients, changes: Changes) -> None:
+def _reconcile_config(deployment: Deployment, calls: Calls) -> None:
     name, settings = deployment.config_name, deployment.config_settings
-    if describe(clients.sagemaker.describe_endpoint_config, EndpointConfigName=name) is None:
+    if describe(calls.clients.sagemaker.describe_endpoint_config, EndpointConfigName=name) is None:
         if not deployment.serverless:
             settings["ProductionVariants"][0]["InitialInstanceCount"] = deployment.min_instances
         if deployment.tags:
             settings["Tags"] = deployment.aws_tags
-        create_unless_there(changes, clients.sagemaker, "create_endpoint_config", EndpointConfigName=name, **settings)
+        calls.create_unless_there("create_endpoint_config", EndpointConfigName=name, **settings)
 
 
-def _remember(deployment: Deployment, endpoint: Endpoint, clients: Clients, backoff: Backoff, changes: Changes) -> None:
+def _remember(deployment: Deployment, endpoint: Endpoint, calls: Calls) -> None:
     """Write the desired state, and what to go back to, before anything happens to the endpoint.
 
     Raises SmokeTestFailed for a configuration that was refused before.
     """
-    record = Record.of(endpoint, clients)
+    record = Record.of(endpoint, calls.clients)
     if record["refused"] == deployment.config_name:
-        refuse(deployment, record, endpoint, clients, backoff, changes)
-    record.remember(record.desired_state(deployment, _previous(deployment, endpoint, record)), clients, changes)
+        refuse(deployment, record, endpoint, calls)
+    record.remember(record.desired_state(deployment, _previous(deployment, endpoint, record)), calls)
 
 
 def _previous(deployment: Deployment, endpoint: Endpoint, record: Record) -> str:
@@ -156,23 +156,23 @@ def _previous(deployment: Deployment, endpoint: Endpoint, record: Record) -> str
     return serves
 
 
-def _report(deployment: Deployment, endpoint: Endpoint, changes: Changes, words: str) -> Report:
-    summary = [_summary(endpoint, deployment.config_name, changes), words, *deployment.warnings()]
+def _report(deployment: Deployment, endpoint: Endpoint, calls: Calls, words: str) -> Report:
+    summary = [_summary(endpoint, deployment.config_name, bool(calls.changes)), words, *deployment.warnings()]
     return Report(
         status=endpoint["EndpointStatus"],
         endpoint_name=deployment.endpoint_name,
         endpoint_arn=endpoint.get("EndpointArn", ""),
         model_name=deployment.model_name,
         endpoint_config_name=deployment.config_name,
-        changes=",".join(changes.made),
+        changes=",".join(calls.changes),
         message=" ".join(text for text in summary if text),
     )
 
 
-def _summary(endpoint: Endpoint, config_name: str, changes: Changes) -> str:
+def _summary(endpoint: Endpoint, config_name: str, changed: bool) -> str:
     name, status = endpoint["EndpointName"], endpoint["EndpointStatus"]
     if status == "InService":
-        return f"Endpoint {name} is in service." if changes.made else f"Endpoint {name} was already as wanted."
+        return f"Endpoint {name} is in service." if changed else f"Endpoint {name} was already as wanted."
     if is_under_way_elsewhere(endpoint, config_name):
         return f"Endpoint {name} is {status} by another deployment. Deploy again when that has ended."
     return (

@@ -14,7 +14,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 from urllib.parse import quote, unquote
 
-from calls import Changes, Clients
+from calls import Calls, Clients
 from deployment import Deployment
 
 PREFIX = "deploy:"
@@ -51,11 +51,11 @@ class Record:
         desired_state = {field.name: self[field.name] for field in fields(Deployment) if field.name not in OF_ONE_CALL}
         return Deployment.from_event(desired_state | {"endpoint_name": endpoint_name, "tags": theirs})
 
-    def remember(self, tags: dict[str, str], clients: Clients, changes: Changes) -> Record:
+    def remember(self, tags: dict[str, str], calls: Calls) -> Record:
         """Write the tags that differ; the record as it is afterwards."""
         new = {key: value for key, value in tags.items() if self.tags.get(key, "") != value}
         if new:
-            changes.call(clients.sagemaker, "add_tags", ResourceArn=self.arn, Tags=as_list(new))
+            calls.change("sagemaker", "add_tags", ResourceArn=self.arn, Tags=as_list(new))
         return replace(self, tags=self.tags | new)
 
     def desired_state(self, deployment: Deployment, previous: str) -> dict[str, str]:

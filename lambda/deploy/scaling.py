@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from calls import Changes, Clients, contains
+from calls import Calls, Clients, contains
 from deployment import VARIANT, Deployment
 
 NAMESPACE = "sagemaker"
@@ -14,7 +14,7 @@ METRIC = "SageMakerVariantInvocationsPerInstance"
 Variant = dict[str, str]
 
 
-def reconcile_scaling(deployment: Deployment, clients: Clients, changes: Changes) -> None:
+def reconcile_scaling(deployment: Deployment, calls: Calls) -> None:
     """Needs the endpoint in service: Application Auto Scaling refuses a variant that does not exist yet.
 
     A serverless endpoint scales by itself; a scalable target that an earlier endpoint of the same name left
@@ -22,29 +22,29 @@ def reconcile_scaling(deployment: Deployment, clients: Clients, changes: Changes
     """
     name = deployment.endpoint_name
     if deployment.serverless:
-        deregister(name, clients, changes)
+        deregister(name, calls)
         return
     variant = _variant(name)
-    target = _registered_target(variant, clients)
+    target = _registered_target(variant, calls.clients)
     bounds = {"MinCapacity": deployment.min_instances, "MaxCapacity": deployment.max_instances}
     if not contains(target, bounds):
-        changes.call(clients.autoscaling, "register_scalable_target", **variant, **bounds)
-    _track_target(deployment, variant, clients, changes)
+        calls.change("autoscaling", "register_scalable_target", **variant, **bounds)
+    _track_target(deployment, variant, calls)
 
 
-def deregister(endpoint_name: str, clients: Clients, changes: Changes) -> bool:
+def deregister(endpoint_name: str, calls: Calls) -> bool:
     """Take the scalable target away, which takes its policies, their alarms and its scheduled actions along; False
     where there is none."""
     variant = _variant(endpoint_name)
-    if _registered_target(variant, clients) is None:
+    if _registered_target(variant, calls.clients) is None:
         return False
-    changes.call(clients.autoscaling, "deregister_scalable_target", **variant)
+    calls.change("autoscaling", "deregister_scalable_target", **variant)
     return True
 
 
-def _track_target(deployment: Deployment, variant: Variant, clients: Clients, changes: Changes) -> None:
+def _track_target(deployment: Deployment, variant: Variant, calls: Calls) -> None:
     name = f"{deployment.endpoint_name}-invocations-per-instance"
-    found = clients.autoscaling.describe_scaling_policies(PolicyNames=[name], **variant)["ScalingPolicies"]
+    found = calls.clients.autoscaling.describe_scaling_policies(PolicyNames=[name], **variant)["ScalingPolicies"]
     present = found[0] if found else {}
     wanted = {
         "TargetValue": deployment.target_invocations_per_instance,
@@ -53,8 +53,8 @@ def _track_target(deployment: Deployment, variant: Variant, clients: Clients, ch
         "ScaleOutCooldown": deployment.scale_out_cooldown,
     }
     if not contains(present.get("TargetTrackingScalingPolicyConfiguration"), wanted):
-        changes.call(
-            clients.autoscaling,
+        calls.change(
+            "autoscaling",
             "put_scaling_policy",
             PolicyName=name,
             PolicyType="TargetTrackingScaling",

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 import bluegreen
 from botocore.exceptions import ClientError
-from calls import Backoff, Changes, Clients
+from calls import Calls
 from deployment import Deployment
 from endpoint import Endpoint, Target, converge
 from failures import DeployError, SmokeTestFailed
@@ -21,36 +21,22 @@ from smoke import smoke_test
 from contract.gone import is_gone
 
 
-def judge(
-    deployment: Deployment,
-    package: dict[str, Any],
-    endpoint: Endpoint,
-    clients: Clients,
-    backoff: Backoff,
-    changes: Changes,
-) -> str:
+def judge(deployment: Deployment, package: dict[str, Any], endpoint: Endpoint, calls: Calls) -> str:
     """Test what serves, unless it has passed already; what to report. Raises SmokeTestFailed."""
-    record = Record.of(endpoint, clients)
+    record = Record.of(endpoint, calls.clients)
     config_name = deployment.config_name
     if record["tested"] == config_name:
         return ""
     if record["refused"] != config_name:
-        outcome = smoke_test(package, deployment.endpoint_name, clients, backoff.sleep)
+        outcome = smoke_test(package, deployment.endpoint_name, calls.clients, calls.backoff.sleep)
         if not outcome.failed:
-            record.remember(state(tested=config_name), clients, changes)
+            record.remember(state(tested=config_name), calls)
             return outcome.words
-        record = record.remember(state(refused=config_name, reason=outcome.failed), clients, changes)
-    refuse(deployment, record, endpoint, clients, backoff, changes)
+        record = record.remember(state(refused=config_name, reason=outcome.failed), calls)
+    refuse(deployment, record, endpoint, calls)
 
 
-def refuse(
-    deployment: Deployment,
-    record: Record,
-    endpoint: Endpoint,
-    clients: Clients,
-    backoff: Backoff,
-    changes: Changes,
-) -> NoReturn:
+def refuse(deployment: Deployment, record: Record, endpoint: Endpoint, calls: Calls) -> NoReturn:
     """Put the previous configuration back where the refused one serves. Always raises SmokeTestFailed."""
     what = f"The smoke test of {deployment.model_package_arn} failed: {record['reason']}."
     refused, previous = deployment.config_name, record["previous"]
@@ -59,23 +45,16 @@ def refuse(
     elif not previous:
         what += f" There is nothing to go back to: endpoint {deployment.endpoint_name} is left to be looked into."
     else:
-        what += f" {_put_back(deployment, previous, endpoint, clients, backoff, changes)}"
+        what += f" {_put_back(deployment, previous, endpoint, calls)}"
     raise SmokeTestFailed(
         f"{what} Deploy another model package, or take the tag deploy:refused off the endpoint to try this one again."
     )
 
 
-def _put_back(
-    deployment: Deployment,
-    previous: str,
-    endpoint: Endpoint,
-    clients: Clients,
-    backoff: Backoff,
-    changes: Changes,
-) -> str:
+def _put_back(deployment: Deployment, previous: str, endpoint: Endpoint, calls: Calls) -> str:
     target = Target(endpoint_name=deployment.endpoint_name, config_name=previous, update=bluegreen.back)
     try:
-        reached = converge(target, endpoint, clients, backoff, changes)
+        reached = converge(target, endpoint, calls)
     except DeployError as problem:
         return f"The previous configuration {previous} could not be put back: {problem}"
     except ClientError as error:

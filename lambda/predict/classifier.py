@@ -71,10 +71,7 @@ def _invoke(picture: Picture, runtime: Any, endpoint_name: str, may_retry: Calla
 
     def attempt() -> bytes:
         response = runtime.invoke_endpoint(
-            EndpointName=endpoint_name,
-            ContentType=picture.content_type,
-            Accept="application/json",
-            Body=picture.data,
+            EndpointName=endpoint_name, ContentType=picture.content_type, Accept="application/json", Body=picture.data
         )
         return response["Body"].read()
 

@@ -19,99 +19,69 @@ class PredictError(Exception):
     status = 500
     retry_after: int | None = None
 
+    def __init_subclass__(cls, *, status: int, retry_after: int | None = None) -> None:
+        cls.status, cls.retry_after = status, retry_after
+
     @property
     def code(self) -> str:
         return type(self).__name__
 
 
-class InvalidRequest(PredictError):
+class InvalidRequest(PredictError, status=400):
     """The event or its body is not `{"url": …}` or `{"image": base64}`."""
 
-    status = 400
 
-
-class UrlRefused(PredictError):
+class UrlRefused(PredictError, status=400):
     """The guard does not fetch this URL: scheme, port, credentials, spelling, or an address that is not public."""
 
-    status = 400
 
-
-class ImageTooLarge(PredictError):
+class ImageTooLarge(PredictError, status=413):
     """More bytes or more pixels than allowed."""
 
-    status = 413
 
-
-class NotAnImage(PredictError):
+class NotAnImage(PredictError, status=415):
     """Not a JPEG or PNG, by content type, content encoding or first bytes."""
 
-    status = 415
 
-
-class UnsupportedMediaType(PredictError):
+class UnsupportedMediaType(PredictError, status=415):
     """The content type of an HTTP request's body is neither JSON nor an image's."""
 
-    status = 415
 
-
-class UnreadableImage(PredictError):
+class UnreadableImage(PredictError, status=422):
     """A JPEG or PNG by its first bytes, but its header is broken or the model cannot decode it."""
 
-    status = 422
 
-
-class UrlNotFetched(PredictError):
+class UrlNotFetched(PredictError, status=422):
     """The URL is allowed, but there is nothing to fetch: unknown name, 404, too many redirects."""
 
-    status = 422
 
-
-class Throttled(PredictError):
+class Throttled(PredictError, status=429, retry_after=1):
     """The endpoint's capacity is used up."""
 
-    status = 429
-    retry_after = 1
 
-
-class OriginFailed(PredictError):
+class OriginFailed(PredictError, status=502):
     """The server behind the URL refused the connection, broke off, or answered with a server error."""
 
-    status = 502
 
-
-class ModelFailed(PredictError):
+class ModelFailed(PredictError, status=502):
     """The model container failed or answered something that is no prediction."""
 
-    status = 502
 
-
-class EndpointUnavailable(PredictError):
+class EndpointUnavailable(PredictError, status=503, retry_after=5):
     """The endpoint does not exist, is not in service or is not ready."""
 
-    status = 503
-    retry_after = 5
 
-
-class FetchTimedOut(PredictError):
+class FetchTimedOut(PredictError, status=504):
     """The image was not there within the fetch's total time."""
 
-    status = 504
 
-
-class ModelTimedOut(PredictError):
+class ModelTimedOut(PredictError, status=504, retry_after=5):
     """The endpoint did not answer in time."""
 
-    status = 504
-    retry_after = 5
 
-
-class Misconfigured(PredictError):
+class Misconfigured(PredictError, status=500):
     """A setting in the function's environment is wrong; the message names it."""
 
-    status = 500
 
-
-class InternalError(PredictError):
+class InternalError(PredictError, status=500):
     """A defect of this function; the log has the traceback."""
-
-    status = 500

@@ -11,8 +11,7 @@ from pipeline.commands.shared import AwsByDefaultOption, JsonOption, YesOption, 
 
 def main(
     assignments: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="NAME=VALUE", help="Parameters of infra/template.yaml as Name=value."),
+        list[str] | None, typer.Argument(metavar="NAME=VALUE", help="Parameters of infra/template.yaml as Name=value.")
     ] = None,
     yes: YesOption = False,
     aws: AwsByDefaultOption = True,

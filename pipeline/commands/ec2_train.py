@@ -27,19 +27,9 @@ def main(
     given = parameters.parse_assignments(hyperparameters or [])
     cloud = connect(aws=aws)
     inputs = ec2.inputs(
-        cloud,
-        arn=execution,
-        features_uri=features,
-        weights_uri=weights,
-        prepared_uri=prepared,
-        hyperparameters=given,
+        cloud, arn=execution, features_uri=features, weights_uri=weights, prepared_uri=prepared, hyperparameters=given
     )
     answer = ec2.launch(
-        cloud,
-        **inputs,
-        instance_type=instance_type,
-        spot=spot,
-        deadline_minutes=deadline_minutes,
-        dry_run=dry_run,
+        cloud, **inputs, instance_type=instance_type, spot=spot, deadline_minutes=deadline_minutes, dry_run=dry_run
     )
     tell(answer, as_json, answer.get("user_data", ""))

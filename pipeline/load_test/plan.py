@@ -1,9 +1,8 @@
 """What a load test will do, checked before the first request: target, photo, levels, and how far it may go."""
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from botocore.exceptions import ClientError
 
@@ -46,9 +45,6 @@ class Plan:
     phases: tuple[Phase, ...]
     max_requests: int = REQUESTS
     warm_up_seconds: float = WARM_UP_SECONDS
-
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def levels(text: str) -> list[int]:
@@ -130,8 +126,5 @@ def serving(cloud: Cloud, endpoint: str) -> Serving:
     config = cloud.client("sagemaker").describe_endpoint_config(EndpointConfigName=found["EndpointConfigName"])
     kinds = {v["VariantName"]: v.get("InstanceType", "") for v in config["ProductionVariants"]}
     return Serving(
-        endpoint,
-        variant["VariantName"],
-        variant.get("CurrentInstanceCount"),
-        kinds.get(variant["VariantName"], ""),
+        endpoint, variant["VariantName"], variant.get("CurrentInstanceCount"), kinds.get(variant["VariantName"], "")
     )

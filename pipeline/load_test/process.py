@@ -7,6 +7,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ class Worker:
             cwd=Path(__file__).parents[2],
         )
         assert self._process.stdin
-        self._process.stdin.write(json.dumps(self.plan.as_json()))
+        self._process.stdin.write(json.dumps(asdict(self.plan)))
         self._process.stdin.close()
         self._before = None
         if threading.current_thread() is threading.main_thread():

@@ -34,9 +34,8 @@ def progress(levels: int, *, quiet: bool) -> Iterator[Tell]:
 
 def table(levels: list[dict[str, Any]], knee: dict[str, Any] | None) -> Table:
     """A row per level: milliseconds of answered requests, errors by code."""
-    shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for heading in ("users", "requests/s", "p50 ms", "p90 ms", "p99 ms", "answered"):
-        shown.add_column(heading, header_style="dim", justify="right", no_wrap=True)
+    figures = ("users", "requests/s", "p50 ms", "p90 ms", "p99 ms", "answered")
+    shown = console.plain_table(*figures, justify="right", no_wrap=True)
     for heading in ("errors", ""):
         shown.add_column(heading, header_style="dim")
     for level in levels:
@@ -77,9 +76,7 @@ def ladder(report: dict[str, Any], advice: Advice) -> None:
 
 def scaling(report: dict[str, Any]) -> None:
     """The activities, and whether the count went where the policy leads."""
-    shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for heading in ("minute", "activity", "state", "cause"):
-        shown.add_column(heading, header_style="dim")
+    shown = console.plain_table("minute", "activity", "state", "cause")
     for activity in report["activities"]:
         cells = (activity["description"], activity["status"], activity["cause"])
         shown.add_row(f"{activity['minute']:.1f}", *(cell.replace("[", "\\[") for cell in cells))

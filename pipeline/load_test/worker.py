@@ -46,7 +46,7 @@ class Refused(Exception):
 
 
 class Test:
-    """Phases one after another against one target; `plan` is Plan.as_json() of pipeline.load_test.plan."""
+    """Phases one after another against one target; `plan` is a Plan of pipeline.load_test.plan, as JSON."""
 
     def __init__(self, plan: dict[str, Any]):
         self.plan = plan

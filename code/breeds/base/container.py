@@ -109,6 +109,16 @@ def run(main: Callable[[], object]) -> NoReturn:
     sys.exit(0)
 
 
+def first_line(error: BaseException) -> str:
+    """What an error says, without the pages that some libraries add; its class where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def cores() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def is_disk_full(error: Exception) -> bool:
     """Whether an error comes from a full disk; SQLite (breeds.data.listing) has an error of its own for it."""
     is_of_system = isinstance(error, OSError) and error.errno == errno.ENOSPC

@@ -14,7 +14,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import bf16_compress_hook
 
-from breeds.base.container import InputError
+from breeds.base.container import InputError, first_line
 from breeds.base.metrics import Sums
 
 # A process that died is noticed at once, by its closed connections. This is for one that hangs, and longer than any
@@ -133,7 +133,7 @@ def lost_workers_named(world: World) -> Iterator[None]:
     try:
         yield
     except (dist.DistError, RuntimeError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         lost = isinstance(error, dist.DistError) or any(word in reason.lower() for word in CONNECTION_WORDS)
         if world.size == 1 or not lost:
             raise

@@ -116,20 +116,16 @@ def reliability_bins(confidence: np.ndarray, correct: np.ndarray, num_bins: int 
     Each: `low`, `high`, `count`, mean `confidence`, `accuracy`.
     """
     index = np.minimum((confidence * num_bins).astype(int), num_bins - 1)
-    bins = []
-    for i in range(num_bins):
-        inside = index == i
-        if inside.any():
-            bins.append(
-                {
-                    "low": i / num_bins,
-                    "high": (i + 1) / num_bins,
-                    "count": int(inside.sum()),
-                    "confidence": float(confidence[inside].mean()),
-                    "accuracy": float(correct[inside].mean()),
-                }
-            )
-    return bins
+    return [
+        {
+            "low": i / num_bins,
+            "high": (i + 1) / num_bins,
+            "count": int((index == i).sum()),
+            "confidence": float(confidence[index == i].mean()),
+            "accuracy": float(correct[index == i].mean()),
+        }
+        for i in np.unique(index).tolist()
+    ]
 
 
 def calibration_error(bins: list[dict[str, float]]) -> float:

@@ -4,7 +4,7 @@ import csv
 import json
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -172,16 +172,12 @@ def merge(parts: Sequence[Manifest]) -> Manifest:
                     f"The parts of {first.host} and {part.host} disagree in {field}: they are from different runs.",
                     "Give every host the whole input (FullyReplicated) and run the Prepare step again.",
                 )
-    return Manifest(
-        hosts=first.hosts,
+    return replace(
+        first,
         host="",
-        classes=first.classes,
-        folders=first.folders,
         images={split: [record for part in parts for record in part.images[split]] for split in SPLITS},
         files_seen=sum(part.files_seen for part in parts),
         quarantined=sum(part.quarantined for part in parts),
-        source_sha256=first.source_sha256,
-        limits=first.limits,
     )
 
 

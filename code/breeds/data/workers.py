@@ -12,7 +12,7 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
-from breeds.base.container import InputError
+from breeds.base.container import InputError, cores
 
 CHUNK = 16  # items a worker takes at a time
 CHUNKS_AHEAD = 4  # per worker: bounds the memory of results that wait for their turn
@@ -25,7 +25,7 @@ class Workers:
     """
 
     def __init__(self, start: Callable[..., None], *arguments: Any) -> None:
-        self.count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self.count = cores()
         method = "fork" if sys.platform == "linux" else "spawn"
         gc.freeze()  # else a worker's garbage collector marks shared objects, which copies their pages
         self._pool = ProcessPoolExecutor(self.count, multiprocessing.get_context(method), start, arguments)

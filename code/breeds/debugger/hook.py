@@ -43,10 +43,10 @@ class DebuggerHook:
         self._safely(lambda hook: (hook.register_module(module), hook.register_loss(loss)))
 
     def train(self) -> None:
-        self._set_mode("TRAIN")
+        self._safely(lambda hook: hook.begin("TRAIN"))
 
     def eval(self) -> None:
-        self._set_mode("EVAL")
+        self._safely(lambda hook: hook.begin("EVAL"))
 
     def end_epoch(self, epoch: int, last_epoch: int) -> None:
         """An epoch was trained and evaluated. Raises InputError where rules were asked to stop such a training."""
@@ -72,14 +72,6 @@ class DebuggerHook:
         for module in self._watched:
             for hooks in (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks):
                 hooks.clear()
-
-    def _set_mode(self, name: str) -> None:
-        def set_mode(hook: Any) -> None:
-            from smdebug import modes
-
-            hook.set_mode(modes[name])
-
-        self._safely(set_mode)
 
     def _safely(self, action: Callable[[Any], Any]) -> Any:
         """What `action` returns; None when off, and after an error, which switches it off."""

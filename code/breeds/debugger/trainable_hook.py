@@ -78,11 +78,8 @@ class TrainableHook(BoundedHook):
         parents = [m for m in module.modules() if any(True for _ in m.parameters())]
         frozen = [m for m in parents if not any(parameter.requires_grad for parameter in m.parameters())]
         self.frozen = {child for parent in frozen for child in parent.modules()}
-        self.parameters = [
-            (f"{module._get_name()}_{name}", parameter)
-            for name, parameter in module.named_parameters()
-            if parameter.requires_grad
-        ]
+        trained = ((name, parameter) for name, parameter in module.named_parameters() if parameter.requires_grad)
+        self.parameters = [(f"{module._get_name()}_{name}", parameter) for name, parameter in trained]
         self.stride = -(-sum(parameter.numel() for _, parameter in self.parameters) // MAX_GRADIENT_ELEMENTS)
         super().register_module(module)
 
@@ -167,9 +164,7 @@ class TrainableHook(BoundedHook):
         super()._prepare_collections()
         self._schedule = SaveSchedule(self._collections_to_save)
         self._of_parameters = {c for name, _ in self.parameters for c in self._get_collections_with_tensor(name)}
-        tensors = [name for name, _ in self.parameters] + [
-            f"{self.GRADIENT_PREFIX}{name}" for name, _ in self.parameters
-        ]
+        tensors = [prefix + name for prefix in ("", self.GRADIENT_PREFIX) for name, _ in self.parameters]
         tensors += [name for module in self.watched for name in _tensors_of(module)]
         self._of_loss = {
             c for c in self._collections_to_save if any(match_inc(n, c.include_regex) for n in self.loss_tensors[-1:])
@@ -250,6 +245,10 @@ class TrainableHook(BoundedHook):
             self._save_for_tensor(tensor_name=name, tensor_value=parameter.data)
 
     # The end of a phase
+
+    def begin(self, phase: str) -> None:
+        """`phase`: TRAIN or EVAL."""
+        self.set_mode(ModeKeys[phase])
 
     def set_mode(self, mode: ModeKeys) -> None:
         self.end_phase()

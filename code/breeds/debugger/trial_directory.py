@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 STATE_FILE = "training.json"
 SMDEBUG_END_MARK = "training_job_end.ts"
@@ -19,13 +20,19 @@ def write_state(directory: Path, *, finished: bool) -> None:
     (directory / STATE_FILE).write_text(json.dumps({"training_job": training_job(), "finished": finished}))
 
 
+def read_state(directory: Path) -> dict[str, Any]:
+    """{"training_job": name or None, "finished": bool} as the hook left it; smdebug's own mark where it did not."""
+    try:
+        return dict(json.loads((directory / STATE_FILE).read_text()))
+    except FileNotFoundError:
+        return {"training_job": None, "finished": (directory / SMDEBUG_END_MARK).exists()}
+    except ValueError:  # it was killed while it wrote this
+        return {"training_job": None, "finished": False}
+
+
 def reopen(directory: Path) -> None:
     """Allow another attempt where a training failed: smdebug refuses a directory in which a training has ended."""
-    try:
-        finished = json.loads((directory / STATE_FILE).read_text())["finished"]
-    except (OSError, ValueError):  # none, or it was killed while it wrote this
-        finished = not (directory / STATE_FILE).exists()
-    if not finished:
+    if not read_state(directory)["finished"]:
         (directory / SMDEBUG_END_MARK).unlink(missing_ok=True)
 
 

@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision import models
 
-from breeds.base.container import InputError
+from breeds.base.container import InputError, first_line
 
 WEIGHT_SUFFIXES = (".pth", ".pt")
 RANDOM_FILE = "random.json"
@@ -34,10 +34,7 @@ class Backbone:
 
 _RESNET_STAGES = (
     ("stem", ("conv1", "bn1", "relu", "maxpool")),
-    ("layer1", ("layer1",)),
-    ("layer2", ("layer2",)),
-    ("layer3", ("layer3",)),
-    ("layer4", ("layer4",)),
+    *((layer, (layer,)) for layer in ("layer1", "layer2", "layer3", "layer4")),
 )
 
 
@@ -189,13 +186,13 @@ def _load_state_dict(source: Path) -> dict[str, torch.Tensor]:
             f"{source.name} is not a plain state dict: it holds Python objects or is no torch file.", advice
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise InputError(f"{source.name} cannot be read as torch weights ({_first_line(error)}).", advice) from error
+        raise InputError(
+            f"{source.name} cannot be read as torch weights ({first_line(error)[:200]}).", advice
+        ) from error
     if not isinstance(state, Mapping) or not state or not all(isinstance(v, torch.Tensor) for v in state.values()):
-        held = (
-            f"keys such as {', '.join(map(str, list(state)[:3]))}"
-            if isinstance(state, Mapping)
-            else type(state).__name__
-        )
+        held = type(state).__name__
+        if isinstance(state, Mapping):
+            held = f"keys such as {', '.join(map(str, list(state)[:3]))}"
         raise InputError(f"{source.name} is not a state dict: it holds {held}, not named tensors.", advice)
     not_finite = next((k for k, v in state.items() if v.is_floating_point() and not v.isfinite().all()), None)
     if not_finite:
@@ -203,10 +200,6 @@ def _load_state_dict(source: Path) -> dict[str, torch.Tensor]:
             f"{source.name} holds NaN or infinite values in {not_finite}.", "Use a file from a healthy training."
         )
     return dict(state)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
 def _without_classifier(name: str, state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

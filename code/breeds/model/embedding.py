@@ -1,6 +1,5 @@
 """The frozen backbone as a function from pixels to features, and the threads that keep every core busy with it."""
 
-import os
 import platform
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -14,6 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from breeds.base.container import cores
 from breeds.data import images
 from breeds.model.backbones import for_inference
 
@@ -71,7 +71,7 @@ def map_in_threads(function: Callable[[T], R], items: Iterable[T]) -> Iterator[t
     A thread decodes, augments and runs the network on its own batch: no queue between stages, no more threads than
     cores, and measured faster than one batch spread over the cores. Few items are in flight, so memory stays small.
     """
-    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = cores()
     remaining = iter(items)
     waiting: deque = deque()
     with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:

@@ -1,7 +1,5 @@
 """The frozen backbone in OpenVINO's form: the same features in 0.6 to 0.8 of the CPU time."""
 
-import os
-import queue
 from typing import Any
 
 import numpy as np
@@ -9,6 +7,7 @@ import torch
 from torch import nn
 
 from breeds.base import extras
+from breeds.base.container import cores, first_line
 from breeds.model import optimized
 from breeds.model.backbones import for_inference
 from breeds.model.embedding import MIN_COSINE, Embedder, mean_cosine
@@ -27,26 +26,11 @@ class GraphEmbedder:
 
     def __init__(self, network: nn.Module, precision: str):
         """`precision`: "bf16" or "fp32"."""
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        settings = {
-            "PERFORMANCE_HINT": "THROUGHPUT",
-            "NUM_STREAMS": str(cores),
-            "INFERENCE_NUM_THREADS": str(cores),
-            "INFERENCE_PRECISION_HINT": optimized.HINTS[precision],
-        }
         self.precision = precision
-        compiled = optimized.import_openvino().Core().compile_model(_convert(network), "CPU", settings)
-        self._idle: queue.SimpleQueue = queue.SimpleQueue()
-        for _ in range(cores):
-            self._idle.put(compiled.create_infer_request())
+        self._run = optimized.Streams(_convert(network), precision, "THROUGHPUT", cores())
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
-        request = self._idle.get()
-        try:
-            request.infer([np.ascontiguousarray(pixels)])
-            return request.get_output_tensor(0).data.astype(np.float16)
-        finally:
-            self._idle.put(request)
+        return self._run(pixels, np.float16)
 
 
 def or_faster(embedder: Embedder, network: nn.Module, sample: np.ndarray) -> Embedder | GraphEmbedder:
@@ -67,7 +51,7 @@ def or_faster(embedder: Embedder, network: nn.Module, sample: np.ndarray) -> Emb
                 return graph
             reason = f"OpenVINO's features agree to cosine {agreement:.4f} only"
         except Exception as error:  # whatever it is, PyTorch does the work
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            reason = first_line(error)
     print(f"embedding with PyTorch: {reason}", flush=True)
     return embedder
 

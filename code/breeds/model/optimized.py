@@ -3,7 +3,6 @@
 Running it needs openvino alone; optimizing.py makes it.
 """
 
-import os
 import queue
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from breeds.base.container import cores, first_line
 
 FOLDER = "openvino"  # in the model archive
 SAMPLE = "sample.npz"  # views and their probabilities, to check on whatever machine serves
@@ -28,6 +29,31 @@ def import_openvino() -> Any:
     return openvino
 
 
+class Streams:
+    """A graph on the CPU, as so many requests as there are streams: each call waits for one that is idle."""
+
+    def __init__(self, graph: Any, precision: str, hint: str, streams: int):
+        settings = {
+            "PERFORMANCE_HINT": hint,
+            "NUM_STREAMS": str(streams),
+            "INFERENCE_NUM_THREADS": str(cores()),
+            "INFERENCE_PRECISION_HINT": HINTS[precision],
+        }
+        self.compiled = import_openvino().Core().compile_model(graph, "CPU", settings)
+        self._idle: queue.SimpleQueue = queue.SimpleQueue()
+        for _ in range(streams):
+            self._idle.put(self.compiled.create_infer_request())
+
+    def __call__(self, pixels: np.ndarray, dtype: type[np.floating]) -> np.ndarray:
+        """A copy of the output for uint8 [n, size, size, 3]: float [n, outputs]."""
+        request = self._idle.get()
+        try:
+            request.infer([np.ascontiguousarray(pixels)])
+            return request.get_output_tensor(0).data.astype(dtype)
+        finally:
+            self._idle.put(request)
+
+
 class Compiled:
     """A graph for one image, ready to run: uint8 [n, size, size, 3] -> logits [n, num_classes], from any thread.
 
@@ -37,21 +63,11 @@ class Compiled:
 
     def __init__(self, graph: Any, precision: str):
         """`graph`: an openvino.Model, or the path of its .xml. `precision`: a key of HINTS."""
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        streams = max(1, cores // CORES_PER_STREAM)
-        settings = {
-            "PERFORMANCE_HINT": "LATENCY",
-            "NUM_STREAMS": str(streams),
-            "INFERENCE_NUM_THREADS": str(cores),
-            "INFERENCE_PRECISION_HINT": HINTS[precision],
-        }
-        compiled = import_openvino().Core().compile_model(graph, "CPU", settings)
+        streams = max(1, cores() // CORES_PER_STREAM)
+        self._run = Streams(graph, precision, "LATENCY", streams)
         self.form = PREFIX + precision
         self.workers = streams + 1  # one more decodes while the others compute
-        self.num_classes = compiled.output(0).shape[1]
-        self._idle: queue.SimpleQueue = queue.SimpleQueue()
-        for _ in range(streams):
-            self._idle.put(compiled.create_infer_request())
+        self.num_classes = self._run.compiled.output(0).shape[1]
         self._pool = ThreadPoolExecutor(streams, "stream") if streams > 1 else None
 
     def __call__(self, views: np.ndarray) -> np.ndarray:
@@ -59,12 +75,7 @@ class Compiled:
         return np.stack(list(answers)) if len(views) else np.empty((0, self.num_classes), np.float32)
 
     def _one(self, view: np.ndarray) -> np.ndarray:
-        request = self._idle.get()
-        try:
-            request.infer([np.ascontiguousarray(view[None])])
-            return request.get_output_tensor(0).data[0].copy()
-        finally:
-            self._idle.put(request)
+        return self._run(view[None], np.float32)[0]
 
 
 def load(directory: Path, info: dict[str, Any]) -> Compiled | None:
@@ -79,7 +90,7 @@ def load(directory: Path, info: dict[str, Any]) -> Compiled | None:
     except ImportError:
         problem = "openvino is not installed"
     except (RuntimeError, OSError, ValueError, KeyError) as error:
-        problem = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        problem = first_line(error)
     if problem:
         print(f"serving: PyTorch in place of {PREFIX}{precision}: {problem}", flush=True)
         return None

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from breeds.base.container import InputError
+from breeds.base.container import InputError, first_line
 from breeds.data import images
 from breeds.model import backbones, optimized, unknown
 from breeds.model.classifier import Classifier, Head
@@ -137,8 +137,8 @@ def load_classifier(directory: Path, info: dict[str, Any]) -> Classifier:
         state = torch.load(directory / "model.pth", map_location="cpu", weights_only=True)
         classifier.load_state_dict(state, assign=True)
     except (RuntimeError, OSError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(f"{directory / 'model.pth'} cannot be used: {reason}", "Train the model again.") from None
+        problem = f"{directory / 'model.pth'} cannot be used: {first_line(error)}"
+        raise InputError(problem, "Train the model again.") from None
     return classifier
 
 

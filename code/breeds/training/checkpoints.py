@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from breeds.base.container import InputError
+from breeds.base.container import InputError, first_line
 from breeds.base.distributed import World
 
 ASK_EVERY = 10  # steps between two looks at rank 0's clock, which the ranks have to agree on
@@ -110,7 +110,7 @@ def _load(path: Path) -> dict[str, Any]:
             return content
         reason = f"format {content['format']}"
     except (RuntimeError, OSError, EOFError, ValueError, KeyError, TypeError, pickle.UnpicklingError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        reason = first_line(error)[:200]
     raise InputError(
         f"The checkpoint {path} cannot be used: {reason}.", "Remove it (also in S3) to train from the start."
     ) from None

@@ -59,7 +59,6 @@ class Fit:
         model: nn.Module,
         train_set: batches.Batches,
         valid_set: batches.Batches,
-        *,
         best: optimization.Best,
         world: World,
         debugger: DebuggerHook,
@@ -88,7 +87,7 @@ class Fit:
         return self.epoch >= self.first_epoch + self.plan.epochs or self.best.should_stop
 
     def run(self) -> None:
-        """Train for the plan's epochs or until patience runs out."""
+        """Train for the plan's epochs or until patience runs out; the model then has the weights of the best epoch."""
         if self.world.size > 1 and not self.is_finished:
             self._agree_on_micro_batches()
         self.debugger.register(self.model, self.criterion)
@@ -96,6 +95,7 @@ class Fit:
         self.wrapped = self.world.wrap(self.model, bf16=getattr(self.model, "bf16", False))
         while not self.is_finished:
             self._train_epoch()
+        self.model.load_state_dict(self.best.state)
 
     def _agree_on_micro_batches(self) -> None:
         """Try a batch on each rank, and take what fits all of them; nothing else changes.
@@ -125,11 +125,7 @@ class Fit:
         self.debugger.train()
         self.model.train()
         for step, inputs, labels, share in batches.training_batches(
-            self.train_set,
-            batch_size=self.plan.batch_size,
-            epoch=self.epoch,
-            first_step=self.step,
-            world=self.world,
+            self.train_set, batch_size=self.plan.batch_size, epoch=self.epoch, first_step=self.step, world=self.world
         ):
             self._train_step(inputs, labels, share)
             self.step = step + 1

@@ -3,13 +3,12 @@
 import difflib
 import json
 import sys
-import types
-import typing
 from collections.abc import Iterable
 from dataclasses import MISSING, Field, fields
 from typing import Any, TypeVar
 
 from breeds.base.container import InputError
+from contract.settings import plain_type
 
 Settings = TypeVar("Settings")
 
@@ -64,7 +63,7 @@ def _suggestion(name: str, known: Iterable[str]) -> str:
 
 
 def _convert(field: Field, name: str, text: str) -> Any:
-    kind = _plain_type(field.type)
+    kind = plain_type(field)
     try:
         unquoted = json.loads(text)
     except ValueError:
@@ -74,12 +73,6 @@ def _convert(field: Field, name: str, text: str) -> Any:
         return kind(value)
     except ValueError:
         raise InputError(f"Hyperparameter {name!r} is {text!r}.", f"It must be {_TYPE_NAMES[kind]}.") from None
-
-
-def _plain_type(annotation: Any) -> type:
-    if isinstance(annotation, types.UnionType):
-        annotation = next(part for part in typing.get_args(annotation) if part is not type(None))
-    return annotation
 
 
 _TYPE_NAMES = {int: "a whole number", float: "a number", str: "a text"}

@@ -11,10 +11,6 @@ import numpy as np
 from breeds.debugger.rules.base import Finding, TensorRule
 from breeds.debugger.rules.saved import full, gradient_names, loss_phases, names, num_classes, statistic, steps
 
-ADVICE = (
-    "Initialise each layer for the size of its input (PyTorch's default, Kaiming or Xavier) and standardise inputs; if "
-    "it is the loss, lower the learning rate and shuffle the training data."
-)
 KNOWING = 0.9  # of the loss of guessing: with less at the start, the weights are not initial but learned
 
 
@@ -31,6 +27,11 @@ class PoorWeightInitialization(TensorRule):
     below `distribution_range` still proves them narrow. `relu_input` may be reductions; without it that part is left
     out.
     """
+
+    advice = (
+        "Initialise each layer for the size of its input (PyTorch's default, Kaiming or Xavier) and standardise "
+        "inputs; if it is the loss, lower the learning rate and shuffle the training data."
+    )
 
     def find(self) -> Iterator[Finding]:
         gradients = gradient_names(self.base_trial)
@@ -67,7 +68,7 @@ class PoorWeightInitialization(TensorRule):
             ratio = by_layer[widest] / by_layer[narrowest] if by_layer[narrowest] > 0 else math.inf
             if len(by_layer) > 1 and not ratio <= self.parameters["threshold"]:
                 text = f"variance of {widest} is {ratio:.3g}x that of {narrowest} at step {step}"
-                yield self._finding(widest, step, ratio, self.parameters["threshold"], text)
+                yield self.finding(widest, step, ratio, self.parameters["threshold"], text)
 
     def _narrow_gradients(self, gradients: list[str]) -> Iterator[Finding]:
         limit = self.parameters["distribution_range"]
@@ -75,9 +76,8 @@ class PoorWeightInitialization(TensorRule):
             for step in self._first(name):
                 span = self._span(name, step)
                 if span is not None and not span >= limit:
-                    yield self._finding(
-                        name, step, span, limit, f"90 % of {name} lies within {span:.2g} at step {step}"
-                    )
+                    text = f"90 % of {name} lies within {span:.2g} at step {step}"
+                    yield self.finding(name, step, span, limit, text)
 
     def _span(self, name: str, step: int) -> float | None:
         """p95 - p5; of reductions the range, if that is too narrow already; None where neither tells."""
@@ -96,7 +96,7 @@ class PoorWeightInitialization(TensorRule):
         for name, own, values in losses:
             if guessing and not values[0] <= self.parameters["threshold"] * guessing:
                 text = f"loss {values[0]:.3g} at step {own[0]} is {values[0] / guessing:.3g}x that of guessing"
-                yield self._finding(name, own[0], values[0], self.parameters["threshold"] * guessing, text)
+                yield self.finding(name, own[0], values[0], self.parameters["threshold"] * guessing, text)
             before, after = values[:patience], values[patience : 2 * patience]
             if len(after) >= patience and not np.mean(after) < np.mean(before):
                 step = own[min(2 * patience, len(own)) - 1]
@@ -104,7 +104,4 @@ class PoorWeightInitialization(TensorRule):
                     f"mean loss {np.mean(after):.3g} of {patience} steps until step {step} is not below the first "
                     f"{patience} steps' {np.mean(before):.3g}"
                 )
-                yield self._finding(name, step, float(np.mean(after)), float(np.mean(before)), text)
-
-    def _finding(self, tensor: str, step: int, value: float, threshold: float, text: str) -> Finding:
-        return Finding(tensor=tensor, step=step, value=value, threshold=threshold, advice=ADVICE, text=text)
+                yield self.finding(name, step, float(np.mean(after)), float(np.mean(before)), text)

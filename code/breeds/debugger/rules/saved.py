@@ -12,8 +12,11 @@ from smdebug import modes
 from smdebug.exceptions import TensorUnavailableForStep
 from smdebug.trials import LocalTrial
 
-from breeds.debugger.rules.base import NoUsableData
-from breeds.debugger.trial_directory import STATE_FILE
+from breeds.debugger import trial_directory
+
+
+class NoUsableData(Exception):
+    """The tensors a rule needs were not saved; the text says which. Its status is Error, never NoIssuesFound."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +57,7 @@ def open_trial(directory: Path) -> LocalTrial:
     if len(found) > 1:
         raise NoUsableData(f"{directory} holds the tensors of {len(found)} trainings: give those of one.")
     collections = sorted((found[0] / "collections").rglob("*_collections.json"))
-    if not collections or not any(found[0].glob("index/*/*.json")):
+    if not collections or not trial_directory.has_steps(found[0]):
         raise NoUsableData(f"{found[0]} holds no complete step: the training ended before the first was saved.")
     _check_workers(collections)
     trial = LocalTrial("training", str(found[0]), cache=True)
@@ -71,14 +74,8 @@ def _check_workers(collections: list[Path]) -> None:
 
 
 def state(trial: LocalTrial) -> dict[str, Any]:
-    """{"training_job": name or None, "finished": bool} as the hook left it; smdebug's own mark where it did not."""
-    path = Path(trial.path) / STATE_FILE
-    if path.is_file():
-        try:
-            return dict(json.loads(path.read_text()))
-        except ValueError:
-            return {"training_job": None, "finished": False}
-    return {"training_job": None, "finished": (Path(trial.path) / "training_job_end.ts").exists()}
+    """Whose tensors these are, and whether the training came to its end, as trial_directory.read_state has it."""
+    return trial_directory.read_state(Path(trial.path))
 
 
 def names(trial: LocalTrial, *, collections: str = "", regex: str = "") -> list[str]:
