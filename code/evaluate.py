@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from breeds.base import container, extras, figures, metrics
+from breeds.base import container, extras, metrics
 from breeds.base.container import InputError
 from breeds.data import manifest, shards
 from breeds.data.outputs import staged
-from breeds.evaluation import champion, confused, document, pictures, predictions, robustness
+from breeds.evaluation import champion, confused, document, predictions, robustness
 from breeds.evaluation.predictions import Predictions
 from breeds.model import optimized
 from breeds.serving import inference
@@ -54,8 +54,8 @@ def evaluate(model: Path, prepared: Path, output: Path, champion_model: Path, sc
     temperature = float(inference.load_classifier(model, info).head.temperature)
     verdict = compare_with_champion(found, model, champion_model, prepared, scratch)
     with staged(output) as staging:
-        figures.save(pictures.confusion(report.confusion, report.classes), staging / "confusion.png")
-        figures.save(pictures.reliability(report.bins, report.ece), staging / "reliability.png")
+        draw(staging / "confusion.png", "confusion", report.confusion, report.classes)
+        draw(staging / "reliability.png", "reliability", report.bins, report.ece)
         ours = {
             **document.accuracy(report),
             **document.calibration(found, report.ece, temperature),
@@ -132,6 +132,17 @@ def compare_with_champion(
     return {**champion.compare(candidate.right, theirs.right, SEED), "model": described}
 
 
+def draw(path: Path, picture: str, *content: Any) -> None:
+    """Write one of breeds.evaluation.pictures; an image without matplotlib costs the picture, not the evaluation."""
+    try:
+        from breeds.base import figures
+        from breeds.evaluation import pictures
+    except ImportError as missing:
+        print(f"{path.name} was not drawn: {missing}", flush=True)
+        return
+    figures.save(getattr(pictures, picture)(*content), path)
+
+
 def write_confused(
     found: Predictions, report: metrics.Report, prepared: Path, directory: Path
 ) -> list[dict[str, str | int]]:
@@ -143,7 +154,7 @@ def write_confused(
     for pair in pairs:
         mistake, typical = photos[pair.mistake], photos[pair.typical] if pair.typical else None
         rows.append((f"{pair.true} ({pair.count} of {pair.of})", f"taken for {pair.predicted}", mistake, typical))
-    figures.save(pictures.confused(rows), directory / "confused.png")
+    draw(directory / "confused.png", "confused", rows)
     paths = manifest.load(prepared).paths
     shown = ("true", "predicted", "count", "of")
     return [{name: getattr(p, name) for name in shown} | {"mistake": paths.get(p.mistake, p.mistake)} for p in pairs]
@@ -157,7 +168,7 @@ def write_robustness(predictor: Predictor, found: Predictions, prepared: Path, d
         predictor, [jpegs[found.keys[i]] for i in chosen], found.labels[chosen], found.right[chosen]
     )
     panels = {kind: [(p["value"], p["accuracy"]) for p in measured[kind]] for kind in robustness.CHANGES}
-    figures.save(pictures.curves(panels), directory / "robustness.png")
+    draw(directory / "robustness.png", "curves", panels)
     return measured
 
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import sys
 import tarfile
 
 import numpy as np
@@ -49,6 +50,12 @@ def test_the_pictures_can_be_opened(evaluated):
     for name in ("confusion.png", "reliability.png", "confused.png", "robustness.png"):
         with Image.open(output / name) as picture:
             assert np.asarray(picture).std() > 1
+
+
+def test_an_image_without_matplotlib_costs_a_picture_and_no_evaluation(scripts, monkeypatch, tmp_path, capsys):
+    monkeypatch.setitem(sys.modules, "breeds.evaluation.pictures", None)
+    scripts("evaluate").draw(tmp_path / "confused.png", "confused", [])
+    assert "confused.png was not drawn" in capsys.readouterr().out and not list(tmp_path.iterdir())
 
 
 def test_the_photo_for_smoke_tests_is_one_that_the_served_model_names_rightly(evaluated, small_model):
