@@ -24,7 +24,7 @@ def serve(state_dir: Path, port: int) -> None:
     log.set_up()
     lifecycle.prepare(state_dir)
     try:
-        clock.read(os.environ)
+        speed = clock.named(os.environ)
         images.known(images.files(state_dir))
     except clock.BadSpeed as problem:
         fail(str(problem))
@@ -39,6 +39,7 @@ def serve(state_dir: Path, port: int) -> None:
     except NewerState as problem:
         fail(str(problem))
     context = Context(state_dir, "", store)
+    clock.clock(context).speed = speed
     application = Application(context, on_stop=lambda: stop())
     try:
         server = make_server("127.0.0.1", port, application, threaded=True, request_handler=Handler)

@@ -5,6 +5,7 @@ import json
 from werkzeug.wrappers import Request, Response
 
 from sagelocal import VERSION
+from sagelocal.core.context import Context
 from sagelocal.gateway.exchange import Exchange
 from sagelocal.services.cloudwatch import clock
 from sagelocal.services.iam import used
@@ -25,7 +26,7 @@ def answer(exchange: Exchange) -> Response:
     if request.path == HEALTH:
         return Response(f'{{"version": "{VERSION}"}}\n', content_type="application/json")
     if request.path == CLOCK:
-        return _clock(request)
+        return _clock(exchange.context, request)
     if request.path == USED and request.method == "DELETE":
         used.record(exchange.context).forget()
         return Response("forgotten\n")
@@ -34,10 +35,11 @@ def answer(exchange: Exchange) -> Response:
     return Response("not found\n", 404)
 
 
-def _clock(request: Request) -> Response:
+def _clock(context: Context, request: Request) -> Response:
+    its_clock = clock.clock(context)
     if request.method == "POST":
         try:
-            clock.set_speed(request.values.get("speed", ""))
+            its_clock.speed = clock.parsed(request.values.get("speed", ""))
         except clock.BadSpeed as problem:
             return Response(f"{problem}\n", 400)
-    return Response(json.dumps({"speed": clock.speed()}), content_type="application/json")
+    return Response(json.dumps({"speed": its_clock.speed}), content_type="application/json")

@@ -3,7 +3,6 @@
 import json
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -25,11 +24,9 @@ NOON = 1_800_000_000.0  # a multiple of 60
 
 
 @pytest.fixture
-def fast() -> Iterator[None]:
+def fast(context: Context) -> None:
     """A clock whose minute is a second."""
-    clock.set_speed(60)
-    yield
-    clock.set_speed(1)
+    clock.clock(context).speed = 60
 
 
 def alarm(**changes) -> dict:

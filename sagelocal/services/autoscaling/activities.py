@@ -11,7 +11,7 @@ from sagelocal.core.json import Json
 from sagelocal.services.autoscaling import targets
 from sagelocal.services.autoscaling.cooldown import Cooldown
 from sagelocal.services.autoscaling.documents import ACTIVITY, Activity, OfVariant
-from sagelocal.services.cloudwatch import clock
+from sagelocal.services.cloudwatch.clock import clock
 
 KEPT_SECONDS = 6 * 7 * 24 * 3600.0  # six weeks, as on AWS
 WAITING = "Waiting for change to be fulfilled by sagemaker."
@@ -67,7 +67,7 @@ def cooldown_of(context: Context, target: OfVariant) -> Cooldown | None:
     for activity in of_target(context, target["ResourceId"]):
         begun = activity.get("_Cooldown")
         if begun and activity["StatusCode"] == "Successful":
-            until = activity["EndTime"] + clock.seconds(begun["seconds"])
+            until = activity["EndTime"] + clock(context).seconds(begun["seconds"])
             return Cooldown(begun["out"], begun["base"], activity["_Count"], until)
     return None
 

@@ -23,7 +23,7 @@ from sagelocal.core.json import Json
 from sagelocal.services.awslambda import targets
 from sagelocal.services.awslambda.documents import QUEUED_EVENT, QueuedEvent
 from sagelocal.services.awslambda.pool import Outcome
-from sagelocal.services.cloudwatch import clock
+from sagelocal.services.cloudwatch.clock import clock
 
 PAUSES = (60.0, 120.0)  # AWS's seconds before the first and the second retry of an event that failed
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 300.0  # the same, of one that was throttled
@@ -139,16 +139,15 @@ class Queue:
             self._again(entry, rules, pause)
 
     def _again(self, entry: QueuedEvent, rules: Rules, pause: float, outcome: Outcome | None = None) -> None:
-        entry["Due"] = time.time() + clock.seconds(pause)
+        entry["Due"] = time.time() + clock(self.context).seconds(pause)
         if self._too_old(entry, rules, entry["Due"]):
             self._end(entry, rules, "EventAgeExceeded", outcome)
             return
         self.context.store.put(QUEUED_EVENT, entry["RequestId"], entry)
         self._at(entry["Due"], entry["RequestId"])
 
-    @staticmethod
-    def _too_old(entry: QueuedEvent, rules: Rules, moment: float) -> bool:
-        return moment - entry["Received"] > clock.seconds(rules.max_age)
+    def _too_old(self, entry: QueuedEvent, rules: Rules, moment: float) -> bool:
+        return moment - entry["Received"] > clock(self.context).seconds(rules.max_age)
 
     def _end(self, entry: QueuedEvent, rules: Rules, condition: str, outcome: Outcome | None = None) -> None:
         """Send what is to be sent, then forget the event: a server that dies between the two sends it again."""

@@ -10,7 +10,7 @@ from typing import Any, Literal, cast
 from sagelocal.core.context import Context, one_per_server
 from sagelocal.core.json import Json
 from sagelocal.core.store import amend
-from sagelocal.services.cloudwatch import clock
+from sagelocal.services.cloudwatch.clock import clock
 from sagelocal.services.cloudwatch.documents import METRIC_ALARM, Alarm
 from sagelocal.services.cloudwatch.evaluation import INSUFFICIENT_DATA, MORE_PERIODS, Point, Verdict, evaluate
 from sagelocal.services.cloudwatch.metrics import FINE, Metric, metrics
@@ -111,7 +111,7 @@ def set_state(context: Context, name: str, verdict: Verdict, data: str | None = 
 
 def hold(context: Context, alarm: Alarm, now: float) -> None:
     """Leave the state that somebody has set as it is for at least one period, so that what acts on it can see it."""
-    period = real_period(alarm)
+    period = real_period(context, alarm)
     evaluated(context)[alarm["AlarmName"]] = math.floor(now / period) * period + period
 
 
@@ -123,7 +123,7 @@ def act(context: Context, alarm: Alarm, points: Sequence[Point], now: float, cha
     arns = alarm[ACTIONS[alarm["StateValue"]]] if alarm["ActionsEnabled"] else []
     if not changed:
         arns = [arn for arn in arns if SCALING in arn]
-        due = alarm.get("_Acted", 0.0) + clock.seconds(REPEAT) <= now + FINE / 2
+        due = alarm.get("_Acted", 0.0) + clock(context).seconds(REPEAT) <= now + FINE / 2
         if not arns or not due:
             return
     with suppress(KeyError):  # deleted meanwhile
@@ -137,7 +137,7 @@ def act(context: Context, alarm: Alarm, points: Sequence[Point], now: float, cha
 def evaluate_all(context: Context, now: float) -> None:
     """Look at each alarm that has had a period end since the last look."""
     for alarm in context.store.list(METRIC_ALARM):
-        period = real_period(alarm)
+        period = real_period(context, alarm)
         end = math.floor(now / period) * period
         if end <= evaluated(context).get(alarm["AlarmName"], 0.0):
             continue
@@ -157,7 +157,7 @@ def datapoints(context: Context, alarm: Alarm, end: float) -> list[Point]:
     A fast clock's periods are short, and a Sum or a SampleCount of one is what it would be in a whole one: a target of
     requests per minute means the same at every speed.
     """
-    period = real_period(alarm)
+    period = real_period(context, alarm)
     count = alarm["EvaluationPeriods"] + MORE_PERIODS
     start = end - count * period
     name = alarm.get("Statistic") or alarm["ExtendedStatistic"]
@@ -173,9 +173,9 @@ def datapoints(context: Context, alarm: Alarm, end: float) -> list[Point]:
     return points
 
 
-def real_period(alarm: Alarm) -> float:
+def real_period(context: Context, alarm: Alarm) -> float:
     """How many real seconds one period of an alarm lasts: a whole number of the shortest spans that are kept."""
-    return max(1, round(clock.seconds(alarm["Period"]) / FINE)) * FINE
+    return max(1, round(clock(context).seconds(alarm["Period"]) / FINE)) * FINE
 
 
 _STATE = ("StateValue", "StateReason", "StateReasonData", "StateUpdatedTimestamp")

@@ -7,44 +7,44 @@ starts, and on a running server with POST /_sagelocal/clock?speed=30.
 
 from collections.abc import Mapping
 
+from sagelocal.core.context import Context, one_per_server
+
 VARIABLE = "SAGELOCAL_SPEED"
 SLOWEST, FASTEST = 1.0, 1000.0
-
-_speed = 1.0
 
 
 class BadSpeed(ValueError):
     """A speed that is no number, or out of range; the message says what to give."""
 
 
-def speed() -> float:
-    """How many of AWS's seconds pass in a real one."""
-    return _speed
+class Clock:
+    """`speed`: how many of AWS's seconds pass in a real one."""
+
+    def __init__(self, context: Context):
+        self.speed = SLOWEST
+
+    def seconds(self, aws_seconds: float) -> float:
+        """How many real seconds what takes `aws_seconds` on AWS takes here."""
+        return aws_seconds / self.speed
 
 
-def seconds(aws_seconds: float) -> float:
-    """How many real seconds what takes `aws_seconds` on AWS takes here."""
-    return aws_seconds / _speed
+clock = one_per_server(Clock)
 
 
-def set_speed(value: float | str) -> float:
-    """Change the speed of this process; the new one. Raises BadSpeed."""
-    global _speed
+def parsed(value: float | str) -> float:
+    """A speed as it was given. Raises BadSpeed."""
     try:
         wanted = float(value)
     except ValueError:
         wanted = 0.0
     if not SLOWEST <= wanted <= FASTEST:
         raise BadSpeed(f"Speed {value!r} is not possible: give a number from {SLOWEST:g} (real time) to {FASTEST:g}.")
-    _speed = wanted
     return wanted
 
 
-def read(environment: Mapping[str, str]) -> None:
-    """Take the speed from the environment, if it names one. Raises BadSpeed, which names the variable."""
-    value = environment.get(VARIABLE)
-    if value:
-        try:
-            set_speed(value)
-        except BadSpeed as problem:
-            raise BadSpeed(f"{VARIABLE}: {problem}") from None
+def named(environment: Mapping[str, str]) -> float:
+    """The speed that the environment asks for. Raises BadSpeed, which names the variable."""
+    try:
+        return parsed(environment.get(VARIABLE) or SLOWEST)
+    except BadSpeed as problem:
+        raise BadSpeed(f"{VARIABLE}: {problem}") from None

@@ -6,7 +6,8 @@ import traceback
 from collections.abc import Callable
 
 from sagelocal.core.context import Context
-from sagelocal.services.cloudwatch import alarms, clock, endpoints
+from sagelocal.services.cloudwatch import alarms, endpoints
+from sagelocal.services.cloudwatch.clock import clock
 from sagelocal.services.cloudwatch.metrics import FINE, MINUTE, metrics
 
 LONGEST_PAUSE = 0.5  # seconds, so that a faster clock is noticed soon
@@ -16,15 +17,15 @@ FORGET_EVERY = 60.0
 logger = logging.getLogger(__name__)
 
 
-def pause() -> float:
+def pause(context: Context) -> float:
     """Seconds until the next look: a few times in each of the clock's minutes."""
-    return min(LONGEST_PAUSE, max(FINE / 2, clock.seconds(MINUTE) / 6))
+    return min(LONGEST_PAUSE, max(FINE / 2, clock(context).seconds(MINUTE) / 6))
 
 
-def repeat(context: Context, pause: Callable[[], float], work: Callable[[], None]) -> None:
-    """Do `work` every `pause()` seconds until the server stops; an error is told to the server's log, once a kind."""
+def repeat(context: Context, pause: Callable[[Context], float], work: Callable[[], None]) -> None:
+    """Do `work` every `pause` seconds until the server stops; an error is told to the server's log, once a kind."""
     told: set[str] = set()
-    while not context.stopping.wait(pause()):
+    while not context.stopping.wait(pause(context)):
         try:
             work()
         except Exception:

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from sagelocal.core.context import Context
-from sagelocal.services.cloudwatch import alarms, clock
+from sagelocal.services.cloudwatch import alarms
+from sagelocal.services.cloudwatch.clock import clock
 from sagelocal.services.sagemaker.documents import ENDPOINT, Endpoint, PlannedVariant
 from sagelocal.services.sagemaker.hosting import variants as planned_variants
 from sagelocal.services.sagemaker.hosting.deployment import Policy
@@ -84,7 +85,7 @@ class Rollout:
         since = time.monotonic()
         while True:
             self._check(began)
-            left = clock.seconds(wait) - (time.monotonic() - since)
+            left = clock(self.context).seconds(wait) - (time.monotonic() - since)
             if left <= 0:
                 return
             if self.context.stopping.wait(min(left, POLL_SECONDS)):
@@ -98,7 +99,7 @@ class Rollout:
         for name in self.policy.alarms:
             _check_alarm(self.context, name)
         timeout = self.policy.timeout_seconds
-        if timeout is not None and time.monotonic() - began > clock.seconds(timeout):
+        if timeout is not None and time.monotonic() - began > clock(self.context).seconds(timeout):
             raise RollBack(
                 f"The deployment was rolled back because it did not finish within MaximumExecutionTimeoutInSeconds, "
                 f"{timeout} s. The endpoint serves its previous configuration."
