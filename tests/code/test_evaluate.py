@@ -54,6 +54,7 @@ def test_the_pictures_can_be_opened(evaluated):
 
 def test_an_image_without_matplotlib_costs_a_picture_and_no_evaluation(scripts, monkeypatch, tmp_path, capsys):
     monkeypatch.setitem(sys.modules, "breeds.evaluation.pictures", None)
+    monkeypatch.delattr("breeds.evaluation.pictures", raising=False)
     scripts("evaluate").draw(tmp_path / "confused.png", "confused", [])
     assert "confused.png was not drawn" in capsys.readouterr().out and not list(tmp_path.iterdir())
 
