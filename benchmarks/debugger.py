@@ -94,7 +94,7 @@ def timed(data: Path, folder: Path, collections: list[dict] | None) -> tuple[flo
     path = OFF if collections is None else configured(folder, collections)
     with patch.dict(os.environ, {"SMDEBUG_CONFIG_FILE_PATH": str(path)}), contextlib.redirect_stdout(io.StringIO()):
         began, began_cpu = time.perf_counter(), time.process_time()
-        trainings.train(data, folder / "model", backoff=1000)
+        trainings.train(data, folder / "model", patience=1000)
         took = time.perf_counter() - began, time.process_time() - began_cpu
     return *took, sum(path.stat().st_size for path in (folder / "tensors").rglob("*") if path.is_file()) / 1e6
 

@@ -28,7 +28,7 @@ def write(directory, sizes: list[int], block: int = 3):
     return features.load(directory, "train")
 
 
-def batches(split: features.Features) -> batches.FeatureBatches:
+def batches_of(split: features.Features) -> batches.FeatureBatches:
     return batches.FeatureBatches(split, num_classes=3, device=torch.device("cpu"), seed=5)
 
 
@@ -48,7 +48,7 @@ def test_rows_come_from_whichever_host_wrote_them(sizes, tmp_path):
 
 
 def test_training_sees_the_same_rows_however_many_hosts_wrote_them(tmp_path):
-    one, three = batches(write(tmp_path / "one", [11])), batches(write(tmp_path / "three", [2, 3, 6]))
+    one, three = batches_of(write(tmp_path / "one", [11])), batches_of(write(tmp_path / "three", [2, 3, 6]))
     for epoch in (1, 2):
         rows = one.order(epoch)
         assert torch.equal(one.take(rows, epoch), three.take(rows, epoch))
@@ -58,7 +58,7 @@ def test_training_sees_the_same_rows_however_many_hosts_wrote_them(tmp_path):
 
 def test_the_standardisation_is_that_of_the_plain_views(tmp_path):
     head = Head(6, 4, 3)
-    head.standardise_by(batches.plain_inputs(batches(write(tmp_path / "f", [4, 7]))))
+    head.standardise_by(batches.plain_inputs(batches_of(write(tmp_path / "f", [4, 7]))))
     assert np.allclose(head.mean, X[0].astype(np.float64).mean(0), atol=1e-6)
     assert np.allclose(head.std, X[0].astype(np.float64).std(0), atol=1e-6)
 

@@ -65,7 +65,7 @@ import os, sys
 if "RANK" in os.environ:
     sys.path.insert(0, {str(TRAIN.parent)!r})
     import torch
-    from breeds.model import Head
+    from breeds.model.classifier import Head
     forward, rank, passes = Head.forward, int(os.environ["RANK"]), 0
     def limited(self, features):
         global passes

@@ -44,7 +44,7 @@ def two_classes() -> dict[str, bytes]:
     [
         (["--data", "/nowhere/dogs.zip"], "There is no data at /nowhere/dogs.zip"),
         (["Epoch=3"], "Did you mean Epochs?"),
-        (["Epochs=0"], "Allowed: 1 to 500"),
+        (["Epochs=0"], "Allowed: 1 to 1000"),
         (["Epochs"], "Write Name=value"),
         (["--backbone", "vgg16"], "resnet50 | resnet18 | mobilenet_v2"),
         (["--weights", "/nowhere/weights.pth"], "no weights file at /nowhere/weights.pth"),

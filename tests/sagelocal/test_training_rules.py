@@ -29,8 +29,9 @@ if value > float(os.environ["limit"]):
 
 
 @pytest.fixture
-def create(context: Context):
+def create(context: Context, monkeypatch):
     """create(name, value, rules) starts a training that saves `value`; evaluated by EVALUATOR."""
+    monkeypatch.delenv("SAGELOCAL_IMAGES")  # its own evaluator would come first
     objects.create_bucket(context, "bucket")
     (context.state_dir / "evaluator.py").write_text(EVALUATOR)
     (context.state_dir / "images.toml").write_text(
