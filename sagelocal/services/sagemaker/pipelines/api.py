@@ -76,19 +76,21 @@ def describe_pipeline(context: Context, request: Json) -> Pipeline:
 @operation("sagemaker", "DeletePipeline")
 def delete_pipeline(context: Context, request: Json) -> Json:
     """Deletes the pipeline's executions with it, as AWS does; refused while one of them runs."""
-    pipeline = PIPELINES.find(context, request["PipelineName"])
-    all_executions = executions(context, pipeline)
-    running = [e["PipelineExecutionArn"] for e in all_executions if e["PipelineExecutionStatus"] in records.RUNNING]
-    if running:
-        raise ConflictException(
-            f"Pipeline '{pipeline['PipelineArn']}' has running executions: {', '.join(running)}. Stop them first."
-        )
+    with context.store.transaction():
+        pipeline = PIPELINES.find(context, request["PipelineName"])
+        all_executions = executions(context, pipeline)
+        running = [e["PipelineExecutionArn"] for e in all_executions if e["PipelineExecutionStatus"] in records.RUNNING]
+        if running:
+            raise ConflictException(
+                f"Pipeline '{pipeline['PipelineArn']}' has running executions: {', '.join(running)}. Stop them first."
+            )
+        for execution in all_executions:
+            records.forget(context.store, execution["PipelineExecutionArn"])
+            context.store.delete(START_TOKEN, execution["_StartToken"])
+        cache.forget(context, pipeline["PipelineName"])
+        context.store.delete(PIPELINE, pipeline["PipelineName"])
     for execution in all_executions:
-        records.forget(context.store, execution["PipelineExecutionArn"])
         events.forget(context, execution["PipelineExecutionArn"])
-        context.store.delete(START_TOKEN, execution["_StartToken"])
-    cache.forget(context, pipeline["PipelineName"])
-    context.store.delete(PIPELINE, pipeline["PipelineName"])
     return {"PipelineArn": pipeline["PipelineArn"]}
 
 
