@@ -23,7 +23,7 @@ LOST = "InternalServerError: Nothing ran the step any more."
 
 def steps(store: Store, execution_arn: str) -> list[StepRecord]:
     """The documents of the steps that have started, in that order."""
-    return sorted(store.list(STEP, f"{execution_arn}/"), key=lambda step: step["StartTime"])
+    return store.list(STEP, parent=execution_arn)
 
 
 def begin_step(context: Context, execution_arn: str, body: Json) -> None:

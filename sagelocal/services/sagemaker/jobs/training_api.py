@@ -116,5 +116,4 @@ def stop_training_job(context: Context, request: Json) -> None:
 @on_start
 def pick_up(context: Context) -> None:
     JOBS.take_up(context, WATCHED)
-    for body in context.store.list(TRAINING_JOB):
-        rules.cut_off(context, body)
+    rules.cut_off(context)
