@@ -4,6 +4,7 @@ import logging
 import sqlite3
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,7 +68,8 @@ class OneStep:
         """Ask a running step to end soon."""
         task = self.task
         if task:
-            records.mark_stopping(self.context.store, self.execution_arn, self.step.name)
+            with suppress(sqlite3.Error):  # the state only shows for a moment; the step must end, also on a full disk
+                records.mark_stopping(self.context.store, self.execution_arn, self.step.name)
             HANDLERS[self.step.type].stop(task)
 
     def _begin(self) -> None:
