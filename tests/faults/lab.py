@@ -190,6 +190,24 @@ def definition() -> str:
     return json.dumps({"Version": "2020-12-01", "Steps": steps})
 
 
+Client = Callable[[str], Any]
+
+
+def clients(running: lifecycle.Running) -> Client:
+    """client("s3"): a boto3 client of a server, which asks once."""
+    given = running.environment()
+    config = Config(retries={"total_max_attempts": 1}, read_timeout=60)
+    session = boto3.Session(given["AWS_ACCESS_KEY_ID"], given["AWS_SECRET_ACCESS_KEY"], region_name="us-east-1")
+    made: dict[str, Any] = {}
+
+    def client(service: str) -> Any:
+        if service not in made:
+            made[service] = session.client(service, endpoint_url=running.url, config=config)
+        return made[service]
+
+    return client
+
+
 class Account:
     """A server with a fault, and an account that has the pipeline."""
 
@@ -203,13 +221,7 @@ class Account:
         self.pid = self.nursery.start(Order(state_dir=str(self.state_dir), **fault))
         running = until(lambda: lifecycle.find(self.state_dir) or self.is_dead())
         assert isinstance(running, lifecycle.Running), Path(f"{self.state_dir}.log").read_text()[-2000:]
-        given = running.environment()
-        config = Config(retries={"total_max_attempts": 1}, read_timeout=60)
-        session = boto3.Session(given["AWS_ACCESS_KEY_ID"], given["AWS_SECRET_ACCESS_KEY"], region_name="us-east-1")
-        made: dict[str, Any] = {}
-        self.client: Callable[[str], Any] = lambda service: made.setdefault(
-            service, session.client(service, endpoint_url=running.url, config=config)
-        )
+        self.client = clients(running)
 
     def is_dead(self) -> bool:
         return is_gone(self.pid)
@@ -233,14 +245,21 @@ class Account:
         )
         sagemaker.create_pipeline(PipelineName="lab", PipelineDefinition=definition(), RoleArn=ROLE)
 
-    def begin(self) -> str:
-        """Start the execution; the same one, however often it is asked for."""
-        request = {"PipelineName": "lab", "ClientRequestToken": TOKEN}
-        return str(self.client("sagemaker").start_pipeline_execution(**request)["PipelineExecutionArn"])
 
-    def status(self, arn: str) -> str:
-        found = self.client("sagemaker").describe_pipeline_execution(PipelineExecutionArn=arn)
-        return str(found["PipelineExecutionStatus"])
+def begin(client: Client) -> str:
+    """Start the execution: the same one, however often it is asked for."""
+    request = {"PipelineName": "lab", "ClientRequestToken": TOKEN}
+    return str(client("sagemaker").start_pipeline_execution(**request)["PipelineExecutionArn"])
+
+
+def status_of(client: Client, arn: str) -> str:
+    found = client("sagemaker").describe_pipeline_execution(PipelineExecutionArn=arn)
+    return str(found["PipelineExecutionStatus"])
+
+
+def end_of(client: Client, arn: str) -> str:
+    """The status that stays."""
+    return until(lambda: status_of(client, arn), lambda status: status not in MOVING)
 
 
 def make_base(nursery: Nursery, directory: Path, log: Path) -> None:
@@ -254,15 +273,14 @@ def make_base(nursery: Nursery, directory: Path, log: Path) -> None:
     shutil.copytree(directory, recorded)
     account = Account(nursery, recorded, log=str(log))
     account.armed.touch()
-    arn = account.begin()
-    until(lambda: account.status(arn), lambda status: status not in MOVING)
-    assert account.status(arn) == "Succeeded", failures(account, arn)
+    arn = begin(account.client)
+    assert end_of(account.client, arn) == "Succeeded", failures(account.client, arn)
     account.stop()
     assert problems(recorded, arn) == []
 
 
-def failures(account: Account, arn: str) -> dict[str, Any]:
-    listed = account.client("sagemaker").list_pipeline_execution_steps(PipelineExecutionArn=arn)
+def failures(client: Client, arn: str) -> dict[str, Any]:
+    listed = client("sagemaker").list_pipeline_execution_steps(PipelineExecutionArn=arn)
     return {step["StepName"]: step.get("FailureReason") for step in listed["PipelineExecutionSteps"]}
 
 
@@ -345,9 +363,9 @@ def _files(state_dir: Path) -> list[str]:
     return found
 
 
-def etags(account: Account) -> list[str]:
+def etags(client: Client) -> list[str]:
     """Objects whose ETag is not that of their content, or that are listed with another size."""
-    s3 = account.client("s3")
+    s3 = client("s3")
     found = []
     for page in s3.get_paginator("list_objects_v2").paginate(Bucket="lab"):
         for listed in page.get("Contents", []):
@@ -364,22 +382,20 @@ def try_point(nursery: Nursery, base: Path, directory: Path, operation: str, kin
     account = Account(nursery, directory, operation=operation, kind=kind)
     account.armed.touch()
     full = Path(f"{directory}.full")
-    freed = False
     arn, status = "", ""
 
     def look() -> bool:
         """Do what a client does that is cut off: ask again."""
-        nonlocal arn, status, freed
+        nonlocal arn, status
         if account.is_dead():
             account.armed.unlink(missing_ok=True)
             account.start()
         if full.exists():
             time.sleep(2)
             full.unlink()
-            freed = True
         try:
-            arn = arn or account.begin()
-            status = account.status(arn)
+            arn = arn or begin(account.client)
+            status = status_of(account.client, arn)
         except Exception:
             return False
         return status not in MOVING
@@ -387,13 +403,13 @@ def try_point(nursery: Nursery, base: Path, directory: Path, operation: str, kin
     until(look, pause=0.05)
     by_itself = status
     if status == "Failed":
-        reasons = failures(account, arn)
+        reasons = failures(account.client, arn)
         account.client("sagemaker").retry_pipeline_execution(PipelineExecutionArn=arn)
         until(look, pause=0.05)
         by_itself = f"Failed: {reasons}"
-    wrong = [] if status == "Succeeded" else [f"ends {status} after a retry: {failures(account, arn)}"]
-    wrong += etags(account)
-    if account.begin() != arn:
+    wrong = [] if status == "Succeeded" else [f"ends {status} after a retry: {failures(account.client, arn)}"]
+    wrong += etags(account.client)
+    if begin(account.client) != arn:
         wrong.append("the same token started another execution")
     account.stop()
     wrong += problems(directory, arn)
