@@ -202,12 +202,15 @@ class Fleet:
             if instance.leaving or self.context.stopping.is_set():
                 return
             group, stream = instance.log
-            streams.append(self.context, group, stream, f"[embedded] Exit code {code}; the process is started again.")
+            with suppress(OSError):  # a full disk keeps no log; the instance must come back all the same
+                streams.append(
+                    self.context, group, stream, f"[embedded] Exit code {code}; the process is started again."
+                )
             if time.monotonic() - started > MAX_RESTART_PAUSE_SECONDS:
                 pause = 0.0
             while not instance.leaving and not self.context.stopping.wait(pause):
                 pause = min(pause * 2 or 0.5, MAX_RESTART_PAUSE_SECONDS)
-                with suppress(StartFailed):
+                with suppress(StartFailed, OSError):
                     instance.start()
                     with self._changed:
                         instance.ready = True
