@@ -1,7 +1,5 @@
 """Buckets and their settings. Settings are kept as they were sent; what this S3 cannot honour it refuses to keep."""
 
-from pathlib import Path
-
 from werkzeug.wrappers import Request, Response
 
 from sagelocal.core.context import Context
@@ -42,7 +40,7 @@ def create(context: Context, bucket: str, request: Request) -> Response:
         if path.is_dir() and context.region != "us-east-1":
             message = "Your previous request to create the named bucket succeeded and you already own it."
             raise AwsError("BucketAlreadyOwnedByYou", message, 409)
-        path.mkdir(parents=True, exist_ok=True)
+        tree.create_bucket(context, bucket)
         if context.store.get(BUCKET_SETTING, f"{bucket}?created") is None:
             context.store.put(BUCKET_SETTING, f"{bucket}?created", Setting(seconds=path.stat().st_ctime))
     return Response(headers={"Location": f"/{bucket}"})
@@ -55,10 +53,7 @@ def head(context: Context, bucket: str, request: Request) -> Response:
 
 def delete(context: Context, bucket: str, request: Request) -> Response:
     with tree.changing(context):
-        path = tree.existing_bucket(context, bucket)
-        if next(tree.walk(context, bucket), None):
-            raise AwsError("BucketNotEmpty", "The bucket you tried to delete is not empty", 409)
-        _remove_empty_directories(path)
+        tree.remove_bucket(context, bucket)
         for setting in (*UNSET, "created"):
             context.store.delete(BUCKET_SETTING, f"{bucket}?{setting}")
     return Response(status=204)
@@ -107,9 +102,3 @@ def delete_setting(context: Context, bucket: str, setting: str, request: Request
 def _created(context: Context, bucket: str) -> float:
     noted = context.store.get(BUCKET_SETTING, f"{bucket}?created")
     return noted["seconds"] if noted else tree.bucket_path(context, bucket).stat().st_ctime
-
-
-def _remove_empty_directories(path: Path) -> None:
-    for directory in sorted((p for p in path.rglob("*") if p.is_dir()), reverse=True):
-        directory.rmdir()
-    path.rmdir()
