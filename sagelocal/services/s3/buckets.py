@@ -4,7 +4,7 @@ from werkzeug.wrappers import Request, Response
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
-from sagelocal.services.s3 import tree, xml
+from sagelocal.services.s3 import lifecycle, tree, xml
 from sagelocal.services.s3.documents import BUCKET_SETTING, Setting
 
 # What GetBucket<Setting> answers while nothing is set: an error code, or a document.
@@ -27,9 +27,8 @@ UNSET = {
 
 
 def list_all(context: Context, request: Request) -> Response:
-    root = context.state_dir / "s3"
-    found = sorted(path for path in root.iterdir() if path.name[0] != ".") if root.is_dir() else []
-    buckets = [{"Name": path.name, "CreationDate": xml.time_text(_created(context, path.name))} for path in found]
+    named = ((name, xml.time_text(_created(context, name))) for name in tree.buckets(context))
+    buckets = [{"Name": name, "CreationDate": created} for name, created in named]
     owner = {"ID": context.account, "DisplayName": "embedded"}
     return xml.answer("ListAllMyBucketsResult", {"Owner": owner, "Buckets": {"Bucket": buckets}})
 
@@ -89,6 +88,8 @@ def put_setting(context: Context, bucket: str, setting: str, request: Request) -
         document = xml.parse(text.encode())
         if setting == "versioning" and document.findtext("Status") == "Enabled":
             raise AwsError("NotImplemented", "The embedded S3 keeps one version of each object.", 501)
+        if setting == "lifecycle":
+            lifecycle.rules(document)
     context.store.put(BUCKET_SETTING, f"{bucket}?{setting}", Setting(text=text))
     return Response(status=204 if setting in ("policy", "tagging") else 200)
 

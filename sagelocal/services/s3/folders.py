@@ -19,6 +19,7 @@ from sagelocal.services.s3.index import changing, index
 from sagelocal.services.s3.rows import END
 
 YOUNG = 20_000_000  # nanoseconds: a second change so soon may leave a folder's time as it was
+UNSETTLED = "?"  # the stamp of a folder that must be looked into again
 TRIES = 3
 BATCH = 1000
 Found = tuple[bytes, str, str | None]  # a folder, its stamp in the index, the directories it is made of as JSON
@@ -109,7 +110,7 @@ def _keep(db: sqlite3.Connection, bucket: str, folder: str, subfolders: set[byte
     else:
         youngest = max(int(stamp.partition("-")[2]) for stamp in places.values())
         settled = not 0 <= time.time_ns() - youngest < YOUNG
-        stamp = " ".join(places.values()) if settled else ""
+        stamp = " ".join(places.values()) if settled else UNSETTLED
         more = list(places) if len(places) > 1 else None
         rows.replace_folder(db, number, folder.encode(), subfolders, stamp, more)
     db.execute("COMMIT")
@@ -137,7 +138,7 @@ def _entries(
                         subfolders.add(path)
             elif entry.is_file(follow_symlinks=False):
                 plain = name.removesuffix(spelling.BESIDE)
-                part = spelling.segment(plain)
+                part = "" if plain in ("", "%") else spelling.segment(plain)
                 hidden = plain and plain != name and os.path.isfile(entry.path.removesuffix(spelling.BESIDE))
                 key = b"" if part is None or hidden else (base + part).encode()
                 if 0 < len(key) <= spelling.MAX_KEY_BYTES:

@@ -10,6 +10,7 @@ from pathlib import Path
 from sagelocal.core.context import Context
 from sagelocal.core.errors import ValidationException
 from sagelocal.services.s3 import pages, tree
+from sagelocal.services.s3.spelling import KeyTooLong as KeyTooLong
 from sagelocal.services.s3.tree import NoSuchBucket as NoSuchBucket
 from sagelocal.services.s3.tree import NoSuchKey as NoSuchKey
 

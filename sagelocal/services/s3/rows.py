@@ -18,6 +18,7 @@ WITH child AS (SELECT path FROM folder WHERE bucket = :bucket AND parent = :pare
                         SELECT CAST(path || x'FF' AS BLOB), lead(path, 1, :high) OVER (ORDER BY path) FROM child)
 SELECT {columns} FROM gap CROSS JOIN object o WHERE o.bucket = :bucket AND o.key >= gap.low AND o.key < gap.high"""
 
+UNDESCRIBED = "SELECT key FROM object WHERE bucket = ? AND etag IS NULL AND key > ? ORDER BY key LIMIT ?"
 DIRECTLY_IN = BETWEEN.format(columns="o.key")
 
 
@@ -103,6 +104,18 @@ def etag(context: Context, bucket: str, key: str, stamp: str) -> str | None:
         sql = "SELECT etag FROM object WHERE bucket = ? AND key = ? AND stamp = ?"
         found = db.execute(sql, (number_of(db, bucket), key.encode(errors="surrogatepass"), stamp)).fetchone()
     return found[0] if found else None
+
+
+def undescribed(context: Context, bucket: str, after: str, count: int) -> list[str]:
+    """Keys of objects whose files were not read yet."""
+    with index(context).reading() as db:
+        return [row[0].decode() for row in db.execute(UNDESCRIBED, (number_of(db, bucket), after.encode(), count))]
+
+
+def buckets(context: Context) -> list[str]:
+    """The buckets that the index has rows of."""
+    with index(context).reading() as db:
+        return [row[0] for row in db.execute("SELECT name FROM bucket")]
 
 
 def replace_folder(

@@ -60,6 +60,13 @@ def existing_bucket(context: Context, bucket: str) -> Path:
     return path
 
 
+def buckets(context: Context) -> list[str]:
+    """The names of all buckets, sorted."""
+    root = context.state_dir / "s3"
+    names = sorted(os.listdir(root)) if root.is_dir() else []
+    return [name for name in names if name[0] != "." and _mode(root / name) == stat.S_IFDIR]
+
+
 def create_bucket(context: Context, bucket: str) -> Path:
     """Make a bucket's directory if it is not there. Raises InvalidBucketName."""
     path = bucket_path(context, bucket)

@@ -59,7 +59,7 @@ def copy(context: Context, bucket: str, key: str, request: Request) -> Response:
 
 
 def delete(context: Context, bucket: str, key: str, request: Request) -> Response:
-    tree.remove(context, bucket, key)
+    remove(context, bucket, key, "DeleteObject")
     return Response(status=204)
 
 
@@ -73,12 +73,18 @@ def delete_many(context: Context, bucket: str, request: Request) -> Response:
     for key in keys:
         try:
             enforcement.authorize(context, "s3", [Call("s3:DeleteObject", object_arn(bucket, key))])
-            tree.remove(context, bucket, key)
+            remove(context, bucket, key, "DeleteObjects")
             deleted.append({"Key": key})
         except AwsError as problem:
             errors.append({"Key": key, "Code": problem.code, "Message": problem.message})
     quiet = wanted.findtext("Quiet") == "true"
     return xml.answer("DeleteResult", {"Deleted": [] if quiet else deleted, "Error": errors})
+
+
+def remove(context: Context, bucket: str, key: str, reason: str) -> None:
+    """Delete an object; as in S3 it is no error when there is none. reason: the operation."""
+    if tree.remove(context, bucket, key):
+        notifications.object_deleted(context, bucket, key, reason, context.account)
 
 
 def get_tags(context: Context, bucket: str, key: str, request: Request) -> Response:
