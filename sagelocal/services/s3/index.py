@@ -85,6 +85,7 @@ class Index:
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=NORMAL")
         db.execute("PRAGMA journal_size_limit=16777216")
+        db.execute("PRAGMA cache_size=-8192")  # KB; a page of common prefixes touches a thousand leaves
         return db
 
     def reset(self) -> None:

@@ -1,6 +1,7 @@
 """ListObjects, ListObjectsV2 and ListObjectVersions: pages of keys and common prefixes."""
 
 import base64
+import re
 from collections.abc import Callable
 from urllib.parse import quote
 
@@ -12,11 +13,12 @@ from sagelocal.core.json import Json
 from sagelocal.services.s3 import pages, xml
 
 MAX_KEYS = 1000
+PLAIN = re.compile(r"[A-Za-z0-9_.~/-]*")  # what encoding-type=url leaves as it is
 
 
 def list_v1(context: Context, bucket: str, request: Request) -> Response:
     marker = request.args.get("marker", "")
-    content, last = _listed(context, bucket, request, marker, marker)
+    content, last, _ = _listed(context, bucket, request, marker, marker)
     content["Marker"] = _encoder(request)(marker)
     told = content["IsTruncated"] and request.args.get("delimiter")
     content["NextMarker"] = _encoder(request)(last) if told else None
@@ -27,8 +29,8 @@ def list_v2(context: Context, bucket: str, request: Request) -> Response:
     token = request.args.get("continuation-token")
     start_after = request.args.get("start-after", "")
     last = _from_token(token) if token is not None else ""
-    content, end = _listed(context, bucket, request, last or start_after, last)
-    content["KeyCount"] = len(content["Contents"]) + len(content["CommonPrefixes"])
+    content, end, count = _listed(context, bucket, request, last or start_after, last)
+    content["KeyCount"] = count
     content["StartAfter"] = _encoder(request)(start_after) if start_after else None
     content["ContinuationToken"] = token
     content["NextContinuationToken"] = _to_token(end) if content["IsTruncated"] else None
@@ -38,19 +40,23 @@ def list_v2(context: Context, bucket: str, request: Request) -> Response:
 def list_versions(context: Context, bucket: str, request: Request) -> Response:
     """Without versioning each object has the one version "null"."""
     marker = request.args.get("key-marker", "")
-    content, last = _listed(context, bucket, request, marker, marker)
-    content["Version"] = [item | {"VersionId": "null", "IsLatest": True} for item in content.pop("Contents")]
+    also = "<VersionId>null</VersionId><IsLatest>true</IsLatest>"
+    content, last, _ = _listed(context, bucket, request, marker, marker, "Version", also)
     content["NextKeyMarker"] = _encoder(request)(last) if content["IsTruncated"] else None
     return xml.answer("ListVersionsResult", content)
 
 
-def _listed(context: Context, bucket: str, request: Request, after: str, past: str) -> tuple[Json, str]:
-    """(what all three answer, the last key or prefix of this page). Prefixes up to `past` were listed before."""
+def _listed(
+    context: Context, bucket: str, request: Request, after: str, past: str, element: str = "Contents", also: str = ""
+) -> tuple[Json, str, int]:
+    """(what all three answer, the last key or prefix of this page, how many there are). Prefixes up to `past` were
+    listed before. element: what an object is called; also: XML that is in each."""
     limit, encode = _max_keys(request), _encoder(request)
     prefix, delimiter = request.args.get("prefix", ""), request.args.get("delimiter", "")
     asked = pages.Asked(prefix, delimiter, after, again=bool(past))
     found = pages.page(context, bucket, asked, limit + 1 if limit else 0)
     entries = found[:limit]
+    objects = (_object(entry, encode(entry.key), element, also) for entry in entries if isinstance(entry, pages.Row))
     content = {
         "Name": bucket,
         "Prefix": encode(prefix),
@@ -58,27 +64,26 @@ def _listed(context: Context, bucket: str, request: Request, after: str, past: s
         "MaxKeys": limit,
         "EncodingType": request.args.get("encoding-type"),
         "IsTruncated": len(found) > limit,
-        "Contents": [_described(entry, encode(entry.key)) for entry in entries if isinstance(entry, pages.Row)],
+        element: xml.Written("".join(objects)),
         "CommonPrefixes": [{"Prefix": encode(entry)} for entry in entries if isinstance(entry, str)],
     }
     last = entries[-1] if entries else ""
-    return content, last if isinstance(last, str) else last.key
+    return content, last if isinstance(last, str) else last.key, len(entries)
 
 
-def _described(row: pages.Row, shown: str) -> Json:
-    return {
-        "Key": shown,
-        "LastModified": xml.time_text(row.modified),
-        "ETag": f'"{row.etag}"',
-        "ChecksumAlgorithm": [name.upper() for name in row.checksums] or None,
-        "Size": row.size,
-        "StorageClass": "STANDARD",
-    }
+def _object(row: pages.Row, shown: str, element: str, also: str) -> str:
+    """The element of an object. There are up to a thousand in a page, so it is written without detours."""
+    algorithms = "".join(f"<ChecksumAlgorithm>{name.upper()}</ChecksumAlgorithm>" for name in row.checksums)
+    return (
+        f"<{element}><Key>{xml.text(shown)}</Key><LastModified>{xml.time_text(row.modified)}</LastModified>"
+        f'<ETag>"{row.etag}"</ETag>{algorithms}<Size>{row.size}</Size><StorageClass>STANDARD</StorageClass>'
+        f"{also}</{element}>"
+    )
 
 
 def _encoder(request: Request) -> Callable[[str], str]:
     if request.args.get("encoding-type") == "url":
-        return lambda text: quote(text, safe="/")
+        return lambda text: text if PLAIN.fullmatch(text) else quote(text, safe="/")
     return lambda text: text
 
 
