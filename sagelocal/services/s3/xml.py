@@ -56,7 +56,7 @@ def parse(data: bytes) -> ElementTree.Element:
 
 
 def _elements(content: Json) -> str:
-    parts = []
+    parts: list[str] = []
     for name, value in content.items():
         for item in value if isinstance(value, list) else [value]:
             if isinstance(item, Written):
