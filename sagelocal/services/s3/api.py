@@ -1,4 +1,4 @@
-"""S3: which function answers which request. Path-style addressing only; no signatures are checked."""
+"""S3: which function answers which request. Path-style addressing only."""
 
 from collections.abc import Callable
 from urllib.parse import unquote
