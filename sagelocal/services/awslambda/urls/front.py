@@ -21,9 +21,11 @@ PREFIX = "/_sagelocal/urls/"
 OWN_NAME = re.compile(r"([a-z0-9]+)\.lambda-url\.[a-z0-9-]+\.localhost(:\d+)?", re.IGNORECASE | re.ASCII)
 
 
-def url_of(context: Context, identifier: str) -> str:
-    """The address of a URL configuration; the port is the one this server has now."""
-    return f"http://{identifier}.lambda-url.{context.region}.localhost:{urlsplit(context.url).port}/"
+def url_of(context: Context, config: UrlConfig) -> str:
+    """The address of a URL; the port is the one this server has now. A public one has a name of its own."""
+    if config["AuthType"] == "NONE":
+        return f"http://{config['_Id']}.lambda-url.{context.region}.localhost:{urlsplit(context.url).port}/"
+    return f"{context.url}{PREFIX}{config['_Id']}/"
 
 
 def is_for(request: Request) -> bool:
@@ -46,9 +48,7 @@ def answer(context: Context, request: Request, signer: Callable[[], Identity | N
     if cors.is_preflight(config, request):
         return cors.preflight(config, request)
     if config["AuthType"] == "NONE" and _named(request) is None:
-        raise AwsError(
-            "AccessDeniedException", f"This URL is public, by its own name: {url_of(context, config['_Id'])}", 403
-        )
+        raise AwsError("AccessDeniedException", f"This URL is public, by its own name: {url_of(context, config)}", 403)
     caller = access.check(context, config, find(context, config["_Function"]), signer)
     return _finished(config, request, _invoked(context, config, request, request_id, caller), request_id)
 
