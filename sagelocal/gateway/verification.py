@@ -128,6 +128,7 @@ def _moment(claim: Claim) -> str:
 def _check_version_4(exchange: Exchange, claim: Claim, identity: Identity) -> None:
     request, service = exchange.request, exchange.service
     sent = {name.lower(): value for name, value in request.headers.items()}
+    sent["host"] = sent.get("host", "").lower()  # as clients sign it, whatever they write
     names = claim.signed_headers
     if not {"host", *(name for name in sent if name.startswith("x-amz-"))} <= set(names):
         raise refused(Why.HEADER_UNSIGNED, service)

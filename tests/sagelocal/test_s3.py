@@ -64,8 +64,10 @@ def test_a_client_that_waits_for_continue_before_its_body_is_told_to(server, buc
     """botocore would wait a second for each put."""
     host = server.url.partition("//")[2]
     with socket.create_connection(("127.0.0.1", int(host.rpartition(":")[2])), timeout=HANG) as connection:
-        head = f"PUT /{bucket}/k HTTP/1.1\r\nHost: {host}\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n"
-        connection.sendall(head.encode())
+        sent = {"Host": host, "Expect": "100-continue", "Content-Length": "4"}
+        sent |= signed("PUT", f"{server.url}/{bucket}/k", "s3", b"data")
+        head = "".join(f"{name}: {value}\r\n" for name, value in sent.items())
+        connection.sendall(f"PUT /{bucket}/k HTTP/1.1\r\n{head}\r\n".encode())
         assert connection.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n"
         connection.sendall(b"data")
         assert connection.recv(1000).startswith(b"HTTP/1.1 200 ")
