@@ -11,13 +11,14 @@ from werkzeug.wrappers import Response
 
 from sagelocal.core import registry
 from sagelocal.core.errors import AwsError, InternalFailure
-from sagelocal.gateway import foreign, origins, own_pages, signature, verification
+from sagelocal.gateway import foreign, form_signature, origins, own_pages, signature, verification
 from sagelocal.gateway.exchange import FUNCTION_URL, OWN_PAGE, S3, Exchange
 from sagelocal.gateway.protocols import cbor, choice, query, wire
 from sagelocal.gateway.refusals import Why, refused
 from sagelocal.services.awslambda.urls import front
 from sagelocal.services.iam.sessions import Identity
 from sagelocal.services.s3 import api as s3_api
+from sagelocal.services.s3 import forms
 
 Handler = Callable[[Exchange], Response | None]
 
@@ -80,7 +81,11 @@ def function_url(exchange: Exchange) -> Response | None:
 
 
 def find_caller(exchange: Exchange) -> None:
-    exchange.context = replace(exchange.context, caller=verification.identify(exchange).caller)
+    if exchange.service == S3 and exchange.claim is None and forms.is_form(exchange.request):
+        identity = form_signature.identify(exchange)
+    else:
+        identity = verification.identify(exchange)
+    exchange.context = replace(exchange.context, caller=identity.caller)
 
 
 def s3(exchange: Exchange) -> Response | None:

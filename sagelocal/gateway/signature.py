@@ -81,7 +81,7 @@ def guessed_service(request: Request) -> str:
 def _header(request: Request, header: str) -> Claim:
     given = [part.strip().partition("=")[::2] for part in header.partition(" ")[2].split(",")]
     parts = dict(given)
-    access_key, scope = _credential(parts.get("Credential", ""))
+    access_key, scope = credential(parts.get("Credential", ""))
     if not header.startswith(f"{ALGORITHM} "):
         raise Malformed(f"The algorithm must be {ALGORITHM}.", scope.service)
     wrong = [name for name in ("SignedHeaders", "Signature") if not parts.get(name)]
@@ -101,7 +101,7 @@ def _header(request: Request, header: str) -> Claim:
 
 def _query(request: Request) -> Claim:
     query = request.args
-    access_key, scope = _credential(query.get("X-Amz-Credential", ""), in_query=True)
+    access_key, scope = credential(query.get("X-Amz-Credential", ""), in_query=True)
     for name in ("Algorithm", "Date", "Expires", "SignedHeaders", "Signature"):
         if len(query.getlist(f"X-Amz-{name}")) != 1:
             raise Malformed(f"Query-string authentication requires one X-Amz-{name} parameter.", scope.service, True)
@@ -120,7 +120,7 @@ def _query(request: Request) -> Claim:
     )
 
 
-def _credential(text: str, in_query: bool = False) -> tuple[str, Scope]:
+def credential(text: str, in_query: bool = False) -> tuple[str, Scope]:
     found = re.fullmatch(rf"([^/]+)/(\d{{8}})/([a-z0-9-]+)/([a-z0-9._-]+)/{TERMINATOR}", text, re.ASCII)
     if found is None:
         wanted = f"<your-akid>/YYYYMMDD/REGION/SERVICE/{TERMINATOR}"

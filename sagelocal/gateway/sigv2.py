@@ -29,14 +29,14 @@ def signature(secret: str, claim: Claim, request: Request, path: str) -> str:
 
 
 def sign(secret: str, text: str) -> str:
-    return base64.b64encode(hmac.digest(secret.encode(), text.encode("latin-1"), hashlib.sha1)).decode()
+    return base64.b64encode(hmac.digest(secret.encode(), text.encode("latin-1", "replace"), hashlib.sha1)).decode()
 
 
 def _string_to_sign(claim: Claim, request: Request, path: str) -> str:
     """In a presigned URL the headers that were signed may stand in the query."""
-    sent = {name.lower(): value.strip() for name, value in request.headers.items()}
-    if claim.in_query:
-        sent |= {name.lower(): value for name, value in request.args.items() if _may_be_a_header(name.lower())}
+    in_query = request.args.items() if claim.in_query else ()
+    sent = {name.lower(): value for name, value in in_query if _may_be_a_header(name.lower())}
+    sent |= {name.lower(): value.strip() for name, value in request.headers.items()}
     date = claim.moment if claim.in_query else "" if "x-amz-date" in sent else sent.get("date", "")
     lines = [request.method, sent.get("content-md5", ""), sent.get("content-type", ""), date]
     lines += [f"{name}:{sent[name]}" for name in sorted(sent) if name.startswith("x-amz-")]

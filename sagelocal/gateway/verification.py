@@ -32,19 +32,19 @@ def identify(exchange: Exchange, signing_name: str = "") -> Identity:
     claim, service = exchange.claim, exchange.service
     if claim is None:
         raise refused(Why.UNSIGNED, service)
-    identity = _identity(exchange, claim)
+    identity = owner_of_key(exchange, claim)
     if claim.version == 2 and (service != "s3" or signing_name):
         raise refused(Why.UNREADABLE, service)
     _check_time(exchange, claim)
     if claim.version == 2:
-        _compare(sigv2.signature(identity.secret_key, claim, exchange.request, exchange.raw_path), claim, service)
+        compare(sigv2.signature(identity.secret_key, claim, exchange.request, exchange.raw_path), claim, service)
     else:
-        _check_scope(exchange, claim, signing_name)
+        check_scope(exchange, claim, signing_name)
         _check_version_4(exchange, claim, identity)
     return identity
 
 
-def _identity(exchange: Exchange, claim: Claim) -> Identity:
+def owner_of_key(exchange: Exchange, claim: Claim) -> Identity:
     """Whose the key is, if the token that goes with it was sent."""
     service = exchange.service
     try:
@@ -60,7 +60,7 @@ def _identity(exchange: Exchange, claim: Claim) -> Identity:
     return identity
 
 
-def _check_scope(exchange: Exchange, claim: Claim, signing_name: str) -> None:
+def check_scope(exchange: Exchange, claim: Claim, signing_name: str = "s3") -> None:
     region, scope, service = exchange.context.region, claim.scope, exchange.service
     if scope.region != region:
         what = f"the region '{scope.region}' is wrong; expecting '{region}'"
@@ -147,11 +147,11 @@ def _check_version_4(exchange: Exchange, claim: Claim, identity: Identity) -> No
     )
     moment = _moment(claim)
     text = sigv4.string_to_sign(claim.scope, moment, canonical)
-    _compare(sigv4.signature(identity.secret_key, claim.scope, text), claim, service)
+    compare(sigv4.signature(identity.secret_key, claim.scope, text), claim, service)
     if service == "s3":
         payload.check_while_reading(request, stated, identity.secret_key, claim.scope, moment, claim.signature)
 
 
-def _compare(computed: str, claim: Claim, service: str) -> None:
+def compare(computed: str, claim: Claim, service: str) -> None:
     if not hmac.compare_digest(computed.encode(), claim.signature.encode("utf-8", "replace")):
         raise refused(Why.MISMATCH, service)

@@ -23,6 +23,7 @@ from sagelocal.core.sigv4 import CHUNKS, ChunkSignatures
 from sagelocal.services.s3 import tree
 
 BLOCK = 1 << 18
+MAX_OBJECT = 5 << 40  # bytes; S3's own limit
 LONGEST_LINE = 1024  # bytes, of a chunk's head or of a trailer
 CHECKSUM = "x-amz-checksum-"
 

@@ -113,7 +113,7 @@ def commit(context: Context, bucket: str, key: str, temporary: Path) -> Path:
         _make_directories(root, path.parent)
         if path.is_dir() or _beside(path).exists():
             path = _beside(path)
-        temporary.chmod(0o444)
+        temporary.chmod(0o400)
         temporary.replace(path)
         return path
 
