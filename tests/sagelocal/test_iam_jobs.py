@@ -175,7 +175,7 @@ def test_the_code_of_a_job_acts_as_its_role(role, process):
 def test_a_role_that_was_never_created_may_do_everything(process):
     job, lines = process(f"arn:aws:iam::{ACCOUNT}:role/nobody", "python3 /opt/ml/processing/in/ask.py")
     assert job["ProcessingJobStatus"] == "Completed"
-    assert lines == [f"arn:aws:iam::{ACCOUNT}:root"]
+    assert lines == [f"arn:aws:sts::{ACCOUNT}:assumed-role/nobody/SageMaker"]
 
 
 def archived(name: str, content: str) -> bytes:
