@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from werkzeug.serving import make_server
 
-from sagelocal.core import lifecycle, log, registry
+from sagelocal.core import lifecycle, log, registry, secret
 from sagelocal.core.context import Context
 from sagelocal.core.errors import ValidationException
 from sagelocal.core.store import NewerState, Store
@@ -25,6 +25,7 @@ def serve(state_dir: Path, port: int) -> None:
     """Serve one state directory until a signal or a stop request. Returns at once when another server has it."""
     _give_memory_back()
     log.set_up()
+    os.umask(secret.PRIVATE_UMASK)
     lifecycle.prepare(state_dir)
     try:
         speed = clock.named(os.environ)

@@ -2,7 +2,6 @@
 
 import json
 import sqlite3
-import urllib.request
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -44,7 +43,7 @@ def objects(state_dir: Path) -> list[str]:
 
 def statements_page(server, method: str = "GET") -> bytes:
     """Which statement allowed what since the page was last deleted."""
-    return urllib.request.urlopen(urllib.request.Request(f"{server.url}/_sagelocal/iam/used", method=method)).read()
+    return server.ask(method, "/_sagelocal/iam/used")
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 import json
 import threading
-import urllib.request
 
 import boto3
 import pytest
@@ -73,8 +72,7 @@ class Account:
 
 @pytest.fixture(scope="module")
 def account(server) -> Account:
-    speed = urllib.request.Request(f"{server.url}/_sagelocal/clock?speed={SPEED}", method="POST")
-    urllib.request.urlopen(speed).close()
+    server.ask("POST", f"/_sagelocal/clock?speed={SPEED}")
     return Account(server.url)
 
 

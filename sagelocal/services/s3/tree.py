@@ -152,7 +152,7 @@ def commit(context: Context, bucket: str, key: str, temporary: Path, record: Obj
             _make_directories(above[before.index(None) :])
         if _mode(name) == stat.S_IFDIR or _mode(name + spelling.BESIDE) == stat.S_IFREG:
             name += spelling.BESIDE
-        temporary.chmod(0o444)
+        temporary.chmod(0o400)
         temporary.replace(name)
         path = Path(name)
         row = metadata.save(context, bucket, key, path, record) if record else metadata.undescribed(path)
