@@ -2,7 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PAWLINE := $(BIN)/pawline
-# What is installed is byte for byte what was locked, and an archive whose hash is not in the lock is no part of it.
+LOCKS := requirements.lock infra/checkov.lock benchmarks/engine.lock $(wildcard tests/code/*/requirements.lock)
+# Nothing is installed whose hash is not in the lock.
 INSTALL := $(BIN)/uv pip install --quiet --no-deps --require-hashes
 COMPILE := $(BIN)/uv pip compile --quiet --no-header --no-annotate --generate-hashes
 # The locks name Linux wheels too; elsewhere the NVIDIA libraries do not exist and torch does not want them.
@@ -73,7 +74,7 @@ test-install: setup ## sagelocal in an empty environment, and a pipeline on it t
 	@touch $@
 
 audit: setup ## ask OSV's database of advisories about every locked package
-	@$(BIN)/python .ci/audit.py
+	@$(BIN)/python .ci/audit.py $$ARGS $(LOCKS)
 
 check: setup .venv/checkov/installed ## format, lint, types, import table, template
 	@$(BIN)/ruff format --check .
