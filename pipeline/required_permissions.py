@@ -49,7 +49,11 @@ def of_the_user(settings: Settings) -> list[Permission]:
         Permission(_of("sagemaker", *execution, "RetryPipelineExecution"), f"{pipeline}/execution/*"),
         Permission(("iam:PassRole",), settings.role("pipeline"), to_sagemaker),
         Permission(("s3:ListBucket",), f"arn:aws:s3:::{settings.bucket}"),
-        Permission(("s3:PutObject", "s3:GetObject"), f"arn:aws:s3:::{settings.bucket}/{settings.project}/*"),
+        Permission(("s3:GetObject",), f"arn:aws:s3:::{settings.bucket}/{settings.project}/*"),
+        *(
+            Permission(("s3:PutObject",), f"arn:aws:s3:::{settings.bucket}/{settings.project}/{inputs}/*")
+            for inputs in ("code", "raw", "weights", "cache")
+        ),
         Permission(("lambda:InvokeFunction",), settings.alias("predict")),
     ]
 
