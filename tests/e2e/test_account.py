@@ -18,8 +18,11 @@ FAST = [
 
 # Statements that a run on this machine cannot need, and why they are there.
 NOT_NEEDED_HERE = {
-    "pawline-job/LocateBucket": "SageMaker's own data agent asks where a bucket is; here nothing does",
-    "pawline-job/AskForManagedRules": "rules run open by default (tests/e2e/test_debugger.py runs them managed)",
+    **{
+        f"pawline-{role}/LocateBucket": "SageMaker's own data agent asks where a bucket is; here nothing does"
+        for role in ("job", "train", "evaluate")
+    },
+    "pawline-evaluate/AskForManagedRules": "rules run open by default (tests/e2e/test_debugger.py runs them managed)",
     "pawline-deploy/KeepFailedEvents": "no event fails in this run (tests/sagelocal/test_lambda_events.py)",
     "pawline-deploy/FindLeftovers": "only deleting an endpoint lists what it had (tests/lambda/test_deploy_scaling.py)",
     "pawline-deploy/SeeWhichModelsAreThere": "the first model has no champion (tests/e2e/test_main_job.py has one)",
@@ -146,7 +149,7 @@ def test_taking_away_any_statement_denies_a_call_that_the_run_made(roles, client
 
 
 def test_a_run_without_the_right_to_pass_the_job_role_fails_and_names_it(roles, execution, client, state_dir):
-    (entry,) = [s for role, s in allowing(roles) if (role, s["sid"]) == ("pawline-pipeline", "PassJobRole")]
+    (entry,) = [s for role, s in allowing(roles) if (role, s["sid"]) == ("pawline-pipeline", "PassJobRoles")]
     with without(client("iam"), "pawline-pipeline", entry):
         done = pawline(state_dir, "start", "--follow", *FAST, "MaxBrokenFraction=0.5", *execution["where"])
     assert done.returncode == 1

@@ -30,7 +30,7 @@ PROCESSING = {
                 {
                     "OutputName": "out",
                     "S3Output": {
-                        "S3Uri": "s3://pawline-123456789012-us-east-1/pawline/runs/out",
+                        "S3Uri": "s3://pawline-123456789012-us-east-1/pawline/runs/out/features",
                         "LocalPath": "/opt/ml/processing/output",
                         "S3UploadMode": "EndOfJob",
                     },
