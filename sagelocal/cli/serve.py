@@ -7,13 +7,11 @@ import threading
 from pathlib import Path
 from typing import NoReturn
 
-from werkzeug.serving import make_server
-
 from sagelocal.core import lifecycle, log, registry
 from sagelocal.core.context import Context
 from sagelocal.core.errors import ValidationException
 from sagelocal.core.store import NewerState, Store
-from sagelocal.gateway.connection import Handler
+from sagelocal.gateway.listener import Server
 from sagelocal.gateway.server import Application
 from sagelocal.runtime import images
 from sagelocal.services.cloudwatch import clock
@@ -42,7 +40,7 @@ def serve(state_dir: Path, port: int) -> None:
     clock.clock(context).speed = speed
     application = Application(context, on_stop=lambda: stop())
     try:
-        server = make_server("127.0.0.1", port, application, threaded=True, request_handler=Handler)
+        server = Server(port, application)
     except (OSError, SystemExit):
         fail(f"Port {port} is busy. Choose another with --port or SAGELOCAL_PORT, or leave it out for any free one.")
     context.url = f"http://127.0.0.1:{server.port}"
