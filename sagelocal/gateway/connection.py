@@ -4,6 +4,7 @@ werkzeug's own handler closes after each answer, because it does not know whethe
 Here the body knows its length, so what an operation left unread is read, or the connection closes when that is much.
 """
 
+import contextlib
 import io
 import socket
 import sys
@@ -28,7 +29,7 @@ BODY_SECONDS = 20.0  # without a byte of the body; each second of waiting is ear
 SLOWEST = 1000
 SEND_SECONDS = 60.0  # without the client taking a byte of the answer
 LINGER_SECONDS = 10.0  # for reading what a client still sends after an answer that closes the connection
-WORTH_DRAINING = 64 << 20  # bytes; beyond that a new connection is cheaper than reading on
+WORTH_DRAINING = 1 << 20  # bytes; with more the answer goes first, and the connection closes
 BLOCK = 1 << 18
 
 
@@ -232,9 +233,10 @@ class Handler(WSGIRequestHandler):
     def _linger(self) -> None:
         """Read on for a while: who closes with bytes unread resets the connection, and the answer may be lost."""
         self.server.connections.waits(self.connection)
-        self.connection.shutdown(socket.SHUT_WR)
         unwanted, end = bytearray(BLOCK), time.monotonic() + LINGER_SECONDS
-        while (left := end - time.monotonic()) > 0:
-            self.connection.settimeout(left)
-            if not self.connection.recv_into(unwanted):
-                return
+        with contextlib.suppress(OSError):
+            self.connection.shutdown(socket.SHUT_WR)
+            while (left := end - time.monotonic()) > 0:
+                self.connection.settimeout(left)
+                if not self.connection.recv_into(unwanted):
+                    return
