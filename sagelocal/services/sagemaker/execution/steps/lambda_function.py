@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sagelocal.core.errors import AwsError
-from sagelocal.core.json import Json
+from sagelocal.core.json import Json, read
 from sagelocal.definition import parameters
 from sagelocal.services.sagemaker.execution import retry
 from sagelocal.services.sagemaker.execution.steps.base import Handler, Result, StepFailed, Task
@@ -65,7 +65,7 @@ class LambdaStep(Handler):
 def _decoded(payload: Any) -> Any:
     raw = payload.read() if hasattr(payload, "read") else payload
     try:
-        return json.loads(raw or b"null")
+        return read(raw or b"null")
     except ValueError:
         return None
 
