@@ -7,6 +7,8 @@ from werkzeug.wrappers import Response
 
 from sagelocal.core import registry
 from sagelocal.core.context import Context, one_per_server
+from sagelocal.core.errors import SerializationException
+from sagelocal.core.json import TooDeep, read
 from sagelocal.gateway.exchange import Exchange
 from sagelocal.gateway.protocols import choice
 from sagelocal.services.iam import enforcement, permissions
@@ -23,8 +25,20 @@ def check_permission(exchange: Exchange) -> None:
 
 
 def moto(exchange: Exchange) -> Response:
-    body = io.BytesIO(exchange.request.get_data())  # it may have been read to see what is asked
+    data = exchange.request.get_data()  # it may have been read to see what is asked
+    _check_depth(data)
+    body = io.BytesIO(data)
     return MotoResponse.from_app(_application(exchange.context), exchange.request.environ | {"wsgi.input": body})
+
+
+def _check_depth(data: bytes) -> None:
+    """moto reads JSON as it comes. What is no JSON at all is its own matter."""
+    try:
+        read(data)
+    except TooDeep as problem:
+        raise SerializationException(f"The request cannot be read: {problem}") from None
+    except ValueError:
+        return
 
 
 @one_per_server
