@@ -11,6 +11,7 @@ from sagelocal.core import lifecycle, log, registry
 from sagelocal.core.context import Context
 from sagelocal.core.errors import ValidationException
 from sagelocal.core.store import NewerState, Store
+from sagelocal.core.terminal import printable
 from sagelocal.gateway.listener import Server
 from sagelocal.gateway.server import Application
 from sagelocal.runtime import images
@@ -64,5 +65,5 @@ def serve(state_dir: Path, port: int) -> None:
 
 
 def fail(message: str) -> NoReturn:
-    print(message, flush=True)
+    print(printable(message), flush=True)
     sys.exit(2)

@@ -48,7 +48,7 @@ def bound_body(exchange: Exchange) -> None:
     length = int(stated) if stated and stated.isdecimal() else request.content_length
     if length is not None and length > limit.most:
         raise limit.refusal()
-    request.max_form_memory_size = request.max_form_parts = None  # a form is a body like others
+    request.max_form_memory_size = request.max_form_parts = limit.most  # a form is a body like others
     if request.content_length is None:
         environ = request.environ
         environ["wsgi.input"] = io.BufferedReader(Counted(environ["wsgi.input"], limit), 1 << 16)
