@@ -12,7 +12,6 @@ Every write is a rename of a complete file, and objects are never written in pla
 """
 
 import os
-import re
 import shutil
 import threading
 import uuid
@@ -22,6 +21,7 @@ from pathlib import Path
 
 from sagelocal.core.context import Context, one_per_server
 from sagelocal.core.errors import AwsError
+from sagelocal.services.s3.names import is_bucket_name
 
 MAX_KEY_BYTES = 1024
 MAX_SEGMENT_BYTES = 240  # file systems allow 255
@@ -59,7 +59,7 @@ class KeyTooLong(AwsError):
 
 def bucket_path(context: Context, bucket: str) -> Path:
     """The directory a bucket has or would have. Raises InvalidBucketName for a name that S3 would refuse."""
-    if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", bucket) or ".." in bucket:
+    if not is_bucket_name(bucket):
         raise InvalidBucketName(bucket)
     return context.state_dir / "s3" / bucket
 
