@@ -11,7 +11,7 @@ from werkzeug.wrappers import Response
 
 from sagelocal.core import registry
 from sagelocal.core.errors import AwsError, InternalFailure
-from sagelocal.gateway import foreign, form_signature, origins, own_pages, signature, verification
+from sagelocal.gateway import foreign, form_signature, limits, origins, own_pages, signature, verification
 from sagelocal.gateway.exchange import FUNCTION_URL, OWN_PAGE, S3, Exchange
 from sagelocal.gateway.protocols import cbor, choice, query, wire
 from sagelocal.gateway.refusals import Why, refused
@@ -119,6 +119,7 @@ def _shaped(exchange: Exchange, problem: AwsError) -> Response:
 
 CHAIN: tuple[Handler, ...] = (
     find_service,
+    limits.bound_body,
     origins.check_host,
     origins.check_origin,
     own_page,

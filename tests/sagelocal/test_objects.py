@@ -78,6 +78,23 @@ def test_a_stored_symlink_becomes_the_file_it_points_to(context: Context, bucket
     assert not objects.path(context, bucket + "linked").is_symlink()
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["ab", "a" * 64, "Upper", "under_score", "-a-", "a-", ".ab", "a..b", "192.168.0.1", "1.2.3.4", "999.999.999.999"]
+    + ["xn--a", "sthree-a", "sthree-configurator-a", "amzn-s3-demo-bucket", "a-s3alias", "a--ol-s3", "a.mrap"]
+    + ["a--use1-az4--x-s3", "a--table-s3", "a b", "a\nb", "aé9", "..", "a/b", ""],
+)
+def test_a_bucket_has_no_name_that_s3_would_refuse(context: Context, name: str):
+    with pytest.raises(tree.InvalidBucketName):
+        objects.create_bucket(context, name)
+
+
+@pytest.mark.parametrize("name", ["abc", "a" * 63, "1.2.3", "1.2.3.4.5", "a.b-c.9", "192.168.0.1a", "xn-a", "s3alias"])
+def test_a_bucket_may_have_any_other_name(context: Context, name: str):
+    objects.create_bucket(context, name)
+    assert tree.existing_bucket(context, name).is_dir()
+
+
 def test_what_is_missing_is_named(context: Context, bucket: str):
     with pytest.raises(objects.NoSuchKey, match="s3://odd/nothing"):
         objects.read_bytes(context, bucket + "nothing")
