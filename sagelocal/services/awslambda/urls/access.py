@@ -4,6 +4,8 @@ Both lambda:InvokeFunctionUrl and lambda:InvokeFunction are needed.
 Source: https://docs.aws.amazon.com/lambda/latest/dg/urls-auth.html
 """
 
+from dataclasses import replace
+
 from sagelocal.core.caller import Caller
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
@@ -37,7 +39,7 @@ def check(context: Context, config: UrlConfig, function: FunctionDocument, acces
     if not access_key:
         raise Forbidden
     caller = sessions.caller_of(context, access_key)
-    acting = context if caller is None else context.as_role(caller.role_arn, caller.session)
+    acting = context if caller is None else replace(context, caller=caller)
     if not all(enforcement.may(acting, call) or _invited(function, call, caller) for call in calls):
         raise Forbidden
     return _described(context, caller, access_key)
