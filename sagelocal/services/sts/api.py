@@ -55,6 +55,9 @@ def _policies(context: Context, request: Json) -> tuple[str, ...]:
     inline = [request["Policy"]] if "Policy" in request else []
     if len(arns) > MAX_POLICY_ARNS:
         raise _invalid(f"A session can have up to {MAX_POLICY_ARNS} managed policies, not {len(arns)}.")
+    if any(len(text) > MAX_POLICIES for text in inline):
+        rule = f"Member must have length less than or equal to {MAX_POLICIES}"
+        raise _invalid(f"Value at 'policy' failed to satisfy constraint: {rule}")
     size = sum(map(len, inline + arns))
     if size > MAX_POLICIES:
         share = round(100 * size / MAX_POLICIES)
