@@ -3,11 +3,11 @@
 Grammar: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html
 """
 
-import json
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from sagelocal.core import json as core_json
 from sagelocal.core.caller import Caller
 from sagelocal.core.errors import AwsError
 from sagelocal.core.json import Json
@@ -128,9 +128,7 @@ def parse(text: str, kind: str = IDENTITY, name: str = "") -> tuple[Statement, .
 def read(text: str) -> Json:
     """The object of a document. Raises MalformedPolicyDocument."""
     try:
-        document = json.loads(text, object_pairs_hook=_object)
-    except RecursionError:
-        raise MalformedPolicyDocument("The policy is nested too deeply.") from None
+        document = core_json.read(text, object_pairs_hook=_object)
     except ValueError as problem:
         raise MalformedPolicyDocument(f"The policy is not in valid JSON format: {problem}.") from None
     if not isinstance(document, dict) or "Statement" not in document:
