@@ -105,21 +105,25 @@ class Worker:
             self._end()
 
     def _asked(self, request: str) -> str:
-        if self._process is None:
-            command = [sys.executable, "-I", "-S", str(Path(__file__).with_name("pattern_child.py"))]
-            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={})
-        assert self._process.stdin is not None and self._process.stdout is not None
         answer = ""
         try:
-            self._process.stdin.write(f"{request}\n")
-            self._process.stdin.flush()
-            if select.select([self._process.stdout], [], [], ANSWER_SECONDS)[0]:
-                answer = self._process.stdout.readline()
-        except BrokenPipeError:
+            process = self._started()
+            assert process.stdin is not None and process.stdout is not None
+            process.stdin.write(f"{request}\n")
+            process.stdin.flush()
+            if select.select([process.stdout], [], [], ANSWER_SECONDS)[0]:
+                answer = process.stdout.readline()
+        except OSError:  # it ended, or cannot be started
             pass
         if not answer.endswith("\n"):
             self._end()
         return answer
+
+    def _started(self) -> subprocess.Popen[str]:
+        if self._process is None:
+            command = [sys.executable, "-I", "-S", str(Path(__file__).with_name("pattern_child.py"))]
+            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={})
+        return self._process
 
     def _end(self) -> None:
         if self._process is not None:

@@ -1,8 +1,11 @@
 """Users' regular expressions: the same answers as Python's, in linear time or with a deadline."""
 
+import io
 import random
 import re
+import tarfile
 import time
+import urllib.request
 
 import pytest
 
@@ -140,6 +143,48 @@ def test_a_metric_that_is_too_slow_is_off_and_the_others_go_on(worker):
     said = [text for line in ("loss=1 " + "a" * 60 + "!", "loss=2 " + "a" * 60 + "!") for text in collector.read(line)]
     assert len(said) == 1 and "Metric slow is off" in said[0]
     assert [(m["MetricName"], m["Value"]) for m in collector.final()] == [("loss", 2.0)]
+
+
+TRAIN = b"for _ in range(5):\n    print('loss=' + 'a' * 60 + '!')\n    print('loss=1;' * 9000)\n"
+
+
+def packed(script: bytes) -> bytes:
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w:gz") as files:
+        entry = tarfile.TarInfo("train.py")
+        entry.size = len(script)
+        files.addfile(entry, io.BytesIO(script))
+    return archive.getvalue()
+
+
+def test_the_server_answers_while_twenty_catastrophic_expressions_run(server, client):
+    client("s3").create_bucket(Bucket="patterns")
+    client("s3").put_object(Bucket="patterns", Key="src.tar.gz", Body=packed(TRAIN))
+    regexes = [*CATASTROPHIC, r"(?=((a+)+)$)", *(rf"{text}{n}|(never)" for n, text in enumerate(CATASTROPHIC, 1))]
+    image = "763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-training:2.6.0-cpu-py312-ubuntu22.04-sagemaker"
+    metrics = [{"Name": f"m{n}", "Regex": regex} for n, regex in enumerate(regexes)]
+    assert len(metrics) >= 20
+    client("sagemaker").create_training_job(
+        TrainingJobName="patterns",
+        RoleArn="arn:aws:iam::123456789012:role/any",
+        AlgorithmSpecification={"TrainingImage": image, "TrainingInputMode": "File", "MetricDefinitions": metrics},
+        OutputDataConfig={"S3OutputPath": "s3://patterns/out"},
+        ResourceConfig={"InstanceCount": 1, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 1},
+        StoppingCondition={"MaxRuntimeInSeconds": 300},
+        HyperParameters={"sagemaker_program": "train.py", "sagemaker_submit_directory": "s3://patterns/src.tar.gz"},
+    )
+    slowest = 0.0
+    while True:
+        begin = time.monotonic()
+        with urllib.request.urlopen(f"{server.url}/_sagelocal/health", timeout=30) as answer:
+            assert answer.status == 200
+        slowest = max(slowest, time.monotonic() - begin)
+        job = client("sagemaker").describe_training_job(TrainingJobName="patterns")
+        if job["TrainingJobStatus"] != "InProgress":
+            break
+        time.sleep(0.02)
+    assert job["TrainingJobStatus"] == "Completed", job.get("FailureReason")
+    assert slowest < 5  # Python's own engine does not come back at all
 
 
 def test_without_re2_everything_is_answered_by_the_process(worker, monkeypatch):

@@ -13,7 +13,7 @@ from sagelocal.core.errors import AwsError
 from sagelocal.core.json import Json
 from sagelocal.core.registry import operation
 from sagelocal.core.store import AlreadyExists, amend
-from sagelocal.services.iam import enforcement, grammar, sessions
+from sagelocal.services.iam import enforcement, grammar, roles, sessions
 from sagelocal.services.iam.documents import PROFILE, ROLE, Role
 from sagelocal.services.iam.policy import TRUST
 
@@ -42,7 +42,7 @@ def create_role(context: Context, request: Json) -> Json:
         "_Attached": [],
     }
     if "PermissionsBoundary" in request:
-        body["PermissionsBoundary"] = _boundary(request["PermissionsBoundary"])
+        body["PermissionsBoundary"] = _boundary(context, request["PermissionsBoundary"])
     try:
         context.store.insert(ROLE, name, body)
     except AlreadyExists:
@@ -126,7 +126,7 @@ def delete_role_policy(context: Context, request: Json) -> None:
 
 @operation("iam", "PutRolePermissionsBoundary")
 def put_role_permissions_boundary(context: Context, request: Json) -> None:
-    boundary = _boundary(request["PermissionsBoundary"])
+    boundary = _boundary(context, request["PermissionsBoundary"])
     change(context, request, lambda role: role.update({"PermissionsBoundary": boundary}))
 
 
@@ -237,7 +237,9 @@ def check_size(text: str, limit: int, message: str) -> None:
         raise AwsError("LimitExceeded", message.format(limit=limit), 409)
 
 
-def _boundary(arn: str) -> dict[str, str]:
+def _boundary(context: Context, arn: str) -> dict[str, str]:
+    if roles.managed_text(context, arn) is None:
+        raise missing(f"Policy {arn} does not exist or is not attachable.")
     return {"PermissionsBoundaryType": "Policy", "PermissionsBoundaryArn": arn}
 
 
