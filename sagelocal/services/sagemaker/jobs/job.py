@@ -97,7 +97,8 @@ class Job(Resource[Document]):
         @operation("sagemaker", name)
         def delete(context: Context, request: Json) -> None:
             job = request[f"{self.word}Name"]
-            status = self.find(context, job)[f"{self.word}Status"]
-            if status in RUNNING:
-                raise ResourceInUse(f"{self.word} {job} is {status}. Only one that has ended can be deleted.")
-            context.store.delete(self.kind, job)
+            with context.store.transaction():
+                status = self.find(context, job)[f"{self.word}Status"]
+                if status in RUNNING:
+                    raise ResourceInUse(f"{self.word} {job} is {status}. Only one that has ended can be deleted.")
+                context.store.delete(self.kind, job)
