@@ -7,7 +7,9 @@ once.
 
 import hashlib
 import os
+import sqlite3
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from sagelocal.core.context import Context
@@ -42,7 +44,8 @@ def load(context: Context, bucket: str, key: str, path: Path) -> ObjectRecord:
     if record is None or record.get("stamp") != _stamp(path):
         record = new_record(etag=_md5(path))
         record["modified"] = path.stat().st_mtime
-        save(context, bucket, key, path, record)
+        with suppress(sqlite3.Error):  # a full disk keeps no record; it is made again at the next look
+            save(context, bucket, key, path, record)
     return record
 
 
