@@ -1,7 +1,7 @@
 """The server killed, or the disk refusing, at every operation that lasts of a small whole pipeline.
 
-`make test` tries a few of the points, spread evenly. All of them, or FAULT_POINTS of those whose operation has FAULT_MATCH
-in its name, and the table of what came:
+`make test` tries a few of the points, spread evenly. All of them, or FAULT_POINTS of those whose operation has
+FAULT_MATCH in its name, and the table of what came:
 
     FAULT_POINTS=200 FAULT_MATCH=commit pytest -s -m slow tests/faults/test_faults.py --basetemp=/dev/shm/faults
 """
