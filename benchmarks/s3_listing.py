@@ -100,7 +100,7 @@ def main(keys: int) -> None:
     server = lifecycle.ensure(state)
     start = time.perf_counter() - began
     try:
-        s3 = boto3.client("s3", endpoint_url=server.url, region_name="us-east-1")
+        s3 = boto3.client("s3", **server.client_settings())
         process = psutil.Process(server.pid)
         s3.list_objects_v2(Bucket=BUCKET, Prefix="flat/")
         before = sum(process.cpu_times()[:2])

@@ -35,14 +35,7 @@ def client(server: lifecycle.Running, service: str) -> Any:
     """An unmodified boto3 client of a server, whatever else the user's environment says."""
     import boto3  # here, because most commands do without it and it takes longer than all of them
 
-    named = server.environment()
-    return boto3.client(
-        service,
-        endpoint_url=server.url,
-        region_name=named["AWS_REGION"],
-        aws_access_key_id=named["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=named["AWS_SECRET_ACCESS_KEY"],
-    )
+    return boto3.client(service, **server.client_settings())
 
 
 def tell(arguments: argparse.Namespace, answer: Any, text: str) -> None:

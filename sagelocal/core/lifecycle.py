@@ -63,6 +63,15 @@ class Running:
             "AWS_EC2_METADATA_DISABLED": "true",
         }
 
+    def client_settings(self) -> dict[str, str]:
+        """What makes a boto3 client the account owner's, whatever else the environment says."""
+        return {
+            "endpoint_url": self.url,
+            "region_name": REGION,
+            "aws_access_key_id": self.owner.access_key,
+            "aws_secret_access_key": self.owner.secret_key,
+        }
+
     def ask(self, method: str, page: str) -> bytes:
         """What one of its own pages (/_sagelocal/…) answers to the account's owner. Raises OSError and
         http.client.HTTPException."""
