@@ -6,6 +6,8 @@ import uuid
 
 import boto3
 import pytest
+from botocore import UNSIGNED
+from botocore.config import Config
 from botocore.exceptions import ClientError
 
 ACCOUNT = "123456789012"
@@ -133,6 +135,30 @@ def test_a_bucket_policy_allows_and_denies(client, role, become, bucket):
     assert [(error["Key"], error["Code"]) for error in failed] == [("k", "AccessDenied")]
 
 
+def test_a_request_without_a_signature_may_do_what_a_bucket_lets_everybody_do(server, client, bucket):
+    config = Config(signature_version=UNSIGNED)
+    anybody = boto3.client("s3", endpoint_url=server.url, region_name="us-east-1", config=config)
+    for call in (
+        lambda: anybody.get_object(Bucket=bucket, Key="k"),
+        lambda: anybody.put_object(Bucket=bucket, Key="k", Body=b"y"),
+        lambda: anybody.list_objects_v2(Bucket=bucket),
+        lambda: anybody.list_buckets(),
+        lambda: anybody.create_bucket(Bucket="iam-by-nobody"),
+        lambda: anybody.get_bucket_policy(Bucket=bucket),
+        lambda: anybody.delete_bucket(Bucket=bucket),
+    ):
+        refused(call, said="Access Denied")
+    gone = anybody.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": "k"}]})
+    assert gone["Errors"][0]["Code"] == "AccessDenied"
+    reading = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{bucket}/*"}
+    client("s3").put_bucket_policy(Bucket=bucket, Policy=document(reading))
+    assert anybody.get_object(Bucket=bucket, Key="k")["Body"].read() == b"x"
+    refused(lambda: anybody.get_object(Bucket=bucket, Key="none"))
+    refused(lambda: anybody.put_object(Bucket=bucket, Key="k", Body=b"y"))
+    client("s3").put_bucket_policy(Bucket=bucket, Policy=document(reading | {"Principal": {"AWS": ACCOUNT}}))
+    refused(lambda: anybody.get_object(Bucket=bucket, Key="k"))
+
+
 @pytest.mark.parametrize(
     ("statement", "said"),
     [
@@ -243,14 +269,14 @@ CONDITION = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "*"}
         (document(CONDITION | {"Condition": {"StringEquals": {"team": "x"}}}), "prefaced by a vendor"),
         (
             document(CONDITION | {"Condition": {"StringEquals": {"aws:NoSuchKey": "x"}}}),
-            "aws:nosuchkey is not evaluated",
+            "aws:NoSuchKey is not evaluated",
         ),
         (document(CONDITION | {"Condition": {"StringEquals": {"sagemaker:VpcSubnets": "x"}}}), "is not evaluated"),
         (
             document(CONDITION | {"Effect": "Deny", "Condition": {"StringEquals": {"kms:ViaService": "x"}}}),
-            "kms:viaservice",
+            "kms:ViaService",
         ),
-        (document(CONDITION | {"Condition": {"StringNotEquals": {"ec2:Vpc": "x"}}}), "ec2:vpc"),
+        (document(CONDITION | {"Condition": {"StringNotEquals": {"ec2:Vpc": "x"}}}), "ec2:Vpc"),
         (document(CONDITION | {"Action": "s3:Get:Object"}), "one colon"),
         (document(CONDITION | {"Resource": "arn:aws:s*:::b"}), "fully qualified"),
         (document(CONDITION | {"Resource": "b/*"}), "ARN format"),
@@ -273,7 +299,7 @@ def test_what_is_not_evaluated_is_refused_by_its_name_when_it_is_stored(client, 
         (trusting({"AWS": ROOT}, "s3:GetObject"), "actions can only be sts:AssumeRole"),
         ({"Effect": "Allow", "NotPrincipal": "*", "Action": "sts:AssumeRole"}, "NotPrincipal"),
         (trusting({"AWS": ROOT}) | {"Resource": "*"}, "no Resource"),
-        (trusting({"AWS": ROOT}) | {"Condition": {"StringEquals": {"sts:NoSuchKey": "x"}}}, "sts:nosuchkey"),
+        (trusting({"AWS": ROOT}) | {"Condition": {"StringEquals": {"sts:NoSuchKey": "x"}}}, "sts:NoSuchKey"),
     ],
 )
 def test_a_trust_policy_that_would_not_be_obeyed_is_refused(client, statement, said):
