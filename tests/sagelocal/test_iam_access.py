@@ -280,7 +280,7 @@ CONDITION = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "*"}
         (document(CONDITION | {"Action": "s3:Get:Object"}), "one colon"),
         (document(CONDITION | {"Resource": "arn:aws:s*:::b"}), "fully qualified"),
         (document(CONDITION | {"Resource": "b/*"}), "ARN format"),
-        ('{"Statement":' + "[" * 100_000, "nested too deeply"),
+        ('{"Statement":' + "[" * 100_000, "levels of lists"),
     ],
 )
 def test_what_is_not_evaluated_is_refused_by_its_name_when_it_is_stored(client, role, text, said):
@@ -342,3 +342,47 @@ def test_a_pattern_of_many_stars_is_decided_at_once(client, role, become, bucket
     refused(lambda: acting.get_object(Bucket=bucket, Key="a" * 200))
     refused(lambda: acting.list_objects_v2(Bucket=bucket, Prefix="a" * 200))
     assert time.monotonic() - begin < 10
+
+
+def test_the_tags_of_a_request_are_conditions(role, become):
+    only = {"ForAllValues:StringEquals": {"aws:TagKeys": "team"}, "StringEquals": {"aws:RequestTag/team": "red"}}
+    making = ["sagemaker:CreateModelPackageGroup", "sagemaker:AddTags"]
+    acting = become(role(allow(making, Condition=only)))("sagemaker")
+
+    def create(**tags: str):
+        given = [{"Key": key, "Value": value} for key, value in tags.items()]
+        return acting.create_model_package_group(ModelPackageGroupName=f"g-{uuid.uuid4().hex}", Tags=given)
+
+    assert create(team="red")
+    refused(lambda: create(team="blue"), "AccessDeniedException")
+    refused(lambda: create(team="red", cost="1"), "AccessDeniedException")
+
+
+def test_a_stacks_role_has_its_boundary_and_tags_and_follows_them(client):
+    cloudformation, iam = client("cloudformation"), client("iam")
+    for name in ("first", "second"):
+        iam.create_policy(PolicyName=f"boundary-{name}", PolicyDocument=document(allow("s3:*")))
+    base = {"RoleName": "bounded", "AssumeRolePolicyDocument": json.loads(document(trusting({"AWS": ROOT})))}
+
+    def deploy(operation: str, **properties: object) -> dict:
+        resource = {"Type": "AWS::IAM::Role", "Properties": base | properties}
+        template = json.dumps({"Resources": {"Role": resource}})
+        request = {"StackName": "bounded", "TemplateBody": template, "Capabilities": ["CAPABILITY_NAMED_IAM"]}
+        getattr(cloudformation, f"{operation}_stack")(**request)
+        cloudformation.get_waiter(f"stack_{operation}_complete").wait(
+            StackName="bounded", WaiterConfig={"Delay": 1, "MaxAttempts": 60}
+        )
+        return iam.get_role(RoleName="bounded")["Role"]
+
+    def boundary(name: str) -> str:
+        return f"arn:aws:iam::{ACCOUNT}:policy/boundary-{name}"
+
+    made = deploy("create", PermissionsBoundary=boundary("first"), Tags=[{"Key": "team", "Value": "red"}])
+    assert made["PermissionsBoundary"]["PermissionsBoundaryArn"] == boundary("first")
+    assert made["Tags"] == [{"Key": "team", "Value": "red"}]
+    changed = deploy("update", PermissionsBoundary=boundary("second"), Description="d", MaxSessionDuration=7200)
+    assert changed["PermissionsBoundary"]["PermissionsBoundaryArn"] == boundary("second")
+    assert (changed.get("Tags", []), changed["Description"], changed["MaxSessionDuration"]) == ([], "d", 7200)
+    assert "PermissionsBoundary" not in deploy("update", Description="d")
+    nowhere = {"RoleName": "bounded", "PermissionsBoundary": boundary("none")}
+    refused(lambda: iam.put_role_permissions_boundary(**nowhere), "NoSuchEntity")
