@@ -37,4 +37,6 @@ class Caller:
         return f"arn:aws:sts::{self.account}:assumed-role/{self.role}/{self.session}"
 
 
-ANONYMOUS = Caller("arn:aws:iam::anonymous:role/anonymous", "")  # who did not sign, where S3 lets everybody in
+ANONYMOUS = Caller(
+    "arn:aws:iam::anonymous:role/anonymous", ""
+)  # who did not sign: it reads what buckets let everybody read

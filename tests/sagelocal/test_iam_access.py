@@ -135,7 +135,7 @@ def test_a_bucket_policy_allows_and_denies(client, role, become, bucket):
     assert [(error["Key"], error["Code"]) for error in failed] == [("k", "AccessDenied")]
 
 
-def test_a_request_without_a_signature_may_do_what_a_bucket_lets_everybody_do(server, client, bucket):
+def test_a_request_without_a_signature_may_read_what_a_bucket_lets_everybody_read(server, client, bucket):
     config = Config(signature_version=UNSIGNED)
     anybody = boto3.client("s3", endpoint_url=server.url, region_name="us-east-1", config=config)
     for call in (
@@ -146,10 +146,9 @@ def test_a_request_without_a_signature_may_do_what_a_bucket_lets_everybody_do(se
         lambda: anybody.create_bucket(Bucket="iam-by-nobody"),
         lambda: anybody.get_bucket_policy(Bucket=bucket),
         lambda: anybody.delete_bucket(Bucket=bucket),
+        lambda: anybody.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": "k"}]}),
     ):
-        refused(call, said="Access Denied")
-    gone = anybody.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": "k"}]})
-    assert gone["Errors"][0]["Code"] == "AccessDenied"
+        refused(call)
     reading = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{bucket}/*"}
     client("s3").put_bucket_policy(Bucket=bucket, Policy=document(reading))
     assert anybody.get_object(Bucket=bucket, Key="k")["Body"].read() == b"x"

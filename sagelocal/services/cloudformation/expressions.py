@@ -100,7 +100,7 @@ class Scope:
             return as_text(self._ref(name))
 
         closed = text.rfind("}") + 1  # behind it each "${" would look for its end in vain, as far as the text goes
-        return re.sub(r"\$\{([^}]*)\}", replaced, text[:closed]) + text[closed:]
+        return str(re.sub(r"\$\{([^}]*)\}", replaced, text[:closed]) + text[closed:])
 
     def _join(self, argument: Any) -> str:
         delimiter, values = _arguments("Fn::Join", argument, 2)
