@@ -210,9 +210,7 @@ def _decoded_bytes(image: Image.Image, data: bytes, max_pixels: int) -> int:
     """What decoding will take, all frames counted, though only the first one is used."""
     if told := _header_bytes(data):
         return told
-    deep = ";16" in str(
-        getattr(image, "tile", "")
-    )  # how Pillow tells its decoders; the mode is that of 8 bits all the same
+    deep = ";16" in str(getattr(image, "tile", ""))  # told to its decoder; the mode is that of 8 bits all the same
     channels = len(image.getbands()) * (2 if deep else 1)
     pixel = max(pictures.LEAST, channels) * (CANVASES_OF_WEBP if image.format == "WEBP" else 1)
     one = pictures.decoded_bytes(*image.size, pixel)
@@ -220,7 +218,7 @@ def _decoded_bytes(image: Image.Image, data: bytes, max_pixels: int) -> int:
 
 
 def _frames(data: bytes, most: int) -> int:
-    """Counted up to one more than `most`: a small file may hold a million."""
+    """Counted up to one more than `most`: a small file may hold a million frames, of no size worth counting."""
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
         for number in range(1, most + 1):
             try:
