@@ -7,11 +7,15 @@ from werkzeug.wrappers import Response
 
 from sagelocal.core import registry
 from sagelocal.core.context import Context, one_per_server
-from sagelocal.core.errors import SerializationException
+from sagelocal.core.errors import AwsError, SerializationException
 from sagelocal.core.json import TooDeep, read
+from sagelocal.core.sigv4 import ALGORITHM
 from sagelocal.gateway.exchange import Exchange
 from sagelocal.gateway.protocols import choice
 from sagelocal.services.iam import enforcement, permissions
+
+# Paths at which moto answers as itself, whatever the signature is for: it resets, seeds and records its state there.
+MOTO_OWN = ("/moto-api", "/favicon.ico", "/latest/meta-data/", "/latest/api/")
 
 
 class MotoResponse(Response):
@@ -19,6 +23,9 @@ class MotoResponse(Response):
 
 
 def check_permission(exchange: Exchange) -> None:
+    if exchange.request.path.startswith(MOTO_OWN):
+        message = f"{exchange.service} has no operation at {exchange.request.path}."
+        raise AwsError("UnknownOperationException", message, 404)
     if enforcement.enforced(exchange.context):
         exchange.operation, parameters = choice.read(exchange.service, exchange.request)
         permissions.authorize(exchange.context, exchange.service, exchange.operation, parameters)
@@ -27,8 +34,11 @@ def check_permission(exchange: Exchange) -> None:
 def moto(exchange: Exchange) -> Response:
     data = exchange.request.get_data()  # it may have been read to see what is asked
     _check_depth(data)
-    body = io.BytesIO(data)
-    return MotoResponse.from_app(_application(exchange.context), exchange.request.environ | {"wsgi.input": body})
+    environ = exchange.request.environ | {"wsgi.input": io.BytesIO(data)}
+    if exchange.claim:  # moto takes the service from this header alone
+        credential = f"{exchange.claim.access_key}/{exchange.claim.scope}"
+        environ["HTTP_AUTHORIZATION"] = f"{ALGORITHM} Credential={credential}, SignedHeaders=host, Signature=checked"
+    return MotoResponse.from_app(_application(exchange.context), environ)
 
 
 def _check_depth(data: bytes) -> None:

@@ -75,7 +75,7 @@ def _extract(archive: bytes, directory: Path) -> None:
             for member in members:
                 target = Path(packed.extract(member, directory))
                 if not member.is_dir():
-                    target.chmod((member.external_attr >> 16) & 0o777 | 0o644)
+                    target.chmod((member.external_attr >> 16) & 0o700 | 0o600)
     except (*BROKEN, RuntimeError) as problem:  # RuntimeError: encrypted
         raise invalid(
             f"Could not unzip uploaded file. Please check your file, then try to upload again. ({problem})"
