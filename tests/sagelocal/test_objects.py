@@ -68,7 +68,7 @@ def test_a_stored_file_is_linked_and_read_only(context: Context, bucket: str, tm
     objects.store_file(context, bucket + "model.tar.gz", tmp_path / "model.tar.gz")
     stored = objects.path(context, bucket + "model.tar.gz")
     assert os.path.samefile(stored, tmp_path / "model.tar.gz")
-    assert stored.stat().st_mode & 0o777 == 0o444
+    assert stored.stat().st_mode & 0o777 == 0o400
 
 
 def test_a_stored_symlink_becomes_the_file_it_points_to(context: Context, bucket: str, tmp_path: Path):
@@ -76,6 +76,23 @@ def test_a_stored_symlink_becomes_the_file_it_points_to(context: Context, bucket
     (tmp_path / "link").symlink_to(tmp_path / "real")
     objects.store_file(context, bucket + "linked", tmp_path / "link")
     assert not objects.path(context, bucket + "linked").is_symlink()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["ab", "a" * 64, "Upper", "under_score", "-a-", "a-", ".ab", "a..b", "192.168.0.1", "1.2.3.4", "999.999.999.999"]
+    + ["xn--a", "sthree-a", "sthree-configurator-a", "amzn-s3-demo-bucket", "a-s3alias", "a--ol-s3", "a.mrap"]
+    + ["a--use1-az4--x-s3", "a--table-s3", "a b", "a\nb", "aé9", "..", "a/b", ""],
+)
+def test_a_bucket_has_no_name_that_s3_would_refuse(context: Context, name: str):
+    with pytest.raises(tree.InvalidBucketName):
+        objects.create_bucket(context, name)
+
+
+@pytest.mark.parametrize("name", ["abc", "a" * 63, "1.2.3", "1.2.3.4.5", "a.b-c.9", "192.168.0.1a", "xn-a", "s3alias"])
+def test_a_bucket_may_have_any_other_name(context: Context, name: str):
+    objects.create_bucket(context, name)
+    assert tree.existing_bucket(context, name).is_dir()
 
 
 def test_what_is_missing_is_named(context: Context, bucket: str):

@@ -5,7 +5,6 @@ Symbolic links in a bucket's directory are nobody's objects and lead nowhere.
 """
 
 import os
-import re
 import shutil
 import stat
 import uuid
@@ -19,6 +18,7 @@ from sagelocal.services.s3 import metadata, rows, spelling
 from sagelocal.services.s3.documents import ObjectRecord
 from sagelocal.services.s3.folders import stamp_of
 from sagelocal.services.s3.index import changing as changing
+from sagelocal.services.s3.names import is_bucket_name
 
 INCOMING = ".incoming"
 
@@ -47,7 +47,7 @@ class LinkInTheWay(AwsError):
 
 def bucket_path(context: Context, bucket: str) -> Path:
     """The directory a bucket has or would have. Raises InvalidBucketName for a name that S3 would refuse."""
-    if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", bucket) or ".." in bucket:
+    if not is_bucket_name(bucket):
         raise InvalidBucketName(bucket)
     return context.state_dir / "s3" / bucket
 
@@ -152,7 +152,7 @@ def commit(context: Context, bucket: str, key: str, temporary: Path, record: Obj
             _make_directories(above[before.index(None) :])
         if _mode(name) == stat.S_IFDIR or _mode(name + spelling.BESIDE) == stat.S_IFREG:
             name += spelling.BESIDE
-        temporary.chmod(0o444)
+        temporary.chmod(0o400)
         temporary.replace(name)
         path = Path(name)
         row = metadata.save(context, bucket, key, path, record) if record else metadata.undescribed(path)
