@@ -78,6 +78,7 @@ def job_of(context, name):
     [
         (OSError(errno.ENOSPC, "full"), True),
         (OSError(errno.EIO, "bad sector"), True),
+        (OSError(errno.EMFILE, "too many open files"), True),
         (refusal(), True),
         (refusal(sqlite3.SQLITE_IOERR_WRITE), True),
         (refusal(sqlite3.SQLITE_BUSY), True),
@@ -211,6 +212,19 @@ def test_the_supervisor_goes_on_after_a_refusal(context, disk, monkeypatch):
     until(lambda: disk.refused > 2)
     disk.full.clear()
     context.store.wait(PROCESSING_JOB, "lost", lambda job: job["ProcessingJobStatus"] == "Failed", HANG)
+
+
+def test_a_job_for_which_there_is_no_thread_is_ended_too(context, monkeypatch):
+    monkeypatch.setattr(supervisor, "EVERY_SECONDS", 0.1)
+    supervisor.begin(context)
+
+    def no_thread(*_):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched, pytest.raises(RuntimeError):
+        patched.setattr(type(context), "spawn", no_thread)
+        create_job(context, "j", "/bin/true")
+    context.store.wait(PROCESSING_JOB, "j", lambda job: job["ProcessingJobStatus"] == "Failed", HANG)
 
 
 def test_all_that_runs_in_the_background_is_watched():
