@@ -26,11 +26,10 @@ from sagelocal.services.sagemaker.hosting.deployment import Policy
 from sagelocal.services.sagemaker.hosting.endpoint import fleet
 from sagelocal.services.sagemaker.hosting.instance import STARTUP_SECONDS
 from sagelocal.services.sagemaker.hosting.models_api import CONFIGS, MODELS, serving_container
-from sagelocal.services.sagemaker.hosting.rollout import Rollout, rescale
+from sagelocal.services.sagemaker.hosting.rollout import IN_PROGRESS, Rollout, rescale
 from sagelocal.services.sagemaker.hosting.variants import note_desired
 from sagelocal.services.sagemaker.resources import Resource
 
-IN_PROGRESS = ("Creating", "Updating", "SystemUpdating", "RollingBack")
 CHANGING = {"Updating": "updated", "RollingBack": "rolled back"}
 CUT_OFF = "The embedded SageMaker stopped while the endpoint was"
 
