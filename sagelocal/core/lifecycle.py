@@ -13,20 +13,22 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from sagelocal import VERSION
-from sagelocal.core import takeover
+from sagelocal.core import secret, sigv4, takeover
 
 # What a busy machine may need for what takes a second: only a server that hangs is given up.
 START_SECONDS = 120.0
 STOP_SECONDS = 60.0
 ANSWER_SECONDS = 30.0
 STATE_DIR_VARIABLE, IMAGES_VARIABLE = "SAGELOCAL_STATE_DIR", "SAGELOCAL_IMAGES"
+REGION = "us-east-1"
+OWN_PAGES = "sagelocal"  # the service that requests to its own pages are signed for
 UNSET = ("AWS_PROFILE", "AWS_SESSION_TOKEN")  # either would come before the credentials of Running.environment
 
 
@@ -44,6 +46,7 @@ class Running:
 
     url: str
     pid: int
+    owner: secret.Keys = field(repr=False)
     version: str = VERSION
     images: tuple[str, ...] = ()  # the images files it was started with, its own not among them
 
@@ -51,14 +54,20 @@ class Running:
         """The variables that point every AWS client to it, and none of them to the user's own account."""
         return {
             "AWS_ENDPOINT_URL": self.url,
-            "AWS_ACCESS_KEY_ID": "embedded",
-            "AWS_SECRET_ACCESS_KEY": "embedded",
-            "AWS_REGION": "us-east-1",
-            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_ACCESS_KEY_ID": self.owner.access_key,
+            "AWS_SECRET_ACCESS_KEY": self.owner.secret_key,
+            "AWS_REGION": REGION,
+            "AWS_DEFAULT_REGION": REGION,
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             "AWS_EC2_METADATA_DISABLED": "true",
         }
+
+    def ask(self, method: str, page: str) -> bytes:
+        """What one of its own pages (/_sagelocal/…) answers to the account's owner. Raises OSError and
+        http.client.HTTPException."""
+        signed = sigv4.signed_headers(method, self.url + page, REGION, OWN_PAGES, self.owner)
+        return _request(self.url, method, page, signed)
 
 
 def default_state_dir() -> Path:
@@ -84,7 +93,7 @@ def ensure(state_dir: Path, *, port: int = 0, images: Sequence[Path] = ()) -> Ru
         return _with_images(running, state_dir, files)
     prepare(state_dir)
     log_path = state_dir / "server.log"
-    with log_path.open("ab") as log:
+    with open(log_path, "ab", opener=secret.private) as log:
         start_of_log = log.tell()
         process = subprocess.Popen(
             [sys.executable, "-m", "sagelocal", "up", "--foreground", "--state-dir", state_dir, "--port", str(port)],
@@ -113,15 +122,21 @@ def ensure(state_dir: Path, *, port: int = 0, images: Sequence[Path] = ()) -> Ru
 
 
 def prepare(state_dir: Path) -> None:
-    """Make a state directory if it is not there, out of what an earlier version left if there is that. Raises
-    CannotStart."""
+    """Make a state directory if it is not there, out of what an earlier version left if there is that, and let nobody
+    else in. Raises CannotStart."""
     try:
         taken = takeover.take_over(state_dir, hold_lock)
     except takeover.StillRunning as problem:
         raise CannotStart(str(problem)) from None
     if taken:
         print(taken, file=sys.stderr)
-    state_dir.mkdir(parents=True, exist_ok=True)
+    state_dir.mkdir(mode=secret.PRIVATE_DIRECTORY, parents=True, exist_ok=True)
+    try:
+        state_dir.chmod(secret.PRIVATE_DIRECTORY)
+    except OSError as problem:
+        message = f"{state_dir} cannot be closed to other users ({problem.strerror}). Choose one of your own."
+        raise CannotStart(message) from None
+    _owner(state_dir)
 
 
 def find(state_dir: Path) -> Running | None:
@@ -132,7 +147,8 @@ def find(state_dir: Path) -> Running | None:
         return None
     if not (_answers(noted["url"]) and _locked(state_dir)):
         return None
-    return Running(noted["url"], noted["pid"], noted["version"], tuple(noted.get("images", ())))
+    images = tuple(noted.get("images", ()))
+    return Running(noted["url"], noted["pid"], _owner(state_dir), noted["version"], images)
 
 
 def stop(state_dir: Path, *, timeout: float = STOP_SECONDS) -> bool:
@@ -141,7 +157,7 @@ def stop(state_dir: Path, *, timeout: float = STOP_SECONDS) -> bool:
     if not running:
         return False
     with suppress(OSError, http.client.HTTPException):  # it may be gone before its answer is out
-        _request(running.url, "POST", "/_sagelocal/stop")
+        running.ask("POST", "/_sagelocal/stop")
     deadline = time.monotonic() + timeout
     while _locked(state_dir):
         if time.monotonic() > deadline:
@@ -168,6 +184,13 @@ def announce(state_dir: Path, url: str) -> None:
     note = {"url": url, "pid": os.getpid(), "version": VERSION, "images": named_images()}
     temporary.write_text(json.dumps(note) + "\n")
     temporary.replace(state_dir / "server.json")
+
+
+def _owner(state_dir: Path) -> secret.Keys:
+    try:
+        return secret.of(state_dir)
+    except secret.Unusable as problem:
+        raise CannotStart(str(problem)) from None
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -199,11 +222,11 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _request(url: str, method: str, path: str) -> bytes:
+def _request(url: str, method: str, path: str, headers: Mapping[str, str] | None = None) -> bytes:
     address = urlsplit(url)
     connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=ANSWER_SECONDS)
     try:
-        connection.request(method, path)
+        connection.request(method, path, headers=headers or {})
         return connection.getresponse().read()
     finally:
         connection.close()

@@ -5,6 +5,7 @@ The service does it inside this server, without a request; the role is asked all
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 
 from sagelocal.core.context import Context
 from sagelocal.services.iam import enforcement
@@ -28,7 +29,7 @@ def check_write(context: Context, uri: str) -> None:
 
 def check_list(context: Context, uri: str) -> None:
     """Raise AccessDenied unless the caller may list what begins with the URI."""
-    if enforcement.enforced(context):
+    if context.caller:
         enforcement.authorize(context, "s3", [permissions.listing(*objects.parse_uri(uri))])
 
 
@@ -50,7 +51,8 @@ def log_writer(context: Context, group: str, stream: str, namespace: str = "") -
 
     def write(line: str) -> None:
         if logged:
-            streams.append(context, group, stream, line)
+            with suppress(OSError):  # a full disk keeps no log, and ends no job for that
+                streams.append(context, group, stream, line)
 
     arn = context.arn("logs", f"log-group:{group}:log-stream:")
     wanted = [Call(f"logs:{action}", arn + stream) for action in ("CreateLogStream", "PutLogEvents")]
@@ -64,5 +66,5 @@ def log_writer(context: Context, group: str, stream: str, namespace: str = "") -
 
 
 def _check(context: Context, action: str, uri: str) -> None:
-    if enforcement.enforced(context):
+    if context.caller:
         enforcement.authorize(context, "s3", [Call(action, permissions.object_arn(*objects.parse_uri(uri)))])

@@ -2,7 +2,6 @@
 
 import json
 import sqlite3
-import urllib.request
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,7 +36,7 @@ NOT_NEEDED_HERE = {
 
 def documents(state_dir: Path) -> list[tuple]:
     """All but CloudWatch's metrics, which nobody can delete: they run out."""
-    query = "SELECT kind, name, body FROM documents WHERE kind != 'metric-hour' ORDER BY kind, name"
+    query = "SELECT kind, name, body FROM document WHERE kind != 'metric-hour' ORDER BY kind, name"
     return sqlite3.connect(state_dir / "state.db").execute(query).fetchall()
 
 
@@ -47,7 +46,7 @@ def objects(state_dir: Path) -> list[str]:
 
 def statements_page(server, method: str = "GET") -> bytes:
     """Which statement allowed what since the page was last deleted."""
-    return urllib.request.urlopen(urllib.request.Request(f"{server.url}/_sagelocal/iam/used", method=method)).read()
+    return server.ask(method, "/_sagelocal/iam/used")
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import threading
-import urllib.request
 
 import boto3
 import pytest
@@ -80,8 +79,7 @@ class Account:
 
 @pytest.fixture(scope="module")
 def account(server) -> Account:
-    speed = urllib.request.Request(f"{server.url}/_sagelocal/clock?speed={SPEED}", method="POST")
-    urllib.request.urlopen(speed).close()
+    server.ask("POST", f"/_sagelocal/clock?speed={SPEED}")
     return Account(server.url)
 
 

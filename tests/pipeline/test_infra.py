@@ -8,14 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
 
 from pipeline import destroy, functions, infra, infra_console
 from pipeline.changeset import ChangeSet
 from pipeline.cloud import Cloud
 from pipeline.errors import UserError
+from tests.signing import signed
 from tests.waiting import until
 
 PROCESSING = {
@@ -72,7 +70,7 @@ def documents(state_dir: Path) -> list[tuple[str, str]]:
     """(kind, name) of all that the account holds. Sessions are left out: they are IAM's, and end by themselves."""
     database = sqlite3.connect(state_dir / "state.db")
     try:
-        rows = database.execute("SELECT kind, name FROM documents ORDER BY kind, name")
+        rows = database.execute("SELECT kind, name FROM document ORDER BY kind, name")
         return rows.fetchall()
     finally:
         database.close()
@@ -131,11 +129,9 @@ def test_predict_can_be_kept_warm_and_given_an_address_for_signed_requests(cloud
     assert ("PredictUrl", url["FunctionUrl"]) in [(each["OutputKey"], each["OutputValue"]) for each in outputs]
     with pytest.raises(urllib.error.HTTPError, match="403"):
         urllib.request.urlopen(url["FunctionUrl"], data=b"{}")
-    request = AWSRequest("POST", url["FunctionUrl"], data=b"{}", headers={"Content-Type": "application/json"})
-    SigV4Auth(Credentials("testing", "testing"), "lambda", "us-east-1").add_auth(request)
-    signed = urllib.request.Request(url["FunctionUrl"], b"{}", dict(request.headers))
+    headers = signed("POST", url["FunctionUrl"], "lambda", b"{}", {"Content-Type": "application/json"})
     with pytest.raises(urllib.error.HTTPError, match="400") as refused:
-        urllib.request.urlopen(signed)
+        urllib.request.urlopen(urllib.request.Request(url["FunctionUrl"], b"{}", headers))
     assert json.loads(refused.value.read())["error"]["code"] == "InvalidRequest"
     assert deploy(cloud, PredictProvisionedConcurrency="0", PredictFunctionUrl="off") == "updated"
     with pytest.raises(functions_client.exceptions.ResourceNotFoundException):

@@ -12,6 +12,7 @@ import time
 import uuid
 from collections import defaultdict
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -94,10 +95,11 @@ class Recorder:
         try:
             service_calls.check_write(context, uri)
             objects.write_bytes(context, uri, lines.encode())
-        except AwsError as problem:
+        except (AwsError, OSError) as problem:
             group_name = f"/aws/sagemaker/Endpoints/{served.endpoint}"
-            text = f"[embedded] {len(group)} captured request(s) were dropped: {problem.message}"
-            streams.append(self.context, group_name, f"{served.variant}/data-log", text)
+            text = f"[embedded] {len(group)} captured request(s) were dropped: {getattr(problem, 'message', problem)}"
+            with suppress(OSError):
+                streams.append(self.context, group_name, f"{served.variant}/data-log", text)
 
 
 def record(captured: Captured) -> Json:
