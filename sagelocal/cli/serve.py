@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from werkzeug.serving import make_server
 
-from sagelocal.core import lifecycle, log, registry
+from sagelocal.core import lifecycle, lock, log, registry, reserve, upkeep
 from sagelocal.core.context import Context
 from sagelocal.core.errors import ValidationException
 from sagelocal.core.store import NewerState, Store
@@ -30,8 +30,8 @@ def serve(state_dir: Path, port: int) -> None:
         fail(str(problem))
     except ValidationException as problem:
         fail(problem.message)
-    lock = lifecycle.hold_lock(state_dir)
-    if lock is None:
+    held = lock.hold(state_dir)
+    if held is None:
         print(f"Another server has {state_dir}; joining it.", flush=True)
         return
     try:
@@ -51,17 +51,26 @@ def serve(state_dir: Path, port: int) -> None:
         context.stopping.set()
         threading.Thread(target=server.shutdown).start()
 
+    def stay_found() -> None:
+        if not lock.is_ours(state_dir, held):
+            log.logger.error("%s was removed or replaced: this server ends.", state_dir)
+            upkeep.abandon()
+        if not lifecycle.is_announced(state_dir):
+            lifecycle.announce(state_dir, context.url)
+
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     for hook in registry.START_HOOKS:
         hook(context)
     lifecycle.announce(state_dir, context.url)
     print(f"sagelocal at {context.url}, state in {state_dir}", flush=True)
+    tasks = (stay_found, lambda: log.rotate(state_dir / "server.log"), lambda: reserve.renew(state_dir))
+    context.spawn("upkeep", upkeep.watch, context.stopping, tasks)
     server.serve_forever(poll_interval=0.05)
     for hook in registry.STOP_HOOKS:
         hook(context)
     store.close()
-    (state_dir / "server.json").unlink(missing_ok=True)
+    lifecycle.withdraw(state_dir)
     os._exit(0)  # daemon threads may still hold sockets; everything that matters is on disk
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -182,6 +183,16 @@ def test_status_tells_a_script_by_its_exit_code_whether_a_server_runs(up, tmp_pa
     found = sagelocal(up, "status", "--json")
     assert found.returncode == 0
     assert json.loads(found.stdout)["state_dir"] == str(up / ".sagelocal")
+
+
+def test_a_server_that_hangs_is_told_with_the_way_to_stop_it(folder):
+    pid = json.loads(sagelocal(folder, "up", "--json").stdout)["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    status = sagelocal(folder, "status")
+    assert status.returncode == 1
+    assert f"(pid {pid}) does not answer" in status.stdout and "Stop it if it hangs: sagelocal down" in status.stdout
+    assert sagelocal(folder, "down").stdout.startswith("Stopped")
+    assert "No server runs" in sagelocal(folder, "status").stdout
 
 
 def test_status_and_logs_show_what_runs_and_what_it_printed(folder):

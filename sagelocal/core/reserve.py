@@ -1,0 +1,53 @@
+"""Space on the disk that is kept back, so that a server can still write down what happened when the disk is full.
+
+`release` gives it up: whoever was told that there is no space left can write a little again. `renew` takes it back as
+soon as there is room for much more.
+"""
+
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+SIZE = 8 << 20  # bytes
+ROOM = 4 * SIZE  # that much must be free beside it, else it would be what fills the disk
+
+
+def release(state_dir: Path) -> bool:
+    """Give the reserve up. False when it is given up already."""
+    try:
+        _file(state_dir).unlink()
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def renew(state_dir: Path) -> bool:
+    """Keep the reserve back, unless it is or there is no room. Whether it is kept now."""
+    path = _file(state_dir)
+    if path.exists():
+        return True
+    if shutil.disk_usage(state_dir).free < SIZE + ROOM:
+        return False
+    made = path.with_suffix(".new")
+    try:
+        with made.open("wb") as file:
+            _fill(file.fileno())
+        made.replace(path)
+    except OSError:  # somebody else was faster with the room
+        with suppress(OSError):
+            made.unlink()
+        return False
+    return True
+
+
+def _fill(descriptor: int) -> None:
+    """Give a file real blocks; bytes that are not all zero, where a file system might keep zeros without any."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(descriptor, 0, SIZE)
+    else:
+        os.write(descriptor, os.urandom(SIZE))
+
+
+def _file(state_dir: Path) -> Path:
+    return state_dir / "reserve"
