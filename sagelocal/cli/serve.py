@@ -14,7 +14,7 @@ from sagelocal.core.context import Context
 from sagelocal.core.errors import ValidationException
 from sagelocal.core.store import NewerState, Store
 from sagelocal.gateway.connection import Handler
-from sagelocal.gateway.server import Application
+from sagelocal.gateway.server import Application, load_services
 from sagelocal.runtime import images
 from sagelocal.services.cloudwatch import clock
 
@@ -34,6 +34,7 @@ def serve(state_dir: Path, port: int) -> None:
     if held is None:
         print(f"Another server has {state_dir}; joining it.", flush=True)
         return
+    load_services()  # they declare what the store's columns hold
     try:
         store = Store(state_dir / "state.db")
     except NewerState as problem:

@@ -34,7 +34,7 @@ NOT_NEEDED_HERE = {
 
 def documents(state_dir: Path) -> list[tuple]:
     """All but CloudWatch's metrics, which nobody can delete: they run out."""
-    query = "SELECT kind, name, body FROM documents WHERE kind != 'metric-hour' ORDER BY kind, name"
+    query = "SELECT kind, name, body FROM document WHERE kind != 'metric-hour' ORDER BY kind, name"
     return sqlite3.connect(state_dir / "state.db").execute(query).fetchall()
 
 

@@ -72,7 +72,7 @@ def documents(state_dir: Path) -> list[tuple[str, str]]:
     """(kind, name) of all that the account holds. Sessions are left out: they are IAM's, and end by themselves."""
     database = sqlite3.connect(state_dir / "state.db")
     try:
-        rows = database.execute("SELECT kind, name FROM documents ORDER BY kind, name")
+        rows = database.execute("SELECT kind, name FROM document ORDER BY kind, name")
         return rows.fetchall()
     finally:
         database.close()

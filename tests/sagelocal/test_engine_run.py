@@ -2,6 +2,7 @@
 
 import json
 import uuid
+from functools import partial
 
 import pytest
 
@@ -11,7 +12,7 @@ from sagelocal.services.logs import streams
 from sagelocal.services.s3 import objects
 from sagelocal.services.sagemaker.execution import events, records
 from tests.sagelocal.fake_jobs import FakeJobs
-from tests.waiting import HANG
+from tests.waiting import HANG, until
 
 ROLE = "arn:aws:iam::123456789012:role/pipeline"
 IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/pytorch:1"
@@ -170,8 +171,7 @@ def test_a_failed_step_starts_nothing_new_and_lets_running_ones_finish(context, 
     upsert(context, processing("Slow"), processing("Bad"), processing("Next", DependsOn=["Slow"]))
     arn = start(context)
     jobs.wait_for("Slow")
-    while context.store.get(records.STEP, f"{arn}/Bad") is None:
-        context.store.wait_for_change(1)
+    until(lambda: context.store.get(records.STEP, f"{arn}/Bad"))
     context.store.wait(records.STEP, f"{arn}/Bad", lambda s: s["StepStatus"] == "Failed", 10)
     jobs.release("Slow")
     execution = wait(context, arn)
@@ -335,7 +335,7 @@ def test_a_miss_names_the_argument_that_differs(context, jobs):
 def test_an_expired_run_is_not_reused(context, jobs):
     run(context, training("Train", **CACHED))
     entry = context.store.list("pipeline-step-cache")[0]
-    name = context.store._db.execute("SELECT name FROM documents WHERE kind = 'pipeline-step-cache'").fetchone()[0]
+    name = context.store.items("pipeline-step-cache")[0][0]
     context.store.update("pipeline-step-cache", name, {"Time": entry["Time"] - 31 * 86400})
     said = cache_miss(context, training("Train", **CACHED))
     assert said == "expired: it ran 31 days ago and ExpireAfter is 30 days"
@@ -395,9 +395,7 @@ def test_stop_ends_a_step_that_waits_for_its_next_attempt(context, jobs):
 
 
 def _only_job(context):
-    while not context.store.list("processing-job"):
-        context.store.wait_for_change(0.2)
-    return context.store.list("processing-job")[0]["ProcessingJobName"]
+    return until(lambda: context.store.list("processing-job"))[0]["ProcessingJobName"]
 
 
 def test_a_job_that_somebody_else_stops_fails_its_step(context, jobs):
@@ -458,15 +456,20 @@ def test_what_a_killed_server_left_is_failed_and_a_retry_continues_it(context, j
     assert jobs.created == ["A", "B", "B"]
 
 
-def test_a_step_costs_the_engine_as_much_in_a_long_chain_as_in_a_short_one(context, jobs):
+def test_a_step_costs_the_engine_as_much_in_a_long_chain_as_in_a_short_one(context, jobs, monkeypatch):
+    def noted(asked, ask, statement, parameters=()):
+        asked.append(statement)
+        return ask(statement, parameters)
+
     def statements(steps: int) -> int:
         """What the store is asked while a chain of `steps` runs."""
         chain = [processing("S0"), *[processing(f"S{i}", DependsOn=[f"S{i - 1}"]) for i in range(1, steps)]]
         upsert(context, *chain)
         asked: list[str] = []
-        context.store._db.set_trace_callback(asked.append)
-        wait(context, start(context))
-        context.store._db.set_trace_callback(None)
+        with monkeypatch.context() as patched:
+            for name in ("read", "write"):
+                patched.setattr(context.store._db, name, partial(noted, asked, getattr(context.store._db, name)))
+            wait(context, start(context))
         return len(asked)
 
     assert statements(40) < 2 * 4 * statements(10)

@@ -57,8 +57,7 @@ class Resource(Generic[Document]):
 
         @operation("sagemaker", name)
         def list_all(context: Context, request: Json) -> Json:
-            bodies = context.store.list(self.kind)
-            return listing.page(bodies, request, answer, listing.members(members), word=self.word)
+            return listing.stored(context.store, self.kind, request, answer, listing.members(members))
 
     def answers_delete(self, name: str) -> None:
         @operation("sagemaker", name)

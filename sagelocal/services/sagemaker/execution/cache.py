@@ -13,6 +13,7 @@ from typing import Any
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
 from sagelocal.core.json import Json
+from sagelocal.core.selection import Selection
 from sagelocal.core.store import Kind
 from sagelocal.definition.caching import CacheConfig
 from sagelocal.services.s3 import objects
@@ -69,11 +70,11 @@ def _name(pipeline: str, step: str, keys: Json) -> str:
 
 
 def _difference(context: Context, pipeline: str, step: str, keys: Json) -> str:
-    earlier = context.store.list(CACHE_ENTRY, f"{pipeline}/{step}/")
+    newest = Selection(parent=f"{pipeline}/{step}", descending=True, limit=1)
+    earlier = context.store.page(CACHE_ENTRY, newest)
     if not earlier:
         return "no earlier successful run of this step"
-    latest = max(earlier, key=lambda entry: entry["Time"])
-    found = _changes(latest["Keys"], keys)
+    found = _changes(earlier[0][0]["Keys"], keys)
     changes = [f"{where.removeprefix('.')}: {_short(old)} -> {_short(new)}" for where, old, new in found]
     more = f" (and {len(changes) - 3} more)" if len(changes) > 3 else ""
     return "; ".join(changes[:3]) + more

@@ -19,7 +19,7 @@ INTERRUPTED = "The embedded SageMaker stopped while the execution ran. RetryPipe
 
 def steps(store: Store, execution_arn: str) -> list[StepRecord]:
     """The documents of the steps that have started, in that order."""
-    return sorted(store.list(STEP, f"{execution_arn}/"), key=lambda step: step["StartTime"])
+    return store.list(STEP, parent=execution_arn)
 
 
 def begin_step(store: Store, execution_arn: str, body: Json) -> None:
@@ -78,8 +78,7 @@ def forget(store: Store, execution_arn: str) -> None:
 
 def mark_interrupted(context: Context) -> None:
     """Fail what an earlier server left running."""
-    cut_off = [e for e in context.store.list(EXECUTION) if e["PipelineExecutionStatus"] in RUNNING]
-    for execution in cut_off:
+    for execution in context.store.list(EXECUTION, status=RUNNING):
         arn = execution["PipelineExecutionArn"]
         for step in steps(context.store, arn):
             if step["StepStatus"] in UNFINISHED_STEP:

@@ -48,7 +48,7 @@ class Job(Resource[Document]):
     def interrupted(self, context: Context) -> list[Document]:
         """What an earlier server left running; its processes are ended."""
         process.end_orphans(context)
-        return [body for body in context.store.list(self.kind) if body[f"{self.word}Status"] in RUNNING]
+        return context.store.list(self.kind, status=RUNNING)
 
     def answers_delete(self, name: str) -> None:
         @operation("sagemaker", name)

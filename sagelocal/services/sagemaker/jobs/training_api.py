@@ -117,5 +117,4 @@ def pick_up(context: Context) -> None:
     for body in JOBS.interrupted(context):
         failed = training.failed(CUT_OFF)
         context.store.change(TRAINING_JOB, body["TrainingJobName"], partial(training.finished, result=failed))
-    for body in context.store.list(TRAINING_JOB):
-        rules.cut_off(context, body)
+    rules.cut_off(context)

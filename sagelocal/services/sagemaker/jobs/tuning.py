@@ -50,8 +50,7 @@ def stop(context: Context, name: str, control: Control) -> None:
 
 def trials(context: Context, name: str) -> list[TrainingJob]:
     """The training jobs of a tuning job, oldest first."""
-    arn = context.arn("sagemaker", f"hyper-parameter-tuning-job/{name}")
-    return [job for job in context.store.list(TRAINING_JOB, f"{name}-") if job.get("TuningJobArn") == arn]
+    return context.store.list(TRAINING_JOB, parent=context.arn("sagemaker", f"hyper-parameter-tuning-job/{name}"))
 
 
 def summary(job: TrainingJob, objective: Mapping[str, Any]) -> Json:

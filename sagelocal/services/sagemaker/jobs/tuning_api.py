@@ -125,8 +125,7 @@ def list_hyper_parameter_tuning_jobs(context: Context, request: Json) -> Json:
         chosen = {"Strategy": config["Strategy"], "ResourceLimits": config["ResourceLimits"]}
         return listing.members(SUMMARY)(body) | chosen
 
-    bodies = context.store.list(TUNING_JOB)
-    return listing.page(bodies, request, "HyperParameterTuningJobSummaries", summary, word="HyperParameterTuningJob")
+    return listing.stored(context.store, TUNING_JOB, request, "HyperParameterTuningJobSummaries", summary)
 
 
 @operation("sagemaker", "ListTrainingJobsForHyperParameterTuningJob")

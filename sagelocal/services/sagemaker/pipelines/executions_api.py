@@ -12,9 +12,9 @@ from sagelocal.core.registry import on_start, operation
 from sagelocal.core.store import AlreadyExists
 from sagelocal.definition import document, parameters
 from sagelocal.definition.document import Definition
-from sagelocal.services.sagemaker.documents import DEFINITION, EXECUTION, PIPELINE, START_TOKEN, Execution
+from sagelocal.services.sagemaker.documents import DEFINITION, EXECUTION, PIPELINE, START_TOKEN, STEP, Execution
 from sagelocal.services.sagemaker.execution import records, runner
-from sagelocal.services.sagemaker.pipelines.api import PIPELINES, created_between, executions, refuse
+from sagelocal.services.sagemaker.pipelines.api import PIPELINES, refuse
 
 NOT_RUN_HERE = ("SelectiveExecutionConfig", "PipelineVersionId", "PipelineVersionAlias")
 
@@ -66,20 +66,20 @@ def describe_pipeline_execution(context: Context, request: Json) -> Execution:
 def list_pipeline_executions(context: Context, request: Json) -> Json:
     refuse(request, "PipelineVersionAlias")
     pipeline = PIPELINES.find(context, request["PipelineName"])
-    found = [
-        {**body, "StartTime": body["CreationTime"], "PipelineExecutionFailureReason": body.get("FailureReason")}
-        for body in created_between(executions(context, pipeline), request)
-    ]
-    word, name = "PipelineExecution", "PipelineExecutionArn"
-    return listing.page(found, request, "PipelineExecutionSummaries", dict, word, name)
+
+    def summary(body: Execution) -> Json:
+        reason = body.get("FailureReason")
+        return {**body, "StartTime": body["CreationTime"], "PipelineExecutionFailureReason": reason}
+
+    arn, answer = pipeline["PipelineArn"], "PipelineExecutionSummaries"
+    return listing.stored(context.store, EXECUTION, request, answer, summary, parent=arn)
 
 
 @operation("sagemaker", "ListPipelineExecutionSteps")
 def list_pipeline_execution_steps(context: Context, request: Json) -> Json:
     """Steps that have started, the latest first unless asked otherwise."""
     arn = _execution(context, request)["PipelineExecutionArn"]
-    steps = [{**step, "CreationTime": step["StartTime"]} for step in records.steps(context.store, arn)]
-    return listing.page(steps, request, "PipelineExecutionSteps", dict, word="Step")
+    return listing.stored(context.store, STEP, request, "PipelineExecutionSteps", dict, parent=arn)
 
 
 @operation("sagemaker", "ListPipelineParametersForExecution")

@@ -63,7 +63,7 @@ def create_model_package_group(context: Context, request: Json) -> Json:
 @operation("sagemaker", "DeleteModelPackageGroup")
 def delete_model_package_group(context: Context, request: Json) -> None:
     group = GROUPS.find(context, request["ModelPackageGroupName"])
-    versions = _packages(context, group)
+    versions = context.store.list(PACKAGE, parent=_packages(context, group))
     if versions:
         arn = group["ModelPackageGroupArn"]
         raise ConflictException(
@@ -82,7 +82,7 @@ def create_model_package(context: Context, request: Json) -> Json:
     group = GROUPS.find(context, request["ModelPackageGroupName"])
     _check_inference(context, request.get("InferenceSpecification"))
     token = request.get("ClientToken")
-    for package in _packages(context, group):
+    for package in context.store.list(PACKAGE, parent=_packages(context, group)):
         if token and package["_ClientToken"] == token:
             return {"ModelPackageArn": package["ModelPackageArn"]}
     name = group["ModelPackageGroupName"]
@@ -133,18 +133,28 @@ def update_model_package(context: Context, request: Json) -> Json:
 @operation("sagemaker", "ListModelPackages")
 def list_model_packages(context: Context, request: Json) -> Json:
     """Without a group AWS lists unversioned packages, unless others are asked for; there are none of those here."""
+    parent = None
     if "ModelPackageGroupName" in request:
-        packages = _packages(context, GROUPS.find(context, request["ModelPackageGroupName"]))
-    else:
-        packages = context.store.list(PACKAGE) if request.get("ModelPackageType") in ("Versioned", "Both") else []
-    approval = request.get("ModelApprovalStatus")
-    kept = [package for package in packages if approval in (None, package["ModelApprovalStatus"])]
-    summary, name = listing.members(PACKAGE_SUMMARY), "ModelPackageGroupName"
-    return listing.page(kept, request, "ModelPackageSummaryList", summary, "ModelPackage", name, order="Ascending")
+        group = GROUPS.find(context, request["ModelPackageGroupName"])
+        parent = _packages(context, group)
+        request = request | {"SortBy": "CreationTime"}  # they all have one name
+    elif request.get("ModelPackageType") not in ("Versioned", "Both"):
+        return {"ModelPackageSummaryList": []}
+    return listing.stored(
+        context.store,
+        PACKAGE,
+        request,
+        "ModelPackageSummaryList",
+        listing.members(PACKAGE_SUMMARY),
+        parent=parent,
+        status=request.get("ModelApprovalStatus"),
+        order="Ascending",
+    )
 
 
-def _packages(context: Context, group: ModelPackageGroup) -> list[ModelPackage]:
-    return context.store.list(PACKAGE, context.arn("sagemaker", f"model-package/{group['ModelPackageGroupName']}/"))
+def _packages(context: Context, group: ModelPackageGroup) -> str:
+    """What the packages of a group have as their parent."""
+    return context.arn("sagemaker", f"model-package/{group['ModelPackageGroupName']}")
 
 
 def _next_version(group: ModelPackageGroup) -> None:
