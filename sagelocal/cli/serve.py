@@ -1,7 +1,9 @@
 """The server itself, in this process: what `sagelocal up --foreground` runs."""
 
 import os
+import shutil
 import signal
+import sqlite3
 import sys
 import threading
 from pathlib import Path
@@ -9,14 +11,17 @@ from typing import NoReturn
 
 from werkzeug.serving import make_server
 
-from sagelocal.core import lifecycle, lock, log, registry, reserve, upkeep
+from sagelocal.core import lifecycle, lock, log, recovery, registry, reserve, upkeep
 from sagelocal.core.context import Context
 from sagelocal.core.errors import ValidationException
+from sagelocal.core.snapshots import Damaged, Snapshots
 from sagelocal.core.store import NewerState, Store
 from sagelocal.gateway.connection import Handler
 from sagelocal.gateway.server import Application, load_services
 from sagelocal.runtime import images
 from sagelocal.services.cloudwatch import clock
+
+LEAST_FREE = 1 << 20  # bytes; with less SQLite cannot even begin
 
 
 def serve(state_dir: Path, port: int) -> None:
@@ -35,10 +40,7 @@ def serve(state_dir: Path, port: int) -> None:
         print(f"Another server has {state_dir}; joining it.", flush=True)
         return
     load_services()  # they declare what the store's columns hold
-    try:
-        store = Store(state_dir / "state.db")
-    except NewerState as problem:
-        fail(str(problem))
+    store, kept = _open(state_dir)
     context = Context(state_dir, "", store)
     clock.clock(context).speed = speed
     application = Application(context, on_stop=lambda: stop())
@@ -65,14 +67,44 @@ def serve(state_dir: Path, port: int) -> None:
         hook(context)
     lifecycle.announce(state_dir, context.url)
     print(f"sagelocal at {context.url}, state in {state_dir}", flush=True)
-    tasks = (stay_found, lambda: log.rotate(state_dir / "server.log"), lambda: reserve.renew(state_dir))
+    log_file = state_dir / "server.log"
+    tasks = (stay_found, kept.tend, lambda: log.rotate(log_file), lambda: reserve.renew(state_dir))
     context.spawn("upkeep", upkeep.watch, context.stopping, tasks)
     server.serve_forever(poll_interval=0.05)
     for hook in registry.STOP_HOOKS:
         hook(context)
     store.close()
+    _close(state_dir, kept)
     lifecycle.withdraw(state_dir)
     os._exit(0)  # daemon threads may still hold sockets; everything that matters is on disk
+
+
+def _open(state_dir: Path) -> tuple[Store, Snapshots]:
+    """The store of a state directory, made sound before, and the snapshots that are taken of it from now on."""
+    try:
+        if said := recovery.make_sound(state_dir):
+            print(said, flush=True)
+        store = Store(state_dir / "state.db")
+        kept = Snapshots(state_dir)
+        kept.start()
+    except (NewerState, recovery.Unrecoverable) as problem:
+        fail(str(problem))
+    except (OSError, sqlite3.Error) as problem:
+        fail(
+            f"The disk of {state_dir} is full. Free some space, then try again."
+            if shutil.disk_usage(state_dir).free < LEAST_FREE
+            else f"The state in {state_dir} cannot be opened: {problem}. Choose another with SAGELOCAL_STATE_DIR."
+        )
+    store.listen(kept.journal.note)
+    return store, kept
+
+
+def _close(state_dir: Path, kept: Snapshots) -> None:
+    try:
+        kept.end()
+        recovery.note_clean_stop(state_dir)
+    except (Damaged, OSError, sqlite3.Error) as problem:
+        log.logger.error("the last snapshot was not taken: %s", problem)
 
 
 def fail(message: str) -> NoReturn:

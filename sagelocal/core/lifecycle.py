@@ -18,7 +18,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from sagelocal import VERSION
-from sagelocal.core import lock, takeover
+from sagelocal.core import lock, recovery, takeover
 
 # What a busy machine may need for what takes a second: only a server that hangs is given up.
 START_SECONDS = 120.0
@@ -104,6 +104,7 @@ def ensure(state_dir: Path, *, port: int = 0, images: Sequence[Path] = ()) -> Ru
         if running:
             if running.pid != process.pid:
                 _end(process)  # it may not have come to the lock yet, and would serve as soon as the other stops
+            _pass_on(log_path, start_of_log)
             return _with_images(running, state_dir, files)
         code = process.poll()
         if code not in (None, 0):  # 0: another server holds the lock and is about to listen
@@ -217,6 +218,13 @@ def _has_ended(state_dir: Path, server: lock.Holder, timeout: float) -> bool:
     return True
 
 
+def _pass_on(log_path: Path, start: int) -> None:
+    """Say what a server that has started said of its state."""
+    for line in log_path.read_bytes()[start:].decode(errors="replace").splitlines():
+        if line.startswith(recovery.TOLD):
+            print(line, file=sys.stderr)
+
+
 def _end(process: subprocess.Popen[bytes]) -> None:
     process.kill()
     process.wait()
@@ -237,14 +245,18 @@ def _command(name: str, state_dir: Path) -> str:
 
 
 def _answers(url: str, patience: float) -> bool:
-    """Whether what listens there is a server of ours. It need not answer a request for that, so its caller may wait."""
-    address = urlsplit(url)
-    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=patience)
     try:
-        connection.request("GET", "/_sagelocal/health")
-        answer = json.loads(connection.getresponse().read())
+        answer = json.loads(_request(url, "GET", "/_sagelocal/health", patience=patience))
         return isinstance(answer, dict) and "version" in answer
     except (OSError, ValueError, http.client.HTTPException):
         return False
+
+
+def _request(url: str, method: str, path: str, *, patience: float = ANSWER_SECONDS) -> bytes:
+    address = urlsplit(url)
+    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=patience)
+    try:
+        connection.request(method, path)
+        return connection.getresponse().read()
     finally:
         connection.close()
