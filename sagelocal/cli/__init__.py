@@ -18,6 +18,8 @@ COMMANDS = {
     "status": "its address, and what runs on it",
     "env": 'the variables that point AWS clients to it: eval "$(sagelocal env)"',
     "logs": "the server's log, or a CloudWatch log group, a stream or a job's output by its name",
+    "snapshot": "write the whole account into one file",
+    "restore": "make the account of such a file that of this folder",
     "reset": "stop it and remove all its state",
     "lint": "everything that is wrong with a pipeline definition",
     "images": "which container images it can stand in for, and how",

@@ -17,6 +17,7 @@ LEAF = 0x0D
 DEFAULT_PAGE_SIZE = 4096
 WAL_HEADER, FRAME_HEADER = 32, 24
 COLUMNS = 10
+LEAST_CELL = 6  # bytes, with its pointer
 MOST = 1 << 28  # bytes of a record; nonsense that says more is not believed
 
 Page = Callable[[int], bytes]  # the content of a page by its number, from 1; empty where there is none
@@ -72,7 +73,8 @@ def _rows_of(number: int, size: int, page: Page) -> Iterator[Row]:
     start = 100 if number == 1 else 0
     if len(content) < start + 8 or content[start] != LEAF:
         return
-    for cell in range(int.from_bytes(content[start + 3 : start + 5], "big")):
+    cells = min(int.from_bytes(content[start + 3 : start + 5], "big"), size // LEAST_CELL)
+    for cell in range(cells):
         pointer = start + 8 + 2 * cell
         try:
             row = _row(_payload(content, int.from_bytes(content[pointer : pointer + 2], "big"), size, page))
