@@ -184,6 +184,14 @@ def test_a_page_is_read_from_an_index_without_sorting(store, wanted):
     assert "SEARCH" in plan and "TEMP B-TREE" not in plan and "SCAN" not in plan, plan
 
 
+def test_what_has_one_of_several_statuses_is_found_without_reading_the_others(store):
+    fill(store, 50)
+    query, values = Selection(status=("InProgress", "Stopping")).query(JOB, "body")
+    with closing(sqlite3.connect(store._db.path)) as database:
+        plan = " | ".join(row[3] for row in database.execute(f"EXPLAIN QUERY PLAN {query}", values))
+    assert "by_status (kind=? AND status=?)" in plan, plan
+
+
 def test_a_token_of_one_list_is_refused_by_another(store):
     fill(store, 20)
     asked = {"MaxResults": 5, "StatusEquals": "Failed"}
