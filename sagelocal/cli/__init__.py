@@ -20,6 +20,7 @@ COMMANDS = {
     "logs": "the server's log, or a CloudWatch log group, a stream or a job's output by its name",
     "snapshot": "write the whole account into one file",
     "restore": "make the account of such a file that of this folder",
+    "prune": "what is old and needed by nothing: shown, or removed with --yes",
     "reset": "stop it and remove all its state",
     "lint": "everything that is wrong with a pipeline definition",
     "images": "which container images it can stand in for, and how",

@@ -63,6 +63,10 @@ class Running:
             "AWS_EC2_METADATA_DISABLED": "true",
         }
 
+    def ask(self, method: str, page: str) -> bytes:
+        """What one of its own pages (/_sagelocal/…) answers. Raises OSError and http.client.HTTPException."""
+        return _request(self.url, method, page)
+
 
 def default_state_dir() -> Path:
     """SAGELOCAL_STATE_DIR, or .sagelocal in the current folder."""

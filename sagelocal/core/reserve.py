@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 SIZE = 8 << 20  # bytes
-ROOM = 4 * SIZE  # that much must be free beside it, else it would be what fills the disk
+ROOM = 2 * SIZE  # that much must be free beside it, else it would be what fills the disk
 
 
 def release(state_dir: Path) -> bool:

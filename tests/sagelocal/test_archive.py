@@ -114,8 +114,15 @@ BAD = {
 @pytest.mark.parametrize("bad", BAD)
 def test_what_is_no_whole_archive_is_refused_and_nothing_is_left_of_it(small, tmp_path, bad):
     small.write_bytes(BAD[bad](small.read_bytes()))
-    refused(sagelocal(tmp_path, "restore", "small.tar", "--state-dir", "new"), "archive of an account", "Give what")
+    with pytest.raises(archive.BadArchive, match="archive of an account"):
+        archive.restore(small, tmp_path / "new")
     assert os.listdir(tmp_path / "new") == ["server.lock"]
+
+
+def test_the_command_says_what_is_wrong_with_a_file(tmp_path):
+    (tmp_path / "photos.tar").write_bytes(b"no tar" * 1000)
+    refused(sagelocal(tmp_path, "restore", "photos.tar"), "no whole archive of an account", "Give what")
+    refused(sagelocal(tmp_path, "restore", "gone.tar"), "There is no file gone.tar", "Give what")
 
 
 @pytest.mark.parametrize(
