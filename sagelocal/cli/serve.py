@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -73,14 +74,16 @@ def serve(state_dir: Path, port: int) -> None:
     server.serve_forever(poll_interval=0.05)
     for hook in registry.STOP_HOOKS:
         hook(context)
-    store.close()
-    _close(state_dir, kept)
+    _close(state_dir, store, kept)
     lifecycle.withdraw(state_dir)
     os._exit(0)  # daemon threads may still hold sockets; everything that matters is on disk
 
 
 def _open(state_dir: Path) -> tuple[Store, Snapshots]:
     """The store of a state directory, made sound before, and the snapshots that are taken of it from now on."""
+    full = f"The disk of {state_dir} is full. Free some space, then try again; {reserve.told(state_dir)}"
+    if shutil.disk_usage(state_dir).free < LEAST_FREE:
+        fail(full)
     try:
         if said := recovery.make_sound(state_dir):
             print(said, flush=True)
@@ -90,21 +93,20 @@ def _open(state_dir: Path) -> tuple[Store, Snapshots]:
     except (NewerState, recovery.Unrecoverable) as problem:
         fail(str(problem))
     except (OSError, sqlite3.Error) as problem:
-        fail(
-            f"The disk of {state_dir} is full. Free some space, then try again."
-            if shutil.disk_usage(state_dir).free < LEAST_FREE
-            else f"The state in {state_dir} cannot be opened: {problem}. Choose another with SAGELOCAL_STATE_DIR."
-        )
+        disk_is_full = shutil.disk_usage(state_dir).free < LEAST_FREE
+        fail(full if disk_is_full else f"The state in {state_dir} cannot be opened: {problem}.")
     store.listen(kept.journal.note)
     return store, kept
 
 
-def _close(state_dir: Path, kept: Snapshots) -> None:
+def _close(state_dir: Path, store: Store, kept: Snapshots) -> None:
     try:
         kept.end()
-        recovery.note_clean_stop(state_dir)
     except (Damaged, OSError, sqlite3.Error) as problem:
         log.logger.error("the last snapshot was not taken: %s", problem)
+    store.close()
+    with suppress(OSError):
+        recovery.note_clean_stop(state_dir)
 
 
 def fail(message: str) -> NoReturn:

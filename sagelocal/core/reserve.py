@@ -41,6 +41,11 @@ def renew(state_dir: Path) -> bool:
     return True
 
 
+def told(state_dir: Path) -> str:
+    """Where the room is, for somebody whose disk is full."""
+    return f"{SIZE >> 20} MB are kept back in {_file(state_dir)}, which you may delete."
+
+
 def _fill(descriptor: int) -> None:
     """Give a file real blocks; bytes that are not all zero, where a file system might keep zeros without any."""
     if hasattr(os, "posix_fallocate"):

@@ -62,12 +62,9 @@ class Snapshots:
             self._take()
 
     def end(self) -> None:
-        """The server stops and nothing changes any more."""
-        try:
-            if self.journal.changed and self._duration <= QUICK_SECONDS:
-                self._take()
-        finally:
-            self.journal.close()
+        """Take the last snapshot: the server stops, and nothing is to change any more. Raises as `tend`."""
+        if self.journal.changed and self._duration <= QUICK_SECONDS:
+            self._take()
 
     def _take(self) -> None:
         with self._taking:
