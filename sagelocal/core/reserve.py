@@ -43,7 +43,10 @@ def renew(state_dir: Path) -> bool:
 
 def told(state_dir: Path) -> str:
     """Where the room is, for somebody whose disk is full."""
-    return f"{SIZE >> 20} MB are kept back in {_file(state_dir)}, which you may delete."
+    path = _file(state_dir)
+    return (
+        f"{SIZE >> 20} MB are kept back in {path}, which you may delete." if path.exists() else "there is no reserve."
+    )
 
 
 def _fill(descriptor: int) -> None:

@@ -50,7 +50,7 @@ def log_writer(context: Context, group: str, stream: str, namespace: str = "") -
 
     def write(line: str) -> None:
         if logged:
-            streams.append(context, group, stream, line)
+            streams.note(context, group, stream, line)
 
     arn = context.arn("logs", f"log-group:{group}:log-stream:")
     wanted = [Call(f"logs:{action}", arn + stream) for action in ("CreateLogStream", "PutLogEvents")]

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from sagelocal.core import lifecycle, log, reserve, upkeep
+from sagelocal.runtime import service_calls
 from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
@@ -78,6 +79,18 @@ def test_what_cannot_be_written_is_dropped_and_raises_nothing(disk):
         (disk / "ballast").unlink()
         print("again", file=stream, flush=True)
     assert (disk / "server.log").read_text().endswith("again\n")
+
+
+def test_a_job_goes_on_where_its_log_cannot_be_written(context):
+    write = service_calls.log_writer(context, "/aws/sagemaker/TrainingJobs", "job/algo-1")
+    write("first")
+    log_file = context.state_dir / "logs" / "aws" / "sagemaker" / "TrainingJobs" / "job" / "algo-1.log"
+    log_file.rename(log_file.with_suffix(".kept"))
+    log_file.mkdir()
+    write("lost")
+    log_file.rmdir()
+    write("last")
+    assert log_file.read_text().endswith("\tlast\n")
 
 
 def test_the_reserve_has_real_room_and_gives_it_to_whoever_needs_it(disk):

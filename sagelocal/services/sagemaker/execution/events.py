@@ -18,7 +18,7 @@ def emit(context: Context, execution_arn: str, step: str, event: str, detail: st
     """Append {"time", "step", "event", "detail"}: time in seconds since 1970, event one of started, succeeded, failed,
     stopped, cached, cache-miss, retry, skipped, abandoned."""
     line = json.dumps({"time": round(time.time(), 3), "step": step, "event": event, "detail": detail})
-    streams.append(context, LOG_GROUP, stream_name(execution_arn), line)
+    streams.note(context, LOG_GROUP, stream_name(execution_arn), line)
 
 
 def forget(context: Context, execution_arn: str) -> None:

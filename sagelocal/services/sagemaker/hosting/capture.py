@@ -97,7 +97,7 @@ class Recorder:
         except AwsError as problem:
             group_name = f"/aws/sagemaker/Endpoints/{served.endpoint}"
             text = f"[embedded] {len(group)} captured request(s) were dropped: {problem.message}"
-            streams.append(self.context, group_name, f"{served.variant}/data-log", text)
+            streams.note(self.context, group_name, f"{served.variant}/data-log", text)
 
 
 def record(captured: Captured) -> Json:
