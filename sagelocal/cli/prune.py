@@ -25,8 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     if not arguments.keep.isdecimal():
         raise UserError(f"--keep is {arguments.keep!r}, which is no number.", "Give a whole number from 0.")
-    server = running(arguments.state_dir)
     asked = urlencode({"keep": arguments.keep, "seconds": _seconds(arguments.older_than)})
+    server = running(arguments.state_dir)
     found = json.loads(server.ask("POST" if arguments.yes else "GET", f"{PAGE}?{asked}"))
     lines = [f"{item['kind']} {item['name']}: {item['bytes']:,} bytes" for item in found]
     counts: dict[str, int] = defaultdict(int)
