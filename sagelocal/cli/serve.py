@@ -1,5 +1,6 @@
 """The server itself, in this process: what `sagelocal up --foreground` runs."""
 
+import ctypes
 import os
 import shutil
 import signal
@@ -27,6 +28,7 @@ LEAST_FREE = 1 << 20  # bytes; with less SQLite cannot even begin
 
 def serve(state_dir: Path, port: int) -> None:
     """Serve one state directory until a signal or a stop request. Returns at once when another server has it."""
+    _give_memory_back()
     log.set_up()
     lifecycle.prepare(state_dir)
     try:
@@ -73,7 +75,10 @@ def serve(state_dir: Path, port: int) -> None:
     context.spawn("upkeep", upkeep.watch, context.stopping, tasks)
     server.serve_forever(poll_interval=0.05)
     for hook in registry.STOP_HOOKS:
-        hook(context)
+        try:
+            hook(context)
+        except Exception:  # the others have processes to end
+            log.logger.exception("%s failed", hook.__name__)
     _close(state_dir, store, kept)
     lifecycle.withdraw(state_dir)
     os._exit(0)  # daemon threads may still hold sockets; everything that matters is on disk
@@ -107,6 +112,15 @@ def _close(state_dir: Path, store: Store, kept: Snapshots) -> None:
     store.close()
     with suppress(OSError):
         recovery.note_clean_stop(state_dir)
+
+
+def _give_memory_back() -> None:
+    """Tell glibc to keep few arenas: with one for each of the many short threads the server would grow for hours."""
+    m_arena_max, m_trim_threshold = -8, -1  # https://man7.org/linux/man-pages/man3/mallopt.3.html
+    with suppress(AttributeError, OSError):  # another C library
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(m_arena_max, 2)
+        mallopt(m_trim_threshold, 128 << 10)
 
 
 def fail(message: str) -> NoReturn:

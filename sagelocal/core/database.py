@@ -15,8 +15,8 @@ from typing import Any
 Parameters = Sequence[Any] | dict[str, Any]
 
 SCHEMA_VERSION = 2
-CACHE_KIB = 32 * 1024
-IDLE_READERS = 8  # connections that stay open for the next reader
+CACHE_KIB = 1024  # per connection; the system caches the file as well
+IDLE_READERS = 4  # connections that stay open for the next reader
 WAL_LIMIT = 16 << 20  # bytes that state.db-wal may keep between checkpoints
 
 # `parent` is what a document belongs to, where lists ask for that: the execution of a step, the group of a package.

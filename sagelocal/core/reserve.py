@@ -1,13 +1,16 @@
 """Space on the disk that is kept back, so that a server can still write down what happened when the disk is full.
 
-`release` gives it up: whoever was told that there is no space left can write a little again. `renew` takes it back as
-soon as there is room for much more.
+`release` gives it up when a write was refused, so that a little can be written again. `renew` takes it back as soon as
+there is room for much more.
 """
 
 import os
 import shutil
 from contextlib import suppress
 from pathlib import Path
+
+from sagelocal.core.context import Context
+from sagelocal.core.patience import on_full
 
 SIZE = 8 << 20  # bytes
 ROOM = 2 * SIZE  # that much must be free beside it, else it would be what fills the disk
@@ -39,6 +42,11 @@ def renew(state_dir: Path) -> bool:
             made.unlink()
         return False
     return True
+
+
+@on_full
+def give_up(context: Context) -> None:
+    release(context.state_dir)
 
 
 def told(state_dir: Path) -> str:

@@ -19,6 +19,7 @@ import psutil
 
 from sagelocal.core.context import Context, one_per_server
 from sagelocal.core.json import Json
+from sagelocal.core.patience import patiently
 from sagelocal.core.store import Kind
 from sagelocal.runtime import launch, sandbox, warm
 from sagelocal.runtime.launch import ProcessSpec
@@ -60,9 +61,9 @@ class Process:
     def _follow(self, reap: Callable[[], int], output: threading.Thread, forget: Callable[[], None]) -> None:
         code = reap()
         output.join(5)  # a process that left the group may hold the pipe open for ever
-        forget()
         self._exit_code = code
         self._ended.set()
+        forget()
 
 
 def start(context: Context, spec: ProcessSpec) -> Process:
@@ -158,12 +159,13 @@ def _note(context: Context, pid: int) -> None:
         started = psutil.Process(pid).create_time()
     except psutil.NoSuchProcess:
         started = time.time()
-    context.store.put(PROCESS, str(pid), {"pid": pid, "started": started})
+    note = {"pid": pid, "started": started}
+    patiently(context, f"process {pid}", lambda: context.store.put(PROCESS, str(pid), note))
 
 
 def _forget(context: Context, pid: int) -> None:
     if not context.stopping.is_set():
-        context.store.delete(PROCESS, str(pid))
+        patiently(context, f"process {pid}", lambda: context.store.delete(PROCESS, str(pid)))
 
 
 def _as_seen_here(spec: ProcessSpec) -> ProcessSpec:

@@ -438,22 +438,88 @@ def test_a_retry_inside_a_branch_keeps_the_conditions_outcome(context, jobs):
     assert jobs.created == ["Good", "Good"]
 
 
-def test_what_a_killed_server_left_is_failed_and_a_retry_continues_it(context, jobs):
-    upsert(context, processing("A"), processing("B", DependsOn=["A"]))
-    jobs.plan["B"] = ["AlgorithmError: x"]
+@pytest.fixture
+def left_behind(context, jobs):
+    """An execution as a killed server leaves it: A has succeeded; the job of B has ended, which nobody has recorded."""
+    upsert(context, processing("A"), processing("B", DependsOn=["A"]), processing("C", DependsOn=["B"]))
+    jobs.plan["C"] = ["AlgorithmError: x"]
     arn = start(context)
     wait(context, arn)
-    context.store.update(records.EXECUTION, arn, {"PipelineExecutionStatus": "Executing", "FailureReason": None})
+    context.store.update(
+        records.EXECUTION, arn, {"PipelineExecutionStatus": "Executing", "FailureReason": None, "_Attempts": {}}
+    )
     context.store.update(records.STEP, f"{arn}/B", {"StepStatus": "Executing"})
+    context.store.delete(records.STEP, f"{arn}/C")
+    for body in context.store.list("processing-job"):
+        if body["Environment"]["STEP"] == "C":
+            context.store.delete("processing-job", body["ProcessingJobName"])
+    return arn
+
+
+def start_again(context):
     for hook in registry.START_HOOKS:
         hook(context)
-    execution = context.call("sagemaker", "DescribePipelineExecution", PipelineExecutionArn=arn)
+
+
+def test_what_a_killed_server_left_goes_on_by_itself_with_the_job_that_had_ended(context, jobs, left_behind):
+    start_again(context)
+    assert wait(context, left_behind)["PipelineExecutionStatus"] == "Succeeded"
+    assert statuses(steps_of(context, left_behind)) == {"A": "Succeeded", "B": "Succeeded", "C": "Succeeded"}
+    assert jobs.created == ["A", "B", "C", "C"]
+    (resumed,) = (detail for event, detail in events_of(context, left_behind, "") if event == "resumed")
+    assert "going on by itself, time 1 of 3" in resumed
+
+
+def test_a_setting_leaves_what_a_killed_server_left_to_a_retry(context, jobs, left_behind, monkeypatch):
+    monkeypatch.setenv("SAGELOCAL_RESUME", "0")
+    start_again(context)
+    execution = wait(context, left_behind)
     assert execution["PipelineExecutionStatus"] == "Failed"
     assert execution["FailureReason"].startswith("The embedded SageMaker stopped while the execution ran.")
-    assert statuses(steps_of(context, arn)) == {"A": "Succeeded", "B": "Failed"}
-    retry(context, arn)
-    assert wait(context, arn)["PipelineExecutionStatus"] == "Succeeded"
-    assert jobs.created == ["A", "B", "B"]
+    assert statuses(steps_of(context, left_behind)) == {"A": "Succeeded", "B": "Failed"}
+    retry(context, left_behind)
+    assert wait(context, left_behind)["PipelineExecutionStatus"] == "Succeeded"
+    assert jobs.created == ["A", "B", "C", "C"]
+
+
+def test_an_execution_that_ends_its_server_again_and_again_is_given_up_and_can_be_retried(context, jobs, left_behind):
+    context.store.update(records.EXECUTION, left_behind, {"_Resumes": 3})
+    start_again(context)
+    execution = wait(context, left_behind)
+    assert execution["PipelineExecutionStatus"] == "Failed"
+    assert "ended 4 times while the execution ran" in execution["FailureReason"]
+    retry(context, left_behind)
+    assert wait(context, left_behind)["PipelineExecutionStatus"] == "Succeeded"
+
+
+def test_what_was_being_stopped_when_its_server_was_killed_is_stopped(context, jobs, left_behind):
+    context.store.update(records.EXECUTION, left_behind, {"PipelineExecutionStatus": "Stopping"})
+    start_again(context)
+    assert wait(context, left_behind)["PipelineExecutionStatus"] == "Stopped"
+    assert statuses(steps_of(context, left_behind)) == {"A": "Succeeded", "B": "Stopped"}
+
+
+def test_a_job_that_the_server_cut_off_is_made_again_under_another_name(context, jobs, left_behind):
+    (job,) = (b for b in context.store.list("processing-job") if b["Environment"]["STEP"] == "B")
+    cut_off = {"ProcessingJobStatus": "InProgress"}
+    context.store.update("processing-job", job["ProcessingJobName"], cut_off)
+    start_again(context)
+    assert wait(context, left_behind)["PipelineExecutionStatus"] == "Succeeded"
+    both = [b for b in context.store.list("processing-job") if b["Environment"]["STEP"] == "B"]
+    assert [b["ProcessingJobStatus"] for b in both] == ["Failed", "Completed"]
+    assert both[0]["ProcessingJobName"] != both[1]["ProcessingJobName"]
+
+
+def test_a_job_that_had_failed_before_its_server_was_killed_fails_its_step(context, jobs, left_behind):
+    (job,) = (b for b in context.store.list("processing-job") if b["Environment"]["STEP"] == "B")
+    failed = {"ProcessingJobStatus": "Failed", "FailureReason": "AlgorithmError: its own"}
+    context.store.update("processing-job", job["ProcessingJobName"], failed)
+    start_again(context)
+    assert wait(context, left_behind)["PipelineExecutionStatus"] == "Failed"
+    assert "its own" in steps_of(context, left_behind)["B"]["FailureReason"] and jobs.created == ["A", "B", "C"]
+    retry(context, left_behind)
+    assert wait(context, left_behind)["PipelineExecutionStatus"] == "Succeeded"
+    assert jobs.created == ["A", "B", "C", "B", "C"]
 
 
 def test_a_step_costs_the_engine_as_much_in_a_long_chain_as_in_a_short_one(context, jobs, monkeypatch):

@@ -57,8 +57,9 @@ def list_aliases(context: Context, request: Json) -> Json:
 @operation("lambda", "DeleteAlias")
 def delete_alias(context: Context, request: Json) -> None:
     name, _ = api.named(context, request)
-    body = context.store.change(FUNCTION, name, lambda stored: api.forget(stored, request["Name"]))
-    api.delete_urls(context, name, request["Name"])
+    with context.store.transaction():
+        body = context.store.change(FUNCTION, name, lambda stored: api.forget(stored, request["Name"]))
+        api.delete_urls(context, name, request["Name"])
     provisioned.apply(context, name, body)
 
 

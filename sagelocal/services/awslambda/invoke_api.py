@@ -28,7 +28,7 @@ def invoke(context: Context, request: Json) -> Json:
     """RequestResponse waits for the answer, Event puts it on the queue and returns at once, DryRun only checks."""
     kind = request.get("InvocationType", "RequestResponse")
     event = _event(request.get("Payload") or b"{}", MAX_EVENT_BYTES if kind == "Event" else MAX_PAYLOAD_BYTES)
-    request_id = str(uuid.uuid4())
+    request_id = context.request_id or str(uuid.uuid4())
     if kind == "RequestResponse":
         return _answer(request, run(context, request, event, request_id))
     resolve(context, request)

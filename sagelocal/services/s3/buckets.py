@@ -59,8 +59,9 @@ def delete(context: Context, bucket: str, request: Request) -> Response:
         if next(tree.walk(context, bucket), None):
             raise AwsError("BucketNotEmpty", "The bucket you tried to delete is not empty", 409)
         _remove_empty_directories(path)
-        for setting in (*UNSET, "created"):
-            context.store.delete(BUCKET_SETTING, f"{bucket}?{setting}")
+        with context.store.transaction():
+            for setting in (*UNSET, "created"):
+                context.store.delete(BUCKET_SETTING, f"{bucket}?{setting}")
     return Response(status=204)
 
 

@@ -54,11 +54,13 @@ class TrainingJob(Progress):
     FinalMetricDataList: NotRequired[list[Json]]
     TuningJobArn: NotRequired[str]
     _TunedHyperParameters: NotRequired[dict[str, str]]  # of a tuning job's trial: what the search chose
+    _CutOff: NotRequired[bool]  # it failed by no fault of its own, see jobs.job.NOT_ITS_FAULT
 
 
 class ProcessingJob(Progress):
     ProcessingJobName: str
     ProcessingJobStatus: str
+    ProcessingStartTime: NotRequired[float]
     ExitMessage: NotRequired[str]
     AppSpecification: api.AppSpecificationOutputTypeDef
     Environment: NotRequired[dict[str, str]]
@@ -106,6 +108,8 @@ class Execution(TypedDict):
     _Variables: dict[str, str]  # the execution variables, see runner.variables
     _StartToken: str  # name of its document of kind START_TOKEN
     _RetryToken: NotRequired[str]  # ClientRequestToken of the last retry
+    _Attempts: NotRequired[dict[str, int]]  # step → its last attempt that has failed, or was stopped
+    _Resumes: NotRequired[int]  # how often a server went on with it since a step of it succeeded
 
 
 class StepRecord(TypedDict):
@@ -179,6 +183,7 @@ TRAINING_JOB = Kind[TrainingJob]("training-job", status="TrainingJobStatus", par
 PROCESSING_JOB = Kind[ProcessingJob]("processing-job", status="ProcessingJobStatus")
 TUNING_JOB = Kind[TuningJob]("tuning-job", status="HyperParameterTuningJobStatus")
 PIPELINE = Kind[Pipeline]("pipeline")
+PACKAGE_TOKEN = Kind[Json]("model-package-token")  # ModelPackageArn, what a ClientToken of a group registered
 START_TOKEN = Kind[Json]("pipeline-start-token")  # PipelineExecutionArn, which a pipeline's ClientRequestToken started
 EXECUTION = Kind[Execution]("pipeline-execution", status="PipelineExecutionStatus", parent="PipelineArn")
 DEFINITION = Kind[Json]("pipeline-execution-definition")  # PipelineDefinition as it was when the execution started

@@ -36,26 +36,30 @@ def keys_of(arguments: Mapping[str, Any], paths: Sequence[str]) -> Json:
 
 def look_up(context: Context, pipeline: str, step: str, keys: Json, config: CacheConfig) -> tuple[Json | None, str]:
     """An earlier run of this step with the same keys whose job and outputs still exist; else the reason for a miss."""
-    entry = context.store.get(CACHE_ENTRY, _name(pipeline, step, keys))
-    if entry is None:
+    found = context.store.get(CACHE_ENTRY, _name(pipeline, step, keys))
+    if found is None:
         return None, _difference(context, pipeline, step, keys)
-    age = time.time() - entry["Time"]
+    age = time.time() - found["Time"]
     if config.expire_after and age > config.expire_after:
         return None, f"expired: it ran {_shown_age(age)} ago and ExpireAfter is {_shown_age(config.expire_after)}"
-    kind, name = entry["Job"] or ("", "")
+    kind, name = found["Job"] or ("", "")
     if kind and context.store.get(Kind[Any](kind), name) is None:
         return None, f"its {kind} {name} is gone"
-    for uri in entry["Outputs"]:
+    for uri in found["Outputs"]:
         if not _there(context, uri):
             return None, f"its output {uri} is gone"
-    return entry, ""
+    return found, ""
 
 
-def record(context: Context, pipeline: str, step: str, keys: Json, entry: Json, outputs: Sequence[str]) -> None:
-    """Keep a successful run for reuse. An output that the run left empty is not asked for later."""
+def entry(context: Context, pipeline: str, step: str, keys: Json, about: Json, outputs: Sequence[str]) -> Json:
+    """What `keep` keeps of a successful run. An output that the run left empty is not asked for later."""
     written = [uri for uri in outputs if _there(context, uri)]
-    about = {"Pipeline": pipeline, "Step": step, "Keys": keys, "Time": time.time(), "Outputs": written}
-    context.store.put(CACHE_ENTRY, _name(pipeline, step, keys), about | entry)
+    return {"Pipeline": pipeline, "Step": step, "Keys": keys, "Time": time.time(), "Outputs": written} | about
+
+
+def keep(context: Context, made: Json) -> None:
+    """Keep a successful run for reuse."""
+    context.store.put(CACHE_ENTRY, _name(made["Pipeline"], made["Step"], made["Keys"]), made)
 
 
 def forget(context: Context, pipeline: str) -> None:

@@ -207,7 +207,7 @@ class Fleet:
                 pause = 0.0
             while not instance.leaving and not self.context.stopping.wait(pause):
                 pause = min(pause * 2 or 0.5, MAX_RESTART_PAUSE_SECONDS)
-                with suppress(StartFailed):
+                with suppress(StartFailed, OSError):
                     instance.start()
                     with self._changed:
                         instance.ready = True

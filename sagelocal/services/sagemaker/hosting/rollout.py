@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from sagelocal.core.context import Context
+from sagelocal.core.patience import patiently
 from sagelocal.services.cloudwatch import alarms
 from sagelocal.services.cloudwatch.clock import clock
 from sagelocal.services.sagemaker.documents import ENDPOINT, Endpoint, PlannedVariant
@@ -55,6 +56,9 @@ class Rollout:
             self._roll_back(blue, green, str(problem))
         except Superseded:
             serving.drain(_instances(green) + _instances(blue))
+        except Exception as problem:
+            note_failure(self.context, self.endpoint, self.token, f"InternalServerError: {problem}")
+            raise
         else:
             serving.drain(_instances(blue))
 
@@ -168,7 +172,7 @@ def change(context: Context, endpoint: str, token: str, edit: Callable[[Endpoint
         edit(body)
 
     try:
-        return context.store.change(ENDPOINT, endpoint, guarded)
+        return patiently(context, f"endpoint {endpoint}", lambda: context.store.change(ENDPOINT, endpoint, guarded))
     except KeyError:
         raise Superseded from None
 
@@ -233,6 +237,9 @@ def rescale(context: Context, endpoint: str, token: str, variants: list[PlannedV
     except StartFailed as problem:
         note_failure(context, endpoint, token, str(problem))
         return
+    except Exception as problem:
+        note_failure(context, endpoint, token, f"InternalServerError: {problem}")
+        raise
     removed: list[Instance] = []
 
     def finish(body: Endpoint) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, cast
 from sagelocal.core.context import Context
 from sagelocal.core.errors import ValidationException
 from sagelocal.core.json import Json
+from sagelocal.core.patience import patiently
 from sagelocal.core.store import Kind
 from sagelocal.runtime import cluster, data, images
 from sagelocal.services.sagemaker.documents import PROCESSING_JOB, TRAINING_JOB, ProcessingJob, TrainingJob
@@ -65,6 +66,11 @@ def create(context: Context, training: TrainingJob) -> None:
         context.store.put(PENDING, training["TrainingJobName"], {})
     for rule, name in _rules(training):
         context.store.insert(PROCESSING_JOB, name, _processing_job(context, training, rule, name))
+
+
+def register(context: Context, training: TrainingJob) -> None:
+    """Let the rules' jobs count as running from now on, so that they can be stopped before their training has ended."""
+    for _, name in _rules(training):
         cluster.register(context, PROCESSING_JOB, name)
 
 
@@ -171,4 +177,4 @@ def _tell(context: Context, job: str, rule: str, status: str, details: str) -> N
                     entry["StatusDetails"] = details[: data.MESSAGE_LIMIT]
         training["LastModifiedTime"] = now
 
-    context.store.change(TRAINING_JOB, job, edit)
+    patiently(context, f"rule {rule} of {job}", lambda: context.store.change(TRAINING_JOB, job, edit))

@@ -9,11 +9,12 @@ from sagelocal.core.context import Context
 from sagelocal.core.errors import ResourceInUse, ResourceNotFound, ValidationException
 from sagelocal.core.json import Json
 from sagelocal.core.registry import on_start, operation
+from sagelocal.core.store import amend
 from sagelocal.definition import local
 from sagelocal.runtime import cluster
 from sagelocal.services.sagemaker.documents import TUNING_JOB, TuningJob
 from sagelocal.services.sagemaker.jobs import ranges, training_api, tuning
-from sagelocal.services.sagemaker.jobs.job import CUT_OFF, Job
+from sagelocal.services.sagemaker.jobs.job import Job
 from sagelocal.services.sagemaker.jobs.search import EPOCHS, max_resource
 from sagelocal.services.sagemaker.jobs.tuning import STATUS
 
@@ -32,6 +33,7 @@ SUMMARY = [
     *["TrainingJobStatusCounters", "ObjectiveStatusCounters"],
 ]
 JOBS.answers_delete("DeleteHyperParameterTuningJob")
+WATCHED = JOBS.watched(lambda context, name, why: tuning.end(context, name, {STATUS: "Failed", **why}))
 
 
 @operation("sagemaker", "CreateHyperParameterTuningJob")
@@ -142,14 +144,11 @@ def list_training_jobs_for_hyper_parameter_tuning_job(context: Context, request:
 @operation("sagemaker", "StopHyperParameterTuningJob")
 def stop_hyper_parameter_tuning_job(context: Context, request: Json) -> None:
     name = request[NAME]
-    control = JOBS.control(context, name)
-    context.store.update(TUNING_JOB, name, {STATUS: "Stopping", "LastModifiedTime": time.time()})
+    stopping = {STATUS: "Stopping", "LastModifiedTime": time.time()}
+    control = JOBS.stop(context, name, lambda body: amend(body, stopping))
     tuning.stop(context, name, control)
 
 
 @on_start
 def pick_up(context: Context) -> None:
-    for body in JOBS.interrupted(context):
-        now = time.time()
-        cut_off = {"FailureReason": CUT_OFF, "HyperParameterTuningEndTime": now, "LastModifiedTime": now}
-        context.store.update(TUNING_JOB, body[NAME], {STATUS: "Failed", **cut_off})
+    JOBS.take_up(context, WATCHED)

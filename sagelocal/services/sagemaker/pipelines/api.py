@@ -76,19 +76,22 @@ def describe_pipeline(context: Context, request: Json) -> Pipeline:
 @operation("sagemaker", "DeletePipeline")
 def delete_pipeline(context: Context, request: Json) -> Json:
     """Deletes the pipeline's executions with it, as AWS does; refused while one of them runs."""
-    pipeline = PIPELINES.find(context, request["PipelineName"])
-    going = context.store.list(EXECUTION, parent=pipeline["PipelineArn"], status=records.RUNNING)
-    running = [execution["PipelineExecutionArn"] for execution in going]
-    if running:
-        raise ConflictException(
-            f"Pipeline '{pipeline['PipelineArn']}' has running executions: {', '.join(running)}. Stop them first."
-        )
-    for execution in context.store.list(EXECUTION, parent=pipeline["PipelineArn"]):
-        records.forget(context.store, execution["PipelineExecutionArn"])
+    with context.store.transaction():
+        pipeline = PIPELINES.find(context, request["PipelineName"])
+        going = context.store.list(EXECUTION, parent=pipeline["PipelineArn"], status=records.RUNNING)
+        running = [execution["PipelineExecutionArn"] for execution in going]
+        if running:
+            raise ConflictException(
+                f"Pipeline '{pipeline['PipelineArn']}' has running executions: {', '.join(running)}. Stop them first."
+            )
+        all_executions = context.store.list(EXECUTION, parent=pipeline["PipelineArn"])
+        for execution in all_executions:
+            records.forget(context.store, execution["PipelineExecutionArn"])
+            context.store.delete(START_TOKEN, execution["_StartToken"])
+        cache.forget(context, pipeline["PipelineName"])
+        context.store.delete(PIPELINE, pipeline["PipelineName"])
+    for execution in all_executions:
         events.forget(context, execution["PipelineExecutionArn"])
-        context.store.delete(START_TOKEN, execution["_StartToken"])
-    cache.forget(context, pipeline["PipelineName"])
-    context.store.delete(PIPELINE, pipeline["PipelineName"])
     return {"PipelineArn": pipeline["PipelineArn"]}
 
 

@@ -4,7 +4,7 @@ import secrets
 import string
 import time
 
-from sagelocal.core import listing
+from sagelocal.core import listing, supervisor
 from sagelocal.core.context import Context
 from sagelocal.core.errors import ResourceNotFound, ValidationException
 from sagelocal.core.json import Json
@@ -13,7 +13,7 @@ from sagelocal.core.store import AlreadyExists
 from sagelocal.definition import document, parameters
 from sagelocal.definition.document import Definition
 from sagelocal.services.sagemaker.documents import DEFINITION, EXECUTION, PIPELINE, START_TOKEN, STEP, Execution
-from sagelocal.services.sagemaker.execution import records, runner
+from sagelocal.services.sagemaker.execution import records, resume, runner
 from sagelocal.services.sagemaker.pipelines.api import PIPELINES, refuse
 
 NOT_RUN_HERE = ("SelectiveExecutionConfig", "PipelineVersionId", "PipelineVersionAlias")
@@ -28,10 +28,6 @@ def start_pipeline_execution(context: Context, request: Json) -> Json:
     identifier = "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(12))
     arn = f"{pipeline['PipelineArn']}/execution/{identifier}"
     token = f"{pipeline['PipelineName']}/{request['ClientRequestToken']}"
-    try:
-        context.store.insert(START_TOKEN, token, {"PipelineExecutionArn": arn})
-    except AlreadyExists:
-        return {"PipelineExecutionArn": context.store.expect(START_TOKEN, token)["PipelineExecutionArn"]}
     now = time.time()
     body: Execution = {
         "PipelineArn": pipeline["PipelineArn"],
@@ -50,9 +46,14 @@ def start_pipeline_execution(context: Context, request: Json) -> Json:
         "_StartToken": token,
     }
     written = {"PipelineDefinition": pipeline["PipelineDefinition"], "CreationTime": now}
-    context.store.put(DEFINITION, arn, written)
-    context.store.put(EXECUTION, arn, body)
-    context.store.update(PIPELINE, pipeline["PipelineName"], {"LastRunTime": now})
+    try:
+        with context.store.transaction():
+            context.store.insert(START_TOKEN, token, {"PipelineExecutionArn": arn})
+            context.store.put(DEFINITION, arn, written)
+            context.store.put(EXECUTION, arn, body)
+            context.store.update(PIPELINE, pipeline["PipelineName"], {"LastRunTime": now})
+    except AlreadyExists:
+        return {"PipelineExecutionArn": context.store.expect(START_TOKEN, token)["PipelineExecutionArn"]}
     runner.Run(context, body, parsed).start()
     return {"PipelineExecutionArn": arn}
 
@@ -129,15 +130,17 @@ def retry_pipeline_execution(context: Context, request: Json) -> Json:
             fit = "only one that is Failed or Stopped can be retried"
             raise ValidationException(f"Pipeline execution '{arn}' is {status}; {fit}.")
         body.update({"PipelineExecutionStatus": "Executing", "LastModifiedTime": time.time(), "_RetryToken": token})
+        body["_Resumes"] = 0
         body.pop("FailureReason", None)
         if "ParallelismConfiguration" in request:
             body["ParallelismConfiguration"] = request["ParallelismConfiguration"]
 
-    execution = context.store.change(EXECUTION, arn, edit)
+    with context.store.transaction():
+        execution = context.store.change(EXECUTION, arn, edit)
+        if not repeated:
+            records.drop_unfinished(context.store, arn)
     if not repeated:
-        records.drop_unfinished(context.store, arn)
-        parsed = document.read(context.store.expect(DEFINITION, arn)["PipelineDefinition"])
-        runner.Run(context, execution, parsed).start()
+        resume.run(context, execution)
     return {"PipelineExecutionArn": arn}
 
 
@@ -150,7 +153,9 @@ def update_pipeline_execution(context: Context, request: Json) -> Json:
     return {"PipelineExecutionArn": arn}
 
 
-on_start(records.mark_interrupted)
+@on_start
+def go_on(context: Context) -> None:
+    supervisor.take_up(context, resume.WATCHED)
 
 
 def _execution(context: Context, request: Json) -> Execution:

@@ -9,7 +9,7 @@ from sagelocal.core.json import Json
 from sagelocal.core.registry import operation
 from sagelocal.core.store import amend
 from sagelocal.services.s3 import objects
-from sagelocal.services.sagemaker.documents import GROUP, PACKAGE, ModelPackage, ModelPackageGroup
+from sagelocal.services.sagemaker.documents import GROUP, PACKAGE, PACKAGE_TOKEN, ModelPackage, ModelPackageGroup
 from sagelocal.services.sagemaker.resources import Resource
 
 GROUPS = Resource(
@@ -62,15 +62,16 @@ def create_model_package_group(context: Context, request: Json) -> Json:
 
 @operation("sagemaker", "DeleteModelPackageGroup")
 def delete_model_package_group(context: Context, request: Json) -> None:
-    group = GROUPS.find(context, request["ModelPackageGroupName"])
-    versions = context.store.list(PACKAGE, parent=_packages(context, group))
-    if versions:
-        arn = group["ModelPackageGroupArn"]
-        raise ConflictException(
-            f"Cannot delete Model Package Group {arn}: it still contains {len(versions)} Model Packages. "
-            "Delete them with DeleteModelPackage first."
-        )
-    context.store.delete(GROUP, group["ModelPackageGroupName"])
+    with context.store.transaction():
+        group = GROUPS.find(context, request["ModelPackageGroupName"])
+        versions = context.store.list(PACKAGE, parent=_packages(context, group))
+        if versions:
+            arn = group["ModelPackageGroupArn"]
+            raise ConflictException(
+                f"Cannot delete Model Package Group {arn}: it still contains {len(versions)} Model Packages. "
+                "Delete them with DeleteModelPackage first."
+            )
+        context.store.delete(GROUP, group["ModelPackageGroupName"])
 
 
 @operation("sagemaker", "CreateModelPackage")
@@ -81,11 +82,23 @@ def create_model_package(context: Context, request: Json) -> Json:
         )
     group = GROUPS.find(context, request["ModelPackageGroupName"])
     _check_inference(context, request.get("InferenceSpecification"))
-    token = request.get("ClientToken")
-    for package in context.store.list(PACKAGE, parent=_packages(context, group)):
-        if token and package["_ClientToken"] == token:
-            return {"ModelPackageArn": package["ModelPackageArn"]}
-    name = group["ModelPackageGroupName"]
+    with context.store.transaction():
+        token = request.get("ClientToken")
+        return {"ModelPackageArn": _registered(context, group, token) or _register(context, group, request)}
+
+
+def _registered(context: Context, group: ModelPackageGroup, token: str | None) -> str | None:
+    """The ARN of the package that an earlier request with the same ClientToken has registered."""
+    if token is None:
+        return None
+    known = context.store.get(PACKAGE_TOKEN, f"{group['ModelPackageGroupName']}/{token}")
+    arn = known["ModelPackageArn"] if known else ""
+    return arn if context.store.get(PACKAGE, arn) else None
+
+
+def _register(context: Context, group: ModelPackageGroup, request: Json) -> str:
+    """Add the next version to a group: its ARN."""
+    name, token = group["ModelPackageGroupName"], request.get("ClientToken")
     version = context.store.change(GROUP, name, _next_version)["_LastVersion"]
     arn = context.arn("sagemaker", f"model-package/{name}/{version}")
     now = time.time()
@@ -105,7 +118,9 @@ def create_model_package(context: Context, request: Json) -> Json:
         "_ClientToken": token,
     }
     PACKAGES.insert(context, arn, document)
-    return {"ModelPackageArn": arn}
+    if token:
+        context.store.put(PACKAGE_TOKEN, f"{name}/{token}", {"ModelPackageArn": arn})
+    return arn
 
 
 @operation("sagemaker", "UpdateModelPackage")

@@ -3,7 +3,7 @@
 from sagelocal.core.context import Context
 from sagelocal.core.json import Json
 from sagelocal.services.sagemaker.documents import TRAINING_JOB, TUNING_JOB
-from sagelocal.services.sagemaker.execution.steps.base import JobHandler, Task, plain, random_text
+from sagelocal.services.sagemaker.execution.steps.base import JobHandler, Task, plain
 
 NAME_LENGTH = 32
 
@@ -22,7 +22,7 @@ class TuningStep(JobHandler):
     )
 
     def name(self, task: Task) -> str:
-        tail = f"-{random_text(10)}"
+        tail = f"-{task.mark}"
         return f"{plain(f'{task.execution_id}-{task.step.name}'[: NAME_LENGTH - len(tail)])}{tail}"
 
     def describe(self, task: Task) -> Json:
