@@ -98,9 +98,9 @@ def embedded() -> Iterator[Any]:
             sagemaker = boto3.client(
                 "sagemaker",
                 endpoint_url=server.url,
-                region_name="us-east-1",
-                aws_access_key_id="embedded",
-                aws_secret_access_key="embedded",
+                region_name=lifecycle.REGION,
+                aws_access_key_id=server.owner.access_key,
+                aws_secret_access_key=server.owner.secret_key,
             )
             for name, command in {"true": COMMAND, "python": PYTHON}.items():
                 sagemaker.create_pipeline(

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.bundle import CONTRACT
+from pipeline.content import put
 from pipeline.settings import Settings
-from pipeline.upload import exists
 
 LAMBDAS = Path(__file__).parent.parent / "lambda"
 NAMES = ("deploy", "predict", "retrain")
@@ -31,10 +31,9 @@ def packages(settings: Settings) -> list[Package]:
 
 
 def upload(s3: Any, settings: Settings, packed: list[Package]) -> None:
-    """Store the zips that the bucket does not have."""
+    """Store the zips that the bucket does not have as they are."""
     for each in packed:
-        if not exists(s3, settings.bucket, each.key):
-            s3.put_object(Bucket=settings.bucket, Key=each.key, Body=each.content)
+        put(s3, settings.bucket, each.key, each.content)
 
 
 def package(folder: Path) -> bytes:

@@ -19,7 +19,7 @@ TABLE: dict[str, set[str]] = {
     "pipeline": {
         "contract", "steps", "boto3", "botocore", "sagemaker", "typer", "rich", "requests", "PIL", "numpy", "locust",
         "gevent", "matplotlib", "sagelocal.core.lifecycle", "sagelocal.definition",
-        "sagelocal.services.scheduler.expressions",
+        "sagelocal.core.terminal", "sagelocal.services.scheduler.expressions",
     },
     "code": {
         "torch", "torchvision", "numpy", "PIL", "smdebug", "fastapi", "starlette", "anyio", "uvicorn",

@@ -10,6 +10,7 @@ from pathlib import Path
 from sagelocal import VERSION
 from sagelocal.cli.common import UserError
 from sagelocal.core.lifecycle import CannotStart, CannotStop, default_state_dir
+from sagelocal.core.terminal import printable
 
 # command: what it does. The module of its name has run(arguments) -> exit code, and may have add_arguments(parser).
 COMMANDS = {
@@ -37,11 +38,11 @@ def main(words: Sequence[str] | None = None) -> int:
         run: Callable[[argparse.Namespace], int] = importlib.import_module(f"{__name__}.{arguments.command}").run
         return run(arguments)
     except UserError as problem:
-        print(f"{problem.headline}\n{problem.way_out}", file=sys.stderr)
+        print(printable(f"{problem.headline}\n{problem.way_out}"), file=sys.stderr)
     except CannotStart as problem:
-        print(f"The server did not start.\n{problem}", file=sys.stderr)
+        print(printable(f"The server did not start.\n{problem}"), file=sys.stderr)
     except CannotStop as problem:
-        print(f"The server was not stopped.\n{problem}", file=sys.stderr)
+        print(printable(f"The server was not stopped.\n{problem}"), file=sys.stderr)
     except BrokenPipeError:  # whoever read the output has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

@@ -1,12 +1,12 @@
 """What several commands need: the server that runs, its clients, and an answer as text or as JSON."""
 
 import argparse
-import json
 import shlex
 from pathlib import Path
 from typing import Any
 
 from sagelocal.core import lifecycle, lock
+from sagelocal.core.terminal import json_line, printable
 
 
 class UserError(Exception):
@@ -59,4 +59,4 @@ def client(server: lifecycle.Running, service: str) -> Any:
 
 def tell(arguments: argparse.Namespace, answer: Any, text: str) -> None:
     """Print an answer, in the form that was asked for."""
-    print(json.dumps(answer) if arguments.json else text)
+    print(json_line(answer) if arguments.json else printable(text))

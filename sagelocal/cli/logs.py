@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from sagelocal.cli.common import UserError, client, command, running
+from sagelocal.core.terminal import printable
 
 POLL_SECONDS = 0.5
 
@@ -29,7 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
         logs = client(running(arguments.state_dir), "logs")
         lines = _events(logs, _chosen(logs, arguments.name, arguments.state_dir), arguments.follow)
     for line in lines:
-        print(line, flush=arguments.follow)
+        print(printable(line), flush=arguments.follow)
     return 0
 
 

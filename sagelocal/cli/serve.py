@@ -11,14 +11,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
-from werkzeug.serving import make_server
-
-from sagelocal.core import lifecycle, lock, log, recovery, registry, reserve, upkeep
+from sagelocal.core import lifecycle, lock, log, recovery, registry, reserve, secret, upkeep
 from sagelocal.core.context import Context
 from sagelocal.core.errors import ValidationException
 from sagelocal.core.snapshots import Damaged, Snapshots
 from sagelocal.core.store import NewerState, Store
-from sagelocal.gateway.connection import Handler
+from sagelocal.core.terminal import printable
+from sagelocal.gateway.listener import Server
 from sagelocal.gateway.server import Application, load_services
 from sagelocal.runtime import images
 from sagelocal.services.cloudwatch import clock
@@ -30,6 +29,7 @@ def serve(state_dir: Path, port: int) -> None:
     """Serve one state directory until a signal or a stop request. Returns at once when another server has it."""
     _give_memory_back()
     log.set_up()
+    os.umask(secret.PRIVATE_UMASK)
     lifecycle.prepare(state_dir)
     try:
         speed = clock.named(os.environ)
@@ -48,7 +48,7 @@ def serve(state_dir: Path, port: int) -> None:
     clock.clock(context).speed = speed
     application = Application(context, on_stop=lambda: stop())
     try:
-        server = make_server("127.0.0.1", port, application, threaded=True, request_handler=Handler)
+        server = Server(port, application)
     except (OSError, SystemExit):
         fail(f"Port {port} is busy. Choose another with --port or SAGELOCAL_PORT, or leave it out for any free one.")
     context.url = f"http://127.0.0.1:{server.port}"
@@ -124,5 +124,5 @@ def _give_memory_back() -> None:
 
 
 def fail(message: str) -> NoReturn:
-    print(message, flush=True)
+    print(printable(message), flush=True)
     sys.exit(2)

@@ -12,13 +12,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from sagelocal import VERSION
-from sagelocal.core import lock, recovery, takeover
+from sagelocal.core import lock, recovery, secret, sigv4, takeover
+from sagelocal.core.json import Json
 
 # What a busy machine may need for what takes a second: only a server that hangs is given up.
 START_SECONDS = 120.0
@@ -26,6 +27,8 @@ STOP_SECONDS = 60.0
 KILL_SECONDS = 10.0
 ANSWER_SECONDS = 30.0
 STATE_DIR_VARIABLE, IMAGES_VARIABLE = "SAGELOCAL_STATE_DIR", "SAGELOCAL_IMAGES"
+REGION = "us-east-1"
+OWN_PAGES = "sagelocal"  # the service that requests to its own pages are signed for
 UNSET = ("AWS_PROFILE", "AWS_SESSION_TOKEN")  # either would come before the credentials of Running.environment
 
 
@@ -47,6 +50,7 @@ class Running:
 
     url: str
     pid: int
+    owner: secret.Keys = field(repr=False)
     version: str = VERSION
     images: tuple[str, ...] = ()  # the images files it was started with, its own not among them
 
@@ -54,18 +58,20 @@ class Running:
         """The variables that point every AWS client to it, and none of them to the user's own account."""
         return {
             "AWS_ENDPOINT_URL": self.url,
-            "AWS_ACCESS_KEY_ID": "embedded",
-            "AWS_SECRET_ACCESS_KEY": "embedded",
-            "AWS_REGION": "us-east-1",
-            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_ACCESS_KEY_ID": self.owner.access_key,
+            "AWS_SECRET_ACCESS_KEY": self.owner.secret_key,
+            "AWS_REGION": REGION,
+            "AWS_DEFAULT_REGION": REGION,
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             "AWS_EC2_METADATA_DISABLED": "true",
         }
 
     def ask(self, method: str, page: str) -> bytes:
-        """What one of its own pages (/_sagelocal/…) answers. Raises OSError and http.client.HTTPException."""
-        return _request(self.url, method, page)
+        """What one of its own pages (/_sagelocal/…) answers to the account's owner. Raises OSError and
+        http.client.HTTPException."""
+        signed = sigv4.signed_headers(method, self.url + page, REGION, OWN_PAGES, self.owner)
+        return _request(self.url, method, page, signed)
 
 
 def default_state_dir() -> Path:
@@ -91,7 +97,7 @@ def ensure(state_dir: Path, *, port: int = 0, images: Sequence[Path] = ()) -> Ru
         return _with_images(running, state_dir, files)
     prepare(state_dir)
     log_path = state_dir / "server.log"
-    with log_path.open("ab") as log:
+    with open(log_path, "ab", opener=secret.private) as log:
         start_of_log = log.tell()
         process = subprocess.Popen(
             [sys.executable, "-m", "sagelocal", "up", "--foreground", "--state-dir", state_dir, "--port", str(port)],
@@ -126,15 +132,21 @@ def ensure(state_dir: Path, *, port: int = 0, images: Sequence[Path] = ()) -> Ru
 
 
 def prepare(state_dir: Path) -> None:
-    """Make a state directory if it is not there, out of what an earlier version left if there is that. Raises
-    CannotStart."""
+    """Make a state directory if it is not there, out of what an earlier version left if there is that, and let nobody
+    else in. Raises CannotStart."""
     try:
         taken = takeover.take_over(state_dir)
     except takeover.StillRunning as problem:
         raise CannotStart(str(problem)) from None
     if taken:
         print(taken, file=sys.stderr)
-    state_dir.mkdir(parents=True, exist_ok=True)
+    state_dir.mkdir(mode=secret.PRIVATE_DIRECTORY, parents=True, exist_ok=True)
+    try:
+        state_dir.chmod(secret.PRIVATE_DIRECTORY)
+    except OSError as problem:
+        message = f"{state_dir} cannot be closed to other users ({problem.strerror}). Choose one of your own."
+        raise CannotStart(message) from None
+    _owner(state_dir)
 
 
 def find(state_dir: Path, *, patience: float = ANSWER_SECONDS) -> Running | None:
@@ -143,8 +155,10 @@ def find(state_dir: Path, *, patience: float = ANSWER_SECONDS) -> Running | None
     if noted is None or not lock.is_held(state_dir):
         return None
     holder = lock.holder(state_dir)
-    of_another = holder is not None and holder.pid != noted.pid
-    return None if of_another or not _answers(noted.url, patience) else noted
+    of_another = holder is not None and holder.pid != noted["pid"]
+    if of_another or not _answers(noted["url"], patience):
+        return None
+    return Running(owner=_owner(state_dir), **noted)
 
 
 def stop(state_dir: Path, *, timeout: float = STOP_SECONDS) -> bool:
@@ -180,7 +194,7 @@ def announce(state_dir: Path, url: str) -> None:
 def is_announced(state_dir: Path) -> bool:
     """Whether the note that others find is this process's."""
     noted = _note(state_dir)
-    return noted is not None and noted.pid == os.getpid()
+    return noted is not None and noted["pid"] == os.getpid()
 
 
 def withdraw(state_dir: Path) -> None:
@@ -189,11 +203,12 @@ def withdraw(state_dir: Path) -> None:
         (state_dir / "server.json").unlink()
 
 
-def _note(state_dir: Path) -> Running | None:
-    """What server.json says; None when it is not there, or is nothing that a server wrote."""
+def _note(state_dir: Path) -> Json | None:
+    """What server.json says, as Running has it; None when it is not there, or is nothing that a server wrote."""
     try:
         noted = json.loads((state_dir / "server.json").read_text())
-        return Running(str(noted["url"]), int(noted["pid"]), str(noted["version"]), tuple(noted.get("images", ())))
+        named = {"url": str(noted["url"]), "pid": int(noted["pid"]), "version": str(noted["version"])}
+        return {**named, "images": tuple(noted.get("images", ()))}
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
 
@@ -229,6 +244,13 @@ def _pass_on(log_path: Path, start: int) -> None:
             print(line, file=sys.stderr)
 
 
+def _owner(state_dir: Path) -> secret.Keys:
+    try:
+        return secret.of(state_dir)
+    except secret.Unusable as problem:
+        raise CannotStart(str(problem)) from None
+
+
 def _end(process: subprocess.Popen[bytes]) -> None:
     process.kill()
     process.wait()
@@ -256,11 +278,13 @@ def _answers(url: str, patience: float) -> bool:
         return False
 
 
-def _request(url: str, method: str, path: str, *, patience: float = ANSWER_SECONDS) -> bytes:
+def _request(
+    url: str, method: str, path: str, headers: Mapping[str, str] | None = None, *, patience: float = ANSWER_SECONDS
+) -> bytes:
     address = urlsplit(url)
     connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=patience)
     try:
-        connection.request(method, path)
+        connection.request(method, path, headers=headers or {})
         return connection.getresponse().read()
     finally:
         connection.close()

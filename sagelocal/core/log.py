@@ -10,6 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO, cast
 
+from sagelocal.core.terminal import printable
+
 FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 LARGEST = 10 << 20  # bytes; a log that is larger is put aside
 KEPT = 3  # logs that were put aside
@@ -36,10 +38,17 @@ class Unfailing:
         return getattr(self._stream, name)
 
 
+class _Printable(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
+
+
 def set_up() -> None:
     """Send this process's log to stderr: all of sagelocal's, and the warnings of the libraries."""
     sys.stdout, sys.stderr = (cast(TextIO, Unfailing(stream)) for stream in (sys.stdout, sys.stderr))
-    logging.basicConfig(format=FORMAT, level=logging.WARNING)
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Printable(FORMAT))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
     logger.setLevel(logging.INFO)
 
 

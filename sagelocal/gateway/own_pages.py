@@ -1,4 +1,8 @@
-"""The server's own pages: health, stop, the clock, which permissions were used, and what is old enough to go."""
+"""The server's own pages: health, stop, the clock, which permissions were used, and what is old enough to go.
+
+Health tells anybody that the server lives. All else is the account's owner's: a request must be signed with the owner's
+key, for the service OWN_PAGE.
+"""
 
 import json
 import time
@@ -8,8 +12,10 @@ from werkzeug.wrappers import Request, Response
 from sagelocal import VERSION
 from sagelocal.core import pruning
 from sagelocal.core.context import Context
+from sagelocal.core.errors import AwsError
 from sagelocal.core.pruning import Wanted
-from sagelocal.gateway.exchange import Exchange
+from sagelocal.gateway import verification
+from sagelocal.gateway.exchange import OWN_PAGE, Exchange
 from sagelocal.services.cloudwatch import clock
 from sagelocal.services.iam import used
 
@@ -22,13 +28,16 @@ PRUNE = f"{PREFIX}prune"
 
 
 def answer(exchange: Exchange) -> Response:
-    """The response to a request below PREFIX."""
+    """The response to a request below PREFIX. Raises AwsError for who may not ask."""
     request = exchange.request
+    if request.path == HEALTH and request.method in ("GET", "HEAD"):
+        return Response(f'{{"version": "{VERSION}"}}\n', content_type="application/json")
+    caller = verification.identify(exchange, OWN_PAGE).caller
+    if caller:
+        raise AwsError("AccessDeniedException", f"{caller.arn} is not the account's owner, whose page this is.", 403)
     if request.path == STOP and request.method == "POST":
         exchange.stop()
         return Response("stopping\n")
-    if request.path == HEALTH:
-        return Response(f'{{"version": "{VERSION}"}}\n', content_type="application/json")
     if request.path == CLOCK:
         return _clock(exchange.context, request)
     if request.path == USED and request.method == "DELETE":

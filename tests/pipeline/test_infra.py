@@ -8,14 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
 
 from pipeline import destroy, functions, infra, infra_console
 from pipeline.changeset import ChangeSet
 from pipeline.cloud import Cloud
 from pipeline.errors import UserError
+from tests.signing import signed
 from tests.waiting import until
 
 PROCESSING = {
@@ -32,7 +30,7 @@ PROCESSING = {
                 {
                     "OutputName": "out",
                     "S3Output": {
-                        "S3Uri": "s3://pawline-123456789012-us-east-1/pawline/runs/out",
+                        "S3Uri": "s3://pawline-123456789012-us-east-1/pawline/runs/out/features",
                         "LocalPath": "/opt/ml/processing/output",
                         "S3UploadMode": "EndOfJob",
                     },
@@ -131,11 +129,9 @@ def test_predict_can_be_kept_warm_and_given_an_address_for_signed_requests(cloud
     assert ("PredictUrl", url["FunctionUrl"]) in [(each["OutputKey"], each["OutputValue"]) for each in outputs]
     with pytest.raises(urllib.error.HTTPError, match="403"):
         urllib.request.urlopen(url["FunctionUrl"], data=b"{}")
-    request = AWSRequest("POST", url["FunctionUrl"], data=b"{}", headers={"Content-Type": "application/json"})
-    SigV4Auth(Credentials("testing", "testing"), "lambda", "us-east-1").add_auth(request)
-    signed = urllib.request.Request(url["FunctionUrl"], b"{}", dict(request.headers))
+    headers = signed("POST", url["FunctionUrl"], "lambda", b"{}", {"Content-Type": "application/json"})
     with pytest.raises(urllib.error.HTTPError, match="400") as refused:
-        urllib.request.urlopen(signed)
+        urllib.request.urlopen(urllib.request.Request(url["FunctionUrl"], b"{}", headers))
     assert json.loads(refused.value.read())["error"]["code"] == "InvalidRequest"
     assert deploy(cloud, PredictProvisionedConcurrency="0", PredictFunctionUrl="off") == "updated"
     with pytest.raises(functions_client.exceptions.ResourceNotFoundException):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
@@ -29,6 +30,18 @@ def sagelocal(folder: Path, *words: str, **more: str) -> subprocess.CompletedPro
     command = [sys.executable, "-m", "sagelocal", *words]
     quiet = subprocess.DEVNULL
     return subprocess.run(command, cwd=folder, env=environment() | more, stdin=quiet, capture_output=True, text=True)
+
+
+def owners(folder: Path, service: str) -> Any:
+    """A client with the keys that `sagelocal env` prints."""
+    named = json.loads(sagelocal(folder, "env", "--json").stdout)
+    return boto3.client(
+        service,
+        endpoint_url=named["AWS_ENDPOINT_URL"],
+        region_name=named["AWS_REGION"],
+        aws_access_key_id=named["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=named["AWS_SECRET_ACCESS_KEY"],
+    )
 
 
 def refused(done: subprocess.CompletedProcess[str], *said: str) -> None:
@@ -166,13 +179,12 @@ def test_a_way_out_names_the_directory_that_was_named(tmp_path):
 
 
 def test_down_stops_the_server_and_keeps_its_state(folder):
-    before = json.loads(sagelocal(folder, "up", "--json").stdout)
-    s3 = boto3.client("s3", endpoint_url=before["url"])
-    s3.create_bucket(Bucket="kept")
+    sagelocal(folder, "up")
+    owners(folder, "s3").create_bucket(Bucket="kept")
     assert sagelocal(folder, "down").stdout.startswith("Stopped")
     assert json.loads(sagelocal(folder, "down", "--json").stdout) == {"stopped": False}
-    after = json.loads(sagelocal(folder, "up", "--json").stdout)
-    listed = boto3.client("s3", endpoint_url=after["url"]).list_buckets()["Buckets"]
+    sagelocal(folder, "up")
+    listed = owners(folder, "s3").list_buckets()["Buckets"]
     assert [bucket["Name"] for bucket in listed] == ["kept"]
 
 
@@ -196,8 +208,8 @@ def test_a_server_that_hangs_is_told_with_the_way_to_stop_it(folder):
 
 
 def test_status_and_logs_show_what_runs_and_what_it_printed(folder):
-    url = json.loads(sagelocal(folder, "up", "--json").stdout)["url"]
-    sagemaker = boto3.client("sagemaker", endpoint_url=url)
+    sagelocal(folder, "up")
+    sagemaker = owners(folder, "sagemaker")
     assert "Nothing runs on it." in sagelocal(folder, "status").stdout
     job = "print('hello from the job', flush=True); import time; time.sleep(600)"
     sagemaker.create_processing_job(

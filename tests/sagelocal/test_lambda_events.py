@@ -2,7 +2,6 @@
 
 import functools
 import json
-import urllib.request
 import uuid
 
 import boto3
@@ -27,7 +26,7 @@ def handler(event, context):
 
 @pytest.fixture(scope="module", autouse=True)
 def fast(server):
-    urllib.request.urlopen(f"{server.url}/_sagelocal/clock?speed={SPEED}", data=b"").read()
+    server.ask("POST", f"/_sagelocal/clock?speed={SPEED}")
 
 
 @pytest.fixture
@@ -243,7 +242,7 @@ def test_a_queued_event_survives_the_server(tmp_path):
         **{"FunctionName": "f", "Role": ROLE, "Runtime": "python3.12", "Handler": "app.handler"},
         **{"Code": {"ZipFile": packed({"app.py": CODE})}},
     )
-    urllib.request.urlopen(f"{running.url}/_sagelocal/clock?speed=30", data=b"").read()
+    running.ask("POST", "/_sagelocal/clock?speed=30")
     send(functions, "f", {"file": str(tmp_path / "runs"), "failures": 1})
     until(lambda: runs(tmp_path))
     lifecycle.stop(state)

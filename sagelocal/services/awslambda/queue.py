@@ -20,7 +20,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
-from sagelocal.core.json import Json
+from sagelocal.core.json import Json, read
 from sagelocal.core.patience import refused
 from sagelocal.services.awslambda import targets
 from sagelocal.services.awslambda.documents import QUEUED_EVENT, QueuedEvent
@@ -194,7 +194,7 @@ def _record(entry: QueuedEvent, rules: Rules, condition: str, outcome: Outcome |
             "condition": condition,
             "approximateInvokeCount": entry["Runs"],
         },
-        "requestPayload": json.loads(entry["Event"]),
+        "requestPayload": _value(entry["Event"]),
     }
     if outcome:
         record["responseContext"] = {
@@ -202,8 +202,16 @@ def _record(entry: QueuedEvent, rules: Rules, condition: str, outcome: Outcome |
             "executedVersion": outcome.version,
             **({"functionError": "Unhandled"} if outcome.failed else {}),
         }
-        record["responsePayload"] = json.loads(outcome.payload)
+        record["responsePayload"] = _value(outcome.payload)
     return record
+
+
+def _value(text: str) -> Any:
+    """What a JSON text stands for; the text itself where that is too deep to be sent on inside of something."""
+    try:
+        return read(text)
+    except ValueError:
+        return text
 
 
 def _reason(condition: str, outcome: Outcome | None) -> tuple[int, str]:

@@ -1,8 +1,9 @@
-"""AWS::IAM::Role and AWS::IAM::InstanceProfile."""
+"""AWS::IAM::Role, AWS::IAM::Policy and AWS::IAM::InstanceProfile."""
 
 import json
 
 from sagelocal.core.context import Context
+from sagelocal.core.errors import AwsError
 from sagelocal.core.json import Json
 from sagelocal.services.cloudformation.resource import Handler, PhysicalResource, call, call_unless_gone, register
 
@@ -38,6 +39,30 @@ class Role(Handler):
         for arn in properties.get("ManagedPolicyArns", []):
             call_unless_gone(context, "iam", "DetachRolePolicy", {"RoleName": role, "PolicyArn": arn})
         call_unless_gone(context, "iam", "DeleteRole", {"RoleName": role})
+
+
+class InlinePolicy(Handler):
+    """One document that several roles have inline, under the same name."""
+
+    type = "AWS::IAM::Policy"
+    fixed = frozenset({"PolicyName"})
+
+    def create(self, context: Context, properties: Json, name: str) -> PhysicalResource:
+        if not properties.get("Roles") or properties.get("Users") or properties.get("Groups"):
+            raise AwsError("ValidationError", "Here a policy belongs to roles: give Roles, without Users and Groups.")
+        for role in properties["Roles"]:
+            _put_policies(context, role, {"Policies": [properties]}, {})
+        return PhysicalResource(properties["PolicyName"])
+
+    def update(self, context: Context, made: PhysicalResource, properties: Json, before: Json) -> PhysicalResource:
+        self.create(context, properties, made.physical_id)
+        for role in set(before["Roles"]) - set(properties["Roles"]):
+            _put_policies(context, role, {}, {"Policies": [before]})
+        return made
+
+    def delete(self, context: Context, made: PhysicalResource, properties: Json) -> None:
+        for role in properties["Roles"]:
+            _put_policies(context, role, {}, {"Policies": [properties]})
 
 
 class InstanceProfile(Handler):
@@ -87,4 +112,4 @@ def _remove_roles(context: Context, profile: str, properties: Json) -> None:
         call_unless_gone(context, "iam", "RemoveRoleFromInstanceProfile", request)
 
 
-register(Role(), InstanceProfile())
+register(Role(), InlinePolicy(), InstanceProfile())

@@ -3,13 +3,12 @@
 Grammar: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html
 """
 
-import json
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from sagelocal.core.errors import AwsError
-from sagelocal.core.json import Json
+from sagelocal.core.json import Json, read
 from sagelocal.services.iam import conditions
 from sagelocal.services.iam.conditions import Condition, Keys
 from sagelocal.services.iam.matching import action_matches, arn_matches
@@ -90,7 +89,7 @@ def parse(text: str, trust: bool = False, name: str = "") -> tuple[Statement, ..
     Raises MalformedPolicyDocument that says which statement breaks which rule.
     """
     try:
-        document = json.loads(text)
+        document = read(text)
     except ValueError as problem:
         raise MalformedPolicyDocument(f"The policy is not in valid JSON format: {problem}.") from None
     if not isinstance(document, dict) or "Statement" not in document:

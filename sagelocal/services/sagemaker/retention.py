@@ -197,7 +197,7 @@ def _files_of(context: Context, job: str) -> Iterator[Path]:
 def _forget(context: Context, old: Old) -> None:
     """Files first: a server that is killed in between finds the documents again, and by them what is left."""
     for uri in old.uris:
-        writing.remove(context, *objects.parse_uri(uri))
+        writing.remove(context, *objects.parse_uri(uri), "DeleteObject")
     for path in old.files:
         shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
     arn = old.body["PipelineExecutionArn"]

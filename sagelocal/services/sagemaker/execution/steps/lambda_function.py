@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from sagelocal.core.errors import AwsError
-from sagelocal.core.json import Json
+from sagelocal.core.json import Json, read
 from sagelocal.definition import parameters
 from sagelocal.services.sagemaker.execution import identity, retry
 from sagelocal.services.sagemaker.execution.steps.base import Handler, Result, StepFailed, Task
@@ -72,7 +72,7 @@ class LambdaStep(Handler):
 def _decoded(payload: Any) -> Any:
     raw = payload.read() if hasattr(payload, "read") else payload
     try:
-        return json.loads(raw or b"null")
+        return read(raw or b"null")
     except ValueError:
         return None
 
