@@ -23,7 +23,7 @@ from sagelocal.core.store import Change, Columns, Kind, crc
 
 LOG, SHARED = "-wal", "-shm"  # what SQLite keeps beside a database that is in use
 MARGIN_SECONDS = 5.0  # between the moment of a snapshot and the times in documents
-LARGE = 256 << 20  # bytes; the documents of a larger one are looked at by its first snapshot, not before the start
+LARGE = 128 << 20  # bytes; the documents of a larger one are looked at by its first snapshot, not before the start
 TOLD = "state.db was"  # how the sentences begin that say what was done
 
 PUT = """
