@@ -1,5 +1,6 @@
 """The Lambda functions as content-addressed zips: the same files give the same bytes and the same key."""
 
+import base64
 import hashlib
 import io
 import zipfile
@@ -13,6 +14,7 @@ from pipeline.settings import Settings
 
 LAMBDAS = Path(__file__).parent.parent / "lambda"
 NAMES = ("deploy", "predict", "retrain")
+VERSIONED = ("deploy", "predict")  # callers use a version of these, which is published once
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,11 @@ class Package:
     name: str
     content: bytes
     key: str
+
+    @property
+    def sha256(self) -> str:
+        """As Lambda writes it."""
+        return base64.b64encode(hashlib.sha256(self.content).digest()).decode()
 
 
 def packages(settings: Settings) -> list[Package]:

@@ -161,12 +161,19 @@ class _Vfs(ctypes.Structure):
     ]
 
 
+def sqlite() -> ctypes.CDLL | None:
+    """The library that Python's sqlite3 uses; None where it cannot be called from here."""
+    module = ctypes.CDLL(getattr(_sqlite3, "__file__", None))  # its libraries are searched with it
+    return module if hasattr(module, "sqlite3_vfs_find") else None
+
+
 _kept: list[Any] = []  # SQLite calls these for as long as the process lives
 
 
 def _replace_system_calls(injector: Injector) -> None:
     """Have SQLite's writes to files ask the injector first."""
-    module = ctypes.CDLL(_sqlite3.__file__)  # its libraries are searched with it
+    module = sqlite()
+    assert module, "SQLite is built into this Python"
     module.sqlite3_vfs_find.restype = ctypes.POINTER(_Vfs)
     module.sqlite3_vfs_find.argtypes = [ctypes.c_char_p]
     vfs = module.sqlite3_vfs_find(None)

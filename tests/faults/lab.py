@@ -316,6 +316,8 @@ def _doubled(documents: Documents, arn: str) -> list[str]:
     for (kind, name), body in documents.items():
         if kind == "training-job" and name.startswith(f"pipelines-{execution}"):
             done["training jobs"] += body["TrainingJobStatus"] == "Completed"
+        if kind == "training-job" and body.get("TuningJobArn"):
+            done["trials"] += body["TrainingJobStatus"] == "Completed"
         if kind == "processing-job":
             done["processing jobs"] += body["ProcessingJobStatus"] == "Completed"
         if kind == "tuning-job":
@@ -323,7 +325,7 @@ def _doubled(documents: Documents, arn: str) -> list[str]:
         if kind in ("model-package", "model", "pipeline-execution", "pipeline-start-token"):
             done[f"{kind}s"] += 1
     wanted = {"training jobs": 1, "processing jobs": 2, "tuning jobs": 1, "model-packages": 1, "models": 1}
-    wanted |= {"pipeline-executions": 1, "pipeline-start-tokens": 1}
+    wanted |= {"trials": 2, "pipeline-executions": 1, "pipeline-start-tokens": 1}
     return [f"{done[what]} {what} instead of {count}" for what, count in wanted.items() if done[what] != count]
 
 

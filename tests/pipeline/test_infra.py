@@ -152,6 +152,25 @@ def test_new_code_is_published_behind_the_alias(cloud, monkeypatch, tmp_path):
     assert answer["ExecutedVersion"] == "2"
 
 
+def test_a_zip_that_is_replaced_after_its_upload_is_not_published(cloud, monkeypatch, tmp_path):
+    infra.ensure(cloud)
+    _replace_functions(monkeypatch, tmp_path, "return {'ours': True}")
+    upload = functions.upload
+
+    def replaced(s3, settings, packed) -> None:
+        upload(s3, settings, packed)
+        for each in packed:
+            s3.put_object(Bucket=settings.bucket, Key=each.key, Body=functions.package(tmp_path / "theirs"))
+
+    _write_function(tmp_path / "theirs", "return {'theirs': True}")
+    monkeypatch.setattr(functions, "upload", replaced)
+    with pytest.raises(UserError, match="CodeSha256"):
+        deploy(cloud)
+    assert status(cloud) == "UPDATE_ROLLBACK_COMPLETE"
+    alias = cloud.client("lambda").get_alias(FunctionName="pawline-predict", Name="live")
+    assert alias["FunctionVersion"] == "1"
+
+
 def test_an_approval_sends_the_deploy_function_a_deployment_and_a_registration_does_not(cloud, monkeypatch, tmp_path):
     _replace_functions(monkeypatch, tmp_path, "import json; print('EVENT', json.dumps(event))")
     infra.ensure(cloud)
@@ -297,9 +316,13 @@ def _run_a_pipeline(cloud: Cloud) -> None:
 
 def _replace_functions(monkeypatch, folder: Path, body: str) -> None:
     for name in functions.NAMES:
-        (folder / "lambda" / name).mkdir(parents=True)
-        (folder / "lambda" / name / "handler.py").write_text(f"def lambda_handler(event, context): {body}")
+        _write_function(folder / "lambda" / name, body)
     monkeypatch.setattr(functions, "LAMBDAS", folder / "lambda")
+
+
+def _write_function(folder: Path, body: str) -> None:
+    folder.mkdir(parents=True)
+    (folder / "handler.py").write_text(f"def lambda_handler(event, context): {body}")
 
 
 def _register_a_model(cloud: Cloud, approval: str = "PendingManualApproval") -> None:

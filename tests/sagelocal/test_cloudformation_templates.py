@@ -2,6 +2,7 @@
 
 import pytest
 
+from sagelocal.core.patterns import Worker
 from sagelocal.services.cloudformation import parameters, plan, template
 from sagelocal.services.cloudformation.expressions import Scope
 from sagelocal.services.cloudformation.template import TemplateError
@@ -137,13 +138,13 @@ def given(**values: str) -> list[dict]:
 
 
 def test_parameters_take_given_then_default_values():
-    texts = parameters.values(DECLARED, given(Name="dogs", Size="9"), {})
+    texts = parameters.values(DECLARED, given(Name="dogs", Size="9"), {}, Worker())
     assert texts == {"Size": "9", "Mode": "off", "Name": "dogs", "Nets": "a, b"}
     assert parameters.resolved(DECLARED, texts)["Nets"] == ["a", "b"]
 
 
 def test_a_previous_value_is_used_when_asked_for():
-    kept = parameters.values(DECLARED, [{"ParameterKey": "Name", "UsePreviousValue": True}], {"Name": "cats"})
+    kept = parameters.values(DECLARED, [{"ParameterKey": "Name", "UsePreviousValue": True}], {"Name": "cats"}, Worker())
     assert kept["Name"] == "cats"
 
 
@@ -160,4 +161,4 @@ def test_a_previous_value_is_used_when_asked_for():
 )
 def test_a_refused_parameter_is_named_with_the_rule(values, said):
     with pytest.raises(TemplateError, match=said):
-        parameters.values(DECLARED, given(**values), {})
+        parameters.values(DECLARED, given(**values), {}, Worker())

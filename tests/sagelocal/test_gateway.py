@@ -196,7 +196,8 @@ def test_moto_answers_what_nobody_else_does_with_its_own_headers(account):
 
 
 def test_a_role_needs_permissions_for_a_service_that_botocore_has_another_name_for(account):
-    trust = {"Version": "2012-10-17", "Statement": []}
+    trusted = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    trust = {"Version": "2012-10-17", "Statement": [trusted]}
     account.context.call("iam", "CreateRole", RoleName="r", AssumeRolePolicyDocument=json.dumps(trust))
     given = sessions.of_service(account.context, Caller(ROLE))
     by = Credentials(given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"])

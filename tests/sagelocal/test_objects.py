@@ -68,7 +68,7 @@ def test_a_stored_file_is_linked_and_read_only(context: Context, bucket: str, tm
     objects.store_file(context, bucket + "model.tar.gz", tmp_path / "model.tar.gz")
     stored = objects.path(context, bucket + "model.tar.gz")
     assert os.path.samefile(stored, tmp_path / "model.tar.gz")
-    assert stored.stat().st_mode & 0o777 == 0o444
+    assert stored.stat().st_mode & 0o777 == 0o400
 
 
 def test_a_stored_symlink_becomes_the_file_it_points_to(context: Context, bucket: str, tmp_path: Path):

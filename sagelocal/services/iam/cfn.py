@@ -7,6 +7,8 @@ from sagelocal.core.errors import AwsError
 from sagelocal.core.json import Json
 from sagelocal.services.cloudformation.resource import Handler, PhysicalResource, call, call_unless_gone, register
 
+CHANGED_BY_UPDATE = ("Description", "MaxSessionDuration")
+
 
 class Role(Handler):
     type = "AWS::IAM::Role"
@@ -18,7 +20,7 @@ class Role(Handler):
             "RoleName": role,
             "Path": path,
             "AssumeRolePolicyDocument": json.dumps(properties["AssumeRolePolicyDocument"]),
-            **{m: properties[m] for m in ("Description", "MaxSessionDuration", "Tags") if m in properties},
+            **{m: properties[m] for m in (*CHANGED_BY_UPDATE, "Tags", "PermissionsBoundary") if m in properties},
         }
         made = call(context, "iam", "CreateRole", request)["Role"]
         _put_policies(context, role, properties, {})
@@ -29,6 +31,7 @@ class Role(Handler):
         if properties["AssumeRolePolicyDocument"] != before["AssumeRolePolicyDocument"]:
             document = json.dumps(properties["AssumeRolePolicyDocument"])
             call(context, "iam", "UpdateAssumeRolePolicy", {"RoleName": role, "PolicyDocument": document})
+        _update(context, role, properties, before)
         _put_policies(context, role, properties, before)
         return made
 
@@ -83,6 +86,23 @@ class InstanceProfile(Handler):
     def delete(self, context: Context, made: PhysicalResource, properties: Json) -> None:
         _remove_roles(context, made.physical_id, properties)
         call_unless_gone(context, "iam", "DeleteInstanceProfile", {"InstanceProfileName": made.physical_id})
+
+
+def _update(context: Context, role: str, properties: Json, before: Json) -> None:
+    """Description, longest session, tags and boundary."""
+    changed = {m: properties[m] for m in CHANGED_BY_UPDATE if m in properties and properties[m] != before.get(m)}
+    if changed:
+        call(context, "iam", "UpdateRole", {"RoleName": role, **changed})
+    gone = {tag["Key"] for tag in before.get("Tags", [])} - {tag["Key"] for tag in properties.get("Tags", [])}
+    if gone:
+        call(context, "iam", "UntagRole", {"RoleName": role, "TagKeys": sorted(gone)})
+    if properties.get("Tags"):
+        call(context, "iam", "TagRole", {"RoleName": role, "Tags": properties["Tags"]})
+    boundary = properties.get("PermissionsBoundary")
+    if boundary and boundary != before.get("PermissionsBoundary"):
+        call(context, "iam", "PutRolePermissionsBoundary", {"RoleName": role, "PermissionsBoundary": boundary})
+    elif not boundary and "PermissionsBoundary" in before:
+        call(context, "iam", "DeleteRolePermissionsBoundary", {"RoleName": role})
 
 
 def _put_policies(context: Context, role: str, properties: Json, before: Json) -> None:

@@ -104,7 +104,6 @@ RESOURCES: dict[str, dict[str, str]] = {
         ),
         "cloudformation:stack/{StackName}/*",
     ),
-    "sts": {"AssumeRole": "{RoleArn}"},
 }
 LAMBDA_ACTIONS = {"Invoke": "InvokeFunction", "InvokeWithResponseStream": "InvokeFunction"}
 QUALIFIED = {  # those whose resource is the version or alias itself
@@ -116,7 +115,7 @@ QUALIFIED = {  # those whose resource is the version or alias itself
 @guard
 def authorize(context: Context, service: str, operation: str, request: Json) -> None:
     """Raise AccessDenied unless the context's caller may make the request, and pass on the roles in it."""
-    if enforcement.enforced(context):
+    if enforcement.enforced(context) or operation == "AssumeRole":  # the root too needs the role's trust
         enforcement.authorize(context, service, needed(context, service, operation, request))
 
 
@@ -276,9 +275,30 @@ def _iam(context: Context, operation: str, request: Json) -> Iterator[Call]:
         yield Call(action)
 
 
+def _sts(context: Context, operation: str, request: Json) -> Iterator[Call]:
+    """Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/id_session-tags.html"""
+    role, source_identity = request.get("RoleArn", "*"), request.get("SourceIdentity")
+    tags = {tag["Key"]: tag["Value"] for tag in request.get("Tags", [])}
+    keys = {
+        "sts:ExternalId": request.get("ExternalId"),
+        "sts:RoleSessionName": request.get("RoleSessionName"),
+        **{name: source_identity for name in ("sts:SourceIdentity", "aws:SourceIdentity")},
+        **{f"aws:RequestTag/{key}": value for key, value in tags.items()},
+        "aws:TagKeys": list(tags) or None,
+    }
+    if not source_identity:
+        del keys["aws:SourceIdentity"]  # the caller's own, if it has one
+    yield Call(f"sts:{operation}", role, keys_of(keys))
+    if tags:
+        yield Call("sts:TagSession", role, keys_of(keys))
+    if source_identity:
+        yield Call("sts:SetSourceIdentity", role, keys_of(keys))
+
+
 SPECIAL: dict[str, Callable[[Context, str, Json], Iterator[Call]]] = {
     "sagemaker": _sagemaker,
     "lambda": _lambda,
     "application-autoscaling": _autoscaling,
     "iam": _iam,
+    "sts": _sts,
 }

@@ -93,7 +93,9 @@ def caller_of(context: Context, access_key: str) -> Caller | None:
         raise InvalidClientTokenId
     if body["Expiration"] is not None and body["Expiration"] < time.time():
         raise ExpiredToken
-    return Caller(body["RoleArn"], body["SessionName"])
+    tags = tuple((key, value) for key, value in body.get("Tags", []))
+    policies = tuple(body.get("Policies", []))
+    return Caller(body["RoleArn"], body["SessionName"], policies, tags, body.get("SourceIdentity", ""))
 
 
 def forget(context: Context, role_arn: str) -> None:
@@ -104,7 +106,10 @@ def forget(context: Context, role_arn: str) -> None:
 
 
 def _keep(context: Context, caller: Caller, key: str, expiration: float | None) -> Json:
-    body = {"RoleArn": caller.role_arn, "SessionName": caller.session, "Expiration": expiration}
+    body: Json = {"RoleArn": caller.role_arn, "SessionName": caller.session, "Expiration": expiration}
+    if caller.policies or caller.tags or caller.source_identity:
+        body |= {"Policies": list(caller.policies), "Tags": [list(tag) for tag in caller.tags]}
+        body["SourceIdentity"] = caller.source_identity
     if context.store.get(SESSION, key) != body:
         context.store.put(SESSION, key, body)
     made = {"AccessKeyId": key, "SecretAccessKey": _derived(context, key, "secret")}

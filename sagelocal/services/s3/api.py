@@ -85,8 +85,7 @@ def _route(context: Context, request: Request) -> Response:
         bucket, _, key = unquote(_path(request).removeprefix("/"), errors="strict").partition("/")
     except UnicodeDecodeError:
         raise AwsError("InvalidURI", "Couldn't parse the specified URI: it is not UTF-8.", 400) from None
-    if context.caller:
-        enforcement.authorize(context, "s3", permissions.needed(bucket, key, request))
+    enforcement.authorize(context, "s3", permissions.needed(bucket, key, request))
     if not bucket and request.method == "GET":
         return buckets.list_all(context, request)
     query = request.args

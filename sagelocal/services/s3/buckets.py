@@ -4,7 +4,7 @@ from werkzeug.wrappers import Request, Response
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
-from sagelocal.services.s3 import lifecycle, tree, xml
+from sagelocal.services.s3 import lifecycle, policies, tree, xml
 from sagelocal.services.s3.documents import BUCKET_SETTING, Setting
 
 # What GetBucket<Setting> answers while nothing is set: an error code, or a document.
@@ -85,7 +85,9 @@ def get_setting(context: Context, bucket: str, setting: str, request: Request) -
 def put_setting(context: Context, bucket: str, setting: str, request: Request) -> Response:
     tree.existing_bucket(context, bucket)
     text = request.get_data(as_text=True)
-    if setting != "policy":
+    if setting == "policy":
+        policies.check(bucket, text)
+    else:
         document = xml.parse(text.encode())
         if setting == "versioning" and document.findtext("Status") == "Enabled":
             raise AwsError("NotImplemented", "The embedded S3 keeps one version of each object.", 501)

@@ -8,7 +8,7 @@ from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
 from sagelocal.core.json import Json
 from sagelocal.services.cloudformation.resource import Handler, PhysicalResource, register
-from sagelocal.services.s3 import buckets, lifecycle, tree, xml
+from sagelocal.services.s3 import buckets, lifecycle, policies, tree, xml
 from sagelocal.services.s3.documents import BUCKET_SETTING, Setting
 
 EXPIRATION = {
@@ -49,6 +49,7 @@ class BucketPolicy(Handler):
         bucket = properties["Bucket"]
         tree.existing_bucket(context, bucket)
         text = json.dumps(properties["PolicyDocument"])
+        policies.check(bucket, text)
         context.store.put(BUCKET_SETTING, f"{bucket}?policy", Setting(text=text))
         return PhysicalResource(bucket)
 

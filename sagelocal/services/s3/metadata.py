@@ -7,6 +7,7 @@ index of keys remembers.
 
 import hashlib
 import os
+import sqlite3
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -78,7 +79,7 @@ def _load(context: Context, bucket: str, key: str, path: Path, status: os.stat_r
 
 def _complete(context: Context, bucket: str, found: dict[str, Described], paths: dict[str, Path]) -> None:
     """Complete the rows of objects, but of those that are another file by now."""
-    with changing(context):
+    with changing(context), suppress(sqlite3.Error):  # a full disk keeps no row; it is made again at the next look
         same = [(key, row) for key, row in found.items() if _stamp(paths[key]) == row.stamp]
         rows.describe(context, bucket, same)
 

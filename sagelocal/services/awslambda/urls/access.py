@@ -5,6 +5,7 @@ Source: https://docs.aws.amazon.com/lambda/latest/dg/urls-auth.html
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from sagelocal.core.caller import Caller
 from sagelocal.core.context import Context
@@ -43,7 +44,7 @@ def check(
     if identity is None:
         raise Forbidden
     caller = identity.caller
-    acting = context if caller is None else context.as_role(caller.role_arn, caller.session)
+    acting = context if caller is None else replace(context, caller=caller)
     if not all(enforcement.may(acting, call) or _invited(function, call, caller) for call in calls):
         raise Forbidden
     return _described(context, caller, identity.access_key)

@@ -17,9 +17,7 @@ from sagelocal.services.sagemaker.execution import cache, events, records, retry
 from sagelocal.services.sagemaker.execution.functions import Scope
 from sagelocal.services.sagemaker.execution.steps import HANDLERS
 from sagelocal.services.sagemaker.execution.steps.base import Result, StepFailed, StepStopped, Task
-
-# Seconds until an attempt that the server's end or the disk cut off is made again, whatever the step's policies say.
-CUT_OFF_PAUSES = (1.0, 4.0, 16.0)
+from sagelocal.services.sagemaker.jobs.job import CUT_OFF_PAUSES
 
 logger = logging.getLogger(__name__)
 
@@ -129,7 +127,7 @@ class OneStep:
                 kind = failure.exception_type or ""
                 done = retries.get(kind, 0)
                 delay = policy.delay(done, time.monotonic() - started) if policy else None
-                if failure.cut_off:
+                if failure.cut_off:  # whatever the step's policies say
                     delay = next(pauses, None)
                 if delay is None or self.context.stopping.is_set():
                     raise

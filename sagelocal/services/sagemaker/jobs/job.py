@@ -22,6 +22,7 @@ LOST = "InternalServerError: The embedded SageMaker lost the job: nothing ran it
 UPLOAD_SECONDS = 120.0  # how long the results of a job wait for room on the disk
 # Of a job that failed by no fault of its own, but by the server's end or the disk's: who wants its result tries again.
 NOT_ITS_FAULT: Final = {"_CutOff": True}
+CUT_OFF_PAUSES = (1.0, 4.0, 16.0)  # seconds until that is done again by itself
 
 Ended = TypeVar("Ended")
 
@@ -97,7 +98,8 @@ class Job(Resource[Document]):
         @operation("sagemaker", name)
         def delete(context: Context, request: Json) -> None:
             job = request[f"{self.word}Name"]
-            status = self.find(context, job)[f"{self.word}Status"]
-            if status in RUNNING:
-                raise ResourceInUse(f"{self.word} {job} is {status}. Only one that has ended can be deleted.")
-            context.store.delete(self.kind, job)
+            with context.store.transaction():
+                status = self.find(context, job)[f"{self.word}Status"]
+                if status in RUNNING:
+                    raise ResourceInUse(f"{self.word} {job} is {status}. Only one that has ended can be deleted.")
+                context.store.delete(self.kind, job)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from sagelocal.core import patterns
 from sagelocal.core.context import Context
 from sagelocal.core.json import Json
 from sagelocal.core.patience import patiently
@@ -126,7 +127,8 @@ class _Run:
         self.limit = body["StoppingCondition"]["MaxRuntimeInSeconds"]
         self.hosts = [f"algo-{n + 1}" for n in range(self.resources.get("InstanceCount", 1))]
         self.trees = [directory / host / "ml" for host in self.hosts]
-        self.metrics = Collector(definitions(self.algorithm.get("MetricDefinitions", [])), on_metric)
+        wanted = definitions(self.algorithm.get("MetricDefinitions", []))
+        self.metrics = Collector(wanted, patterns.worker(context), on_metric)
         self.last_lines: deque[str] = deque(maxlen=20)
         if len(self.hosts) > 1:  # they share this machine's cores
             threads = max(1, (threads or os.cpu_count() or 1) // len(self.hosts))
@@ -232,7 +234,8 @@ class _Run:
         def on_line(line: str) -> None:
             self.last_lines.append(line)
             write(line)
-            self.metrics.read(line)
+            for said in self.metrics.read(line):
+                write(said)
 
         protected = (channel["ChannelName"] for channel in self.channels)
         return ProcessSpec(

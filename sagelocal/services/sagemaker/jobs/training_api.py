@@ -32,7 +32,9 @@ SETTINGS = [  # members of the request that Describe answers as they are
 JOBS.answers_describe("DescribeTrainingJob")
 JOBS.answers_list("ListTrainingJobs", "TrainingJobSummaries", SUMMARY)
 JOBS.answers_delete("DeleteTrainingJob")
-WATCHED = JOBS.watched(lambda context, name, why: training.end(context, name, training.failed("") | why))
+WATCHED = JOBS.watched(
+    lambda context, name, why: rules.start(context, training.end(context, name, training.failed("") | why))
+)
 
 
 @operation("sagemaker", "CreateTrainingJob")

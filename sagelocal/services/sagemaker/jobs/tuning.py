@@ -18,7 +18,7 @@ from sagelocal.runtime import cluster, data
 from sagelocal.runtime.cluster import Control
 from sagelocal.services.sagemaker.documents import TRAINING_JOB, TUNING_JOB, TrainingJob, TuningJob
 from sagelocal.services.sagemaker.jobs import ranges, training, training_api
-from sagelocal.services.sagemaker.jobs.job import CUT_OFF, NOT_ITS_FAULT
+from sagelocal.services.sagemaker.jobs.job import CUT_OFF, CUT_OFF_PAUSES, NOT_ITS_FAULT
 from sagelocal.services.sagemaker.jobs.search import Search, Trial, max_resource
 from sagelocal.services.sagemaker.resources import now_after
 
@@ -48,6 +48,19 @@ def run(context: Context, name: str, control: Control) -> None:
         raise
     finally:
         cluster.running(context).pop((TUNING_JOB, name), None)
+
+
+def go_on(context: Context, name: str) -> None:
+    """Go on with a tuning job that was cut off. Its trials that have ended count, and are not run again."""
+
+    def edit(body: TuningJob) -> None:
+        amend(body, {STATUS: "InProgress", "LastModifiedTime": now_after(body["CreationTime"])})
+        for member in ("FailureReason", "HyperParameterTuningEndTime", *NOT_ITS_FAULT):
+            amend(body, {member: None})
+
+    control = cluster.register(context, TUNING_JOB, name)
+    context.store.change(TUNING_JOB, name, edit)
+    context.spawn(f"tuning job {name}", run, context, name, control)
 
 
 def stop(context: Context, name: str, control: Control) -> None:
@@ -144,6 +157,16 @@ class _Run:
         self.lock = threading.Lock()
         self.not_improving = 0
         self.best: float | None = None
+        self._take_over()
+
+    def _take_over(self) -> None:
+        """Count the trials of a tuning job that was cut off and goes on, as far as they have ended by themselves."""
+        for job in trials(self.context, self.name):
+            if not job.get("_CutOff"):
+                value = objective_value(job, self.objective["MetricName"])
+                self.search.learn(job["_TunedHyperParameters"], value)
+                self.started += 1
+                self._judge(value)
 
     def run(self) -> Json:
         with ThreadPoolExecutor(self.parallel, f"trials of {self.name}") as pool:
@@ -164,10 +187,19 @@ class _Run:
             trial = self.search.ask()
             value = None
             try:
-                value = self._train(index, trial)
+                value = objective_value(self._try(index, trial), self.objective["MetricName"])
             finally:
                 self.search.tell(trial, value)
             self._judge(value)
+
+    def _try(self, index: int, trial: Trial) -> TrainingJob:
+        """The training job of a trial as it has ended. One that the disk cut off is made again, a few times."""
+        job = self._train(index, trial)
+        for pause in CUT_OFF_PAUSES:
+            if not job.get("_CutOff") or self.control.reason or self.context.stopping.wait(pause):
+                break
+            job = self._train(index, trial)
+        return job
 
     def _next_index(self) -> int | None:
         with self.lock:
@@ -177,8 +209,8 @@ class _Run:
             self.started += 1
             return self.started
 
-    def _train(self, index: int, trial: Trial) -> float | None:
-        """Run one trial; its objective, None when it has none."""
+    def _train(self, index: int, trial: Trial) -> TrainingJob:
+        """Run one training job to its end."""
         name = f"{self.name}-{index:03d}-{secrets.token_hex(4)}"
         request = listing.members(training_api.SETTINGS)(self.definition)
         request["TrainingJobName"] = name
@@ -196,7 +228,7 @@ class _Run:
         on_metric = partial(self._reported, trial, control)
         job = training.run(self.context, name, control, on_metric, threads=self.threads)
         patiently(self.context, self.name, self._count)
-        return objective_value(job, self.objective["MetricName"])
+        return job
 
     def _count(self) -> None:
         self.context.store.update(TUNING_JOB, self.name, state(self.context, self.name, self.config))

@@ -123,9 +123,7 @@ class JobHandler(Handler):
         return job is not None and (bool(job.get("_CutOff")) or job[f"{self.job}Status"] == "Stopped")
 
     def run(self, task: Task, arguments: Json) -> Result:
-        request = {**arguments, f"{self.job}Name": task.name}
-        there = task.context.store.get(self.kind, task.name)
-        arn = (there or task.call(f"Create{self.job}", **request))[f"{self.job}Arn"]
+        arn = self.begin(task, arguments)
         metadata = {self.metadata_name: {"Arn": arn}}
         task.on_started(metadata)
         if task.stopping.is_set():
@@ -137,6 +135,12 @@ class JobHandler(Handler):
         if status == "Stopped" and task.stopping.is_set():
             raise StepStopped
         raise self._failure(task, status, properties)
+
+    def begin(self, task: Task, arguments: Json) -> str:
+        """The ARN of the attempt's job."""
+        request = {**arguments, f"{self.job}Name": task.name}
+        there = task.context.store.get(self.kind, task.name)
+        return str((there or task.call(f"Create{self.job}", **request))[f"{self.job}Arn"])
 
     def stop(self, task: Task) -> None:
         try:
