@@ -438,8 +438,11 @@ class Outcome:
 
 
 def spread(points: list[tuple[str, str]], count: int) -> list[tuple[str, str]]:
-    """`count` of the points, evenly."""
-    return points if count >= len(points) else [points[index * len(points) // count] for index in range(count)]
+    """`count` of the points, evenly over the operations; what is done to them in turn."""
+    if count >= len(points):
+        return points
+    kinds = len(injection.KINDS)  # each operation has a point for each, in this order
+    return [points[index * len(points) // count // kinds * kinds + index % kinds] for index in range(count)]
 
 
 def all_points(log: Path) -> list[tuple[str, str]]:
