@@ -15,7 +15,7 @@ from sagelocal.core.errors import ValidationException
 from sagelocal.core.store import NewerState, Store
 from sagelocal.gateway.connection import Handler
 from sagelocal.gateway.server import Application
-from sagelocal.runtime import images
+from sagelocal.runtime import images, isolation
 from sagelocal.services.cloudwatch import clock
 
 
@@ -57,6 +57,7 @@ def serve(state_dir: Path, port: int) -> None:
         hook(context)
     lifecycle.announce(state_dir, context.url)
     print(f"sagelocal at {context.url}, state in {state_dir}", flush=True)
+    context.spawn("say what keeps jobs apart", lambda: print(isolation.described(), flush=True))
     server.serve_forever(poll_interval=0.05)
     for hook in registry.STOP_HOOKS:
         hook(context)

@@ -1,8 +1,8 @@
 """The side of a fork server that forks: the keeper (keeper.py) and the warm worker (worker.py) are two.
 
 The server sends one byte and descriptors over a socket: a file with the request, the job's output, a pipe for reports,
-the job's input, and for the warm worker a pidfd of the sandbox that the job enters. A fork server never reads a request:
-only the child does, so that no job finds another one's credentials in the memory that it was forked with.
+the job's input, and for the warm worker a pidfd of the sandbox that the job enters. A fork server never reads a
+request: only the child does, so that no job finds another one's credentials in the memory that it was forked with.
 
 It has a single thread. When the server goes, it ends, and with it all that it started.
 """

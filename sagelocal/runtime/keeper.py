@@ -1,9 +1,9 @@
 """The keeper: a small process that starts all others, each in a sandbox of its own where this machine allows that.
 
-A sandbox has PID, mount and IPC namespaces. Its first process is its init: it lays the sandbox out (sandbox.py), starts
-the job unless the warm worker is to fork it in, hands SIGTERM on, and ends when the job has ended. The kernel then kills
-whatever is left in there. The keeper itself is the first process of a namespace around all sandboxes, so that nothing
-outlives it, and it ends with the server.
+A sandbox has PID, mount and IPC namespaces. Its first process is its init: it lays the sandbox out (sandbox.py),
+starts the job unless the warm worker is to fork it in, hands SIGTERM on, and ends when the job has ended. The kernel
+then kills whatever is left in there. The keeper itself is the first process of a namespace around all sandboxes, so
+that nothing outlives it, and it ends with the server.
 
 Run as `python -I -S -c "…; keeper.main(…)" MODE DESCRIPTOR SERVER_PID`: it is kept to a few imports, since all that it
 forks pays for them.

@@ -18,10 +18,9 @@ from pathlib import Path
 
 from sagelocal.core.context import Context, one_per_server
 from sagelocal.core.json import Json
-from sagelocal.runtime import forkserver, sandbox, view
-from sagelocal.runtime.orphans import environment, note
+from sagelocal.runtime import forkserver, isolation, sandbox, view
 from sagelocal.runtime.forkserver import FORK, PLAIN_FORK, READY
-from sagelocal.runtime.isolation import isolation
+from sagelocal.runtime.orphans import environment, note
 
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PROGRAM = "import sys; sys.path.append(sys.argv[1]); from sagelocal.runtime import keeper; keeper.main(sys.argv[2:])"
@@ -229,7 +228,7 @@ class Keeper:
     def _running(self) -> ForkServer:
         with self._lock:
             if self._fork_server is None or self._process is None or self._process.poll() is not None:
-                self._fork_server, self.mode = ForkServer(), isolation()
+                self._fork_server, self.mode = ForkServer(), isolation.mode()
                 self._process = spawner(self._context).submit(self._spawn, self._fork_server).result()
                 self._fork_server.theirs.close()
             return self._fork_server
@@ -263,7 +262,7 @@ def program(spec: ProcessSpec) -> Json:
 
 def surroundings(context: Context, spec: ProcessSpec, memory: Json) -> Json:
     """The part of a request that says what the process may see and use."""
-    mode, own = isolation(), own_folders(spec)
+    mode, own = isolation.mode(), own_folders(spec)
     common = {"mode": mode, "memory": memory, "trusted": False}
     if mode == sandbox.NONE:
         tree = [spec.opt_ml] if spec.opt_ml else []

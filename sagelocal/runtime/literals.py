@@ -1,4 +1,4 @@
-"""Where /opt/ml cannot be shown: a job whose source names a path below it would meet nothing there, or another's files."""
+"""Where /opt/ml cannot be shown: a job whose source names a path below it would find nothing there."""
 
 import ast
 import os
@@ -26,9 +26,10 @@ def check(spec: ProcessSpec) -> None:
         if line:
             shown = path.relative_to(spec.opt_ml) if spec.opt_ml else path
             raise CannotRun(
-                f"{sandbox.OPT_ML}/{shown}, line {line}, names a path under {sandbox.OPT_ML}, which this machine cannot show "
-                "to a job (it has no namespaces). Take the path from an argument or from a variable, as SM_MODEL_DIR, "
-                "SM_CHANNEL_... or SAGEMAKER_BASE_DIR, or run the server on Linux with namespaces (sagelocal doctor)."
+                f"{sandbox.OPT_ML}/{shown}, line {line}, names a path under {sandbox.OPT_ML}, which this machine "
+                "cannot show to a job (it has no namespaces). Take the path from an argument or from a variable, as "
+                "SM_MODEL_DIR, SM_CHANNEL_... or SAGEMAKER_BASE_DIR, or run the server on Linux with namespaces "
+                "(sagelocal doctor)."
             )
 
 

@@ -24,16 +24,15 @@ CGROUPS = Path("/sys/fs/cgroup")
 
 # GiB per vCPU of an instance family. Source: https://aws.amazon.com/sagemaker/ai/pricing/
 GIB_PER_VCPU = {
-    **{"t": 4, "m": 4, "c": 2, "r": 8, "x": 16, "g": 4, "inf": 2, "trn": 4},
-    **{"c4": 1.875, "p2": 15.25, "p3": 7.625, "p3dn": 8, "p4d": 12, "p4de": 12, "p5": 32 / 3, "p5e": 32 / 3, "p5en": 32 / 3},
-    **{"g6e": 8, "gr6": 8, "inf2": 4},
+    **{"t": 4.0, "m": 4, "c": 2, "r": 8, "g": 4, "p": 32 / 3, "dl": 8, "inf": 4, "trn": 4},
+    **{"c4": 1.875, "c5n": 2.625, "p2": 15.25, "p3": 7.625, "p3dn": 8, "p4d": 12, "p4de": 12, "g6e": 8, "inf1": 2},
 }
 VCPUS = {"medium": 1, "large": 2, "xlarge": 4}  # of t.medium there are 2, with 4 GiB together
 
 
 def of_instance(instance_type: str | None) -> int | None:
     """The bytes that an instance of a type has; None where that is not known."""
-    found = re.fullmatch(r"ml\.((?:[a-z]+)(?:\d)\w*|[a-z]+\d?)\.(\d*)(\w+)", instance_type or "")
+    found = re.fullmatch(r"ml\.(\w+)\.(\d*)(\w+)", instance_type or "")
     if not found:
         return None
     family, times, size = found.groups()
@@ -61,8 +60,8 @@ class Limit:
     def exceeded(self) -> str:
         """What is said of a process that was killed for it."""
         return (
-            f"OutOfMemory: it used more than the {(self.bytes or 0) / GIB:.3g} GiB it may. Please use an instance type with "
-            "more memory, or reduce the size of job data processed on an instance"
+            f"OutOfMemory: it used more than the {(self.bytes or 0) / GIB:.3g} GiB it may. Please use an instance type "
+            "with more memory, or reduce the size of job data processed on an instance"
         )
 
     def end(self) -> bool:
@@ -119,7 +118,11 @@ def make(folder: Path, version: int, bytes_: int) -> Path:
     group = folder / f"sagelocal-{os.getpid()}-{uuid.uuid4().hex[:12]}"
     group.mkdir()
     try:
-        names = ("memory.max", "memory.swap.max") if version == 2 else ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes")
+        names = (
+            ("memory.max", "memory.swap.max")
+            if version == 2
+            else ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes")
+        )
         (group / names[0]).write_text(str(bytes_))
         with contextlib.suppress(OSError):  # a kernel that does not count swap
             (group / names[1]).write_text("0" if version == 2 else str(bytes_))

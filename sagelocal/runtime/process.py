@@ -15,12 +15,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from sagelocal.core.context import Context
-from sagelocal.runtime import launch, literals, memory, orphans, sandbox, warm
+from sagelocal.runtime import isolation, launch, literals, memory, orphans, sandbox, warm
 from sagelocal.runtime.launch import ProcessSpec, Started
 from sagelocal.runtime.memory import Limit
 from sagelocal.services.iam import sessions
 
 LINE_LIMIT = 64 * 1024  # characters of one line that reach on_line together
+KILLED = "Killed by SIGKILL, which neither a stop nor a limit of this server sent"  # by hand, or by a full machine
 PYTHON_NAMES = ("python", "python3", "/usr/bin/python3", "/usr/local/bin/python3", "/opt/conda/bin/python")
 
 end_orphans = orphans.end_orphans
@@ -69,7 +70,7 @@ class Process:
         if code and self.out_of_memory:
             on_line(limit.exceeded)
         elif code == -signal.SIGKILL and not self._ending:
-            on_line("Killed by SIGKILL, which neither a stop nor a limit of this job sent")
+            on_line(KILLED)
         self._exit_code = code
         self._ended.set()
 
@@ -130,20 +131,25 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def shows_opt_ml() -> bool:
+    """Whether a process sees its tree at /opt/ml."""
+    return isolation.mode() != sandbox.NONE
+
+
 def shown_at(opt_ml: Path) -> str:
     """The path under which a process sees its tree: /opt/ml, or the real one where namespaces are not possible."""
-    return sandbox.OPT_ML if launch.isolation() != sandbox.NONE else str(opt_ml)
+    return sandbox.OPT_ML if shows_opt_ml() else str(opt_ml)
 
 
 def can_protect_inputs() -> bool:
     """Whether a job cannot write through a hard link into an object. Where it could, it gets copies."""
-    return launch.isolation() != sandbox.NONE
+    return shows_opt_ml()
 
 
 def _as_seen_here(spec: ProcessSpec) -> ProcessSpec:
     """The command with this environment's Python, and with real paths where /opt/ml cannot be shown."""
     argv = [sys.executable if spec.argv[0] in PYTHON_NAMES else spec.argv[0], *spec.argv[1:]]
-    if spec.opt_ml is None or launch.isolation() != sandbox.NONE:
+    if spec.opt_ml is None or shows_opt_ml():
         return replace(spec, argv=argv)
     real = str(spec.opt_ml)
     translated = replace(

@@ -26,7 +26,7 @@ def plan(state_dir: Path, mode: str, opt_ml: Path | None, own: list[Path], shown
     return {
         "opt_ml": os.path.realpath(opt_ml) if opt_ml else "",
         "hidden": hidden_folders(state_dir),
-        "shown": [*_python(state_dir, _stamps(state_dir)), *map(os.path.realpath, shown)],
+        "shown": [*_python(state_dir, _stamps(state_dir)), *(os.path.realpath(path) for path in shown)],
         "writable": [os.path.realpath(path) for path in own],
         "temporary": os.path.realpath(own[-1]) if own else "",
         "hosts": os.path.realpath(hosts) if hosts and hosts.exists() else "",
@@ -35,7 +35,7 @@ def plan(state_dir: Path, mode: str, opt_ml: Path | None, own: list[Path], shown
 
 
 def rights(state_dir: Path, own: Iterable[Path], shown: Iterable[Path]) -> dict[str, int]:
-    """Landlock's rules for a job without a sandbox: it reads the machine without what is private, and writes its own."""
+    """Landlock's rules for a job without a sandbox: it reads all but what is private, and writes what is its own."""
     secret = [path for path in hidden_folders(state_dir) if path not in sandbox.TEMPORARY]
     readable = [*_around("/", secret), *_python(state_dir, _stamps(state_dir)), *map(str, shown)]
     devices = kernel.LANDLOCK_READ | 1 << 1 | 1 << 15  # to write a file, and to control a device
@@ -69,7 +69,7 @@ def _stamps(state_dir: Path) -> tuple[tuple[Path, int], ...]:
 
 @lru_cache
 def _python(state_dir: Path, files: tuple[tuple[Path, int], ...]) -> list[str]:
-    """What below hidden folders every job needs: this Python with its packages, and the programs of the images files."""
+    """What every job needs of the hidden folders: this Python, its packages, and the programs of the images files."""
     paths = [path for path, _ in files]
     beside = [path.parent for path in paths]
     programs = [word for image in images.known(paths) for word in image.evaluate if os.path.isabs(word)]
@@ -78,7 +78,9 @@ def _python(state_dir: Path, files: tuple[tuple[Path, int], ...]) -> list[str]:
     wanted = [sys.prefix, sys.base_prefix, *site.getsitepackages(), *filter(None, sys.path)]
     wanted += map(str, (sys.executable, package, *beside, *programs, *links, *NEEDED))
     hidden = hidden_folders(state_dir)
-    found = {path for name in wanted for path in (os.path.abspath(name), os.path.realpath(name)) if os.path.exists(path)}
+    found = {
+        path for name in wanted for path in (os.path.abspath(name), os.path.realpath(name)) if os.path.exists(path)
+    }
     # A folder that has the state directory in it is shown without that; a home, or what is above one, never.
     others = [path for path in hidden if path != os.path.realpath(state_dir)]
     below = sorted(path for path in found if path not in hidden and _in_any(path, hidden))

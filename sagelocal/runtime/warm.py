@@ -83,9 +83,10 @@ class Worker:
             watchdog = self._watchdog
         if watchdog is not None:
             watchdog.join()
-        self._keeper.stop()
 
-    def _fork_alone(self, fork_server: ForkServer, request: Json, output: int) -> tuple[Started, Callable[[], int]] | None:
+    def _fork_alone(
+        self, fork_server: ForkServer, request: Json, output: int
+    ) -> tuple[Started, Callable[[], int]] | None:
         job = self._fork(fork_server, request, output)
         if job is None:
             return None

@@ -21,7 +21,7 @@ import types
 from collections.abc import Callable
 from typing import NoReturn
 
-from sagelocal.runtime import confinement, forkserver, kernel, keeper, sandbox
+from sagelocal.runtime import confinement, forkserver, keeper, kernel, sandbox
 from sagelocal.runtime.forkserver import Order
 
 PYTHON_FLAGS = ("-u", "-B")  # what a forked interpreter can honour after the fact

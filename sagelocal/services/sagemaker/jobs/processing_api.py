@@ -91,10 +91,10 @@ def pick_up(context: Context) -> None:
         cut_off = {"FailureReason": CUT_OFF, "ProcessingEndTime": now, "LastModifiedTime": now}
         context.store.update(PROCESSING_JOB, body["ProcessingJobName"], {"ProcessingJobStatus": "Failed", **cut_off})
     warm.worker(context).prepare()
-    context.spawn("find out about namespaces", launch.isolation)
 
 
 @on_stop
 def end_jobs(context: Context) -> None:
     cluster.end_all(context)
     warm.worker(context).stop()
+    launch.keeper(context).stop()
