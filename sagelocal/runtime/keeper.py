@@ -49,6 +49,8 @@ def main(arguments: list[str]) -> NoReturn:
         _keep_sandbox(order)
     else:
         order.tell(own_pid())
+        if sandboxed and os.geteuid() != 0:
+            kernel.keep_capabilities()
         _run(order)
 
 

@@ -10,7 +10,8 @@ import struct
 CLONE_NEWNS, CLONE_NEWIPC, CLONE_NEWUSER, CLONE_NEWPID = 0x00020000, 0x08000000, 0x10000000, 0x20000000
 MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REC, MS_PRIVATE = 2, 4, 8, 16384, 1 << 18
 PR_SET_PDEATHSIG, PR_SET_SECUREBITS, PR_SET_CHILD_SUBREAPER, PR_CAPBSET_DROP = 1, 28, 36, 24
-PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = 38, 47, 4
+PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, PR_CAP_AMBIENT_CLEAR_ALL = 38, 47, 2, 4
+CAP_SETPCAP, CAP_SYS_CHROOT, CAP_SYS_PTRACE, CAP_SYS_ADMIN = 8, 18, 19, 21
 SECUREBITS_NO_ROOT = 0x2F  # uid 0 gains nothing at exec, and that cannot be undone
 CAPABILITY_VERSION_3 = 0x20080522
 
@@ -97,6 +98,14 @@ def _set_attributes(directory: int, path: bytes, flags: int, on: int, off: int) 
     attributes = struct.pack("=4Q", on, off, 0, 0)
     size = ctypes.c_size_t(len(attributes))
     call("syscall", SYS_MOUNT_SETATTR, directory, path, flags, attributes, size, about=path.decode())
+
+
+def keep_capabilities() -> None:
+    """Let the next program that this process becomes make and enter namespaces too, also where it is not root's."""
+    mask = sum(1 << number for number in (CAP_SETPCAP, CAP_SYS_CHROOT, CAP_SYS_PTRACE, CAP_SYS_ADMIN))
+    call("capset", struct.pack("=Ii", CAPABILITY_VERSION_3, 0), struct.pack("=6I", mask, mask, mask, 0, 0, 0))
+    for number in (CAP_SETPCAP, CAP_SYS_CHROOT, CAP_SYS_PTRACE, CAP_SYS_ADMIN):
+        call("prctl", PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, number, 0, 0)
 
 
 def drop_capabilities() -> None:

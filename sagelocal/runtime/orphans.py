@@ -55,7 +55,7 @@ def end_orphans(context: Context) -> None:
 
 def end_marked(marks: set[str]) -> None:
     """Kill every process that has one of the marks, until there are none: what they start meanwhile has it too."""
-    while found := [process for process in psutil.process_iter() if _mark_of(process) in marks]:
+    while found := [process for process in psutil.process_iter() if mark_of(process) in marks]:
         for process in found:
             try:
                 process.kill()
@@ -64,7 +64,8 @@ def end_marked(marks: set[str]) -> None:
         psutil.wait_procs(found, timeout=1)
 
 
-def _mark_of(process: psutil.Process) -> str:
+def mark_of(process: psutil.Process) -> str:
+    """The mark of a process that runs, "" for none."""
     try:
         if process.status() == psutil.STATUS_ZOMBIE:
             return ""

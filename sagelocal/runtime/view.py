@@ -58,7 +58,8 @@ def _hidden(state_dir: Path, home: str) -> list[str]:
         homes = [home, pwd.getpwuid(os.geteuid()).pw_dir]
     except KeyError:
         homes = [home]
-    homes = [path for path in map(os.path.realpath, filter(None, homes)) if path != "/" and not _in_any(path, SYSTEM)]
+    real = [os.path.realpath(path) for path in homes if path]
+    homes = [path for path in real if path != "/" and not _in_any(path, SYSTEM)]
     found = {os.path.realpath(path) for path in (*PRIVATE, *homes, state_dir)}
     return sorted(path for path in found if os.path.isdir(path))
 

@@ -32,7 +32,9 @@ def main(arguments: list[str]) -> NoReturn:
     mode, modules = arguments[0], arguments[1:]
     sandboxed = mode != sandbox.NONE
     control = socket.socket(fileno=os.dup(0))
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
     forkserver.prepare(os.getppid())
     for name in modules:
         with contextlib.suppress(ImportError):

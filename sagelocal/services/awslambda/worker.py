@@ -54,7 +54,9 @@ class RequestId(logging.Filter):
 
 def main() -> None:
     server = socket.socket(fileno=os.dup(0))
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # a function that reads its input finds none, as on AWS
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)  # a function that reads its input finds none, as on AWS
+    os.close(null)
     channel = server.makefile("rw", encoding="utf-8", newline="\n")
     sys.path[0] = os.environ["LAMBDA_TASK_ROOT"]
     _set_up_logging()
