@@ -1,4 +1,4 @@
-"""What starting a job costs: the CPU time of all processes, cold (/bin/true) and warm (an empty script, torch imported).
+"""What starting a job costs: CPU time of all processes, cold (/bin/true) and warm (an empty script, torch imported).
 
     python -m benchmarks.job_start [--against CHECKOUT] [--rounds 6] [--starts 20]
 

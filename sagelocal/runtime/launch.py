@@ -18,14 +18,13 @@ from pathlib import Path
 
 from sagelocal.core.context import Context, one_per_server
 from sagelocal.core.json import Json
-from sagelocal.runtime import forkserver, isolation, sandbox, view
+from sagelocal.runtime import forkserver, isolation, orphans, sandbox, view
 from sagelocal.runtime.forkserver import FORK, PLAIN_FORK, READY
-from sagelocal.runtime.orphans import environment, note
 
-SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PROGRAM = "import sys; sys.path.append(sys.argv[1]); from sagelocal.runtime import keeper; keeper.main(sys.argv[2:])"
 ROOT = str(Path(__file__).parents[2])
 ANSWER_SECONDS = 30.0  # what a fork server may take to answer; more, and it hangs
+END_SECONDS = 5.0  # for the keeper to end all that it started
 LAST_WORD_SECONDS = 2.0  # for the exit code of a process that the kernel has ended already
 
 
@@ -202,8 +201,13 @@ class Keeper:
 
     def spawn(self, argv: list[str], stdin: int) -> Reports:
         """Start a program of the server's own, as it is. Its input is a socket; what it prints is the server's."""
-        own = {"argv": argv, "env": environment(self._context), "cwd": "/", "sandbox": None, "trusted": True}
+        own = {"argv": argv, "env": orphans.environment(self._context), "cwd": "/", "sandbox": None, "trusted": True}
         return self._order(PLAIN_FORK, own, 2, stdin)
+
+    @property
+    def pid(self) -> int:
+        """The process that was started for it; 0 before."""
+        return self._process.pid if self._process is not None else 0
 
     def current_mode(self) -> str:
         """The mode of sandbox.py in which it starts processes."""
@@ -214,9 +218,8 @@ class Keeper:
         """End the keeper, and with it all that it started."""
         with self._lock:
             if self._fork_server is not None and self._process is not None:
-                self._fork_server.close()
-                self._process.kill()
-                self._process.wait()
+                self._fork_server.close()  # it ends all that it started when it sees that
+                self._bury()
             self._fork_server = None
 
     def _order(self, kind: bytes, request: Json, output: int, stdin: int | None) -> Reports:
@@ -227,22 +230,35 @@ class Keeper:
 
     def _running(self) -> ForkServer:
         with self._lock:
-            if self._fork_server is None or self._process is None or self._process.poll() is not None:
+            if self._process is not None and self._process.poll() is not None:
+                self._bury()
+                self._process = None
+            if self._fork_server is None or self._process is None:
                 self._fork_server, self.mode = ForkServer(), isolation.mode()
                 self._process = spawner(self._context).submit(self._spawn, self._fork_server).result()
                 self._fork_server.theirs.close()
             return self._fork_server
 
+    def _bury(self) -> None:
+        """Wait until the keeper is gone, and make sure that all it started is."""
+        assert self._process is not None
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(END_SECONDS)
+        self._process.kill()
+        self._process.wait()
+        if self.mode == sandbox.NONE:
+            orphans.end_marked({orphans.mark(self._context)})
+
     def _spawn(self, fork_server: ForkServer) -> subprocess.Popen[bytes]:
         theirs = fork_server.theirs.fileno()
         started = subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", PROGRAM, ROOT, self.mode, str(theirs), str(os.getpid())],
-            env=environment(self._context),
+            env=orphans.environment(self._context),
             stdin=subprocess.DEVNULL,
             pass_fds=[theirs],
             start_new_session=True,
         )
-        note(self._context, started.pid)
+        orphans.note(self._context, started.pid)
         return started
 
 

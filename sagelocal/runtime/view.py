@@ -60,7 +60,7 @@ def _hidden(state_dir: Path, home: str) -> list[str]:
         homes = [home]
     real = [os.path.realpath(path) for path in homes if path]
     homes = [path for path in real if path != "/" and not _in_any(path, SYSTEM)]
-    found = {os.path.realpath(path) for path in (*PRIVATE, *homes, state_dir)}
+    found = {os.path.realpath(path) for path in (*PRIVATE, *homes, str(state_dir))}
     return sorted(path for path in found if os.path.isdir(path))
 
 

@@ -36,7 +36,7 @@ class Worker:
         self._keeper = launch.keeper(context)
         self._lock = threading.Lock()
         self._fork_server: ForkServer | None = None
-        self._pid = 0
+        self.pid = 0
         self._settled = threading.Event()
         self._stopping = threading.Event()
         self._watchdog: threading.Thread | None = None
@@ -129,7 +129,7 @@ class Worker:
         life = self._keeper.spawn(argv, fork_server.theirs.fileno())
         fork_server.theirs.close()
         try:
-            self._pid = int(life.line(launch.ANSWER_SECONDS) or 0)
+            self.pid = int(life.line(launch.ANSWER_SECONDS) or 0)
             if not self._await(fork_server, life):
                 return
             self._fork_server = fork_server
@@ -156,10 +156,10 @@ class Worker:
     def _kill(self, fork_server: ForkServer) -> None:
         """End a worker that may hang; the watchdog starts another."""
         with self._lock:
-            if self._fork_server in (fork_server, None) and self._pid:
+            if self._fork_server in (fork_server, None) and self.pid:
                 with contextlib.suppress(ProcessLookupError):
-                    os.kill(self._pid, signal.SIGKILL)
-                self._pid = 0
+                    os.kill(self.pid, signal.SIGKILL)
+                self.pid = 0
 
 
 worker = one_per_server(Worker)

@@ -34,7 +34,7 @@ class Server:
         )
 
     def job(self, start: str) -> dict:
-        """Start a job: the process ids of its init and of the keeper; its namespace; the mark of all that is started."""
+        """Start a job: the process ids of its init and of the keeper, its namespace, the mark of all processes."""
         assert self.process.stdin and self.process.stdout
         self.process.stdin.write(f"{start}\n")
         self.process.stdin.flush()
