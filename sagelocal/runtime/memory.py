@@ -109,8 +109,17 @@ def find() -> Groups:
         except OSError:
             continue
         tried.rmdir()
+        _sweep(folder)
         return Groups(folder, version)
     return Groups(None)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what servers left that were killed."""
+    for group in folder.glob("sagelocal-*"):
+        if not psutil.pid_exists(int(group.name.split("-")[1])):
+            with contextlib.suppress(OSError):
+                group.rmdir()
 
 
 def make(folder: Path, version: int, bytes_: int) -> Path:

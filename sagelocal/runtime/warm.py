@@ -80,7 +80,10 @@ class Worker:
         """End the worker, and with it the jobs it forked."""
         self._stopping.set()
         with self._lock:
-            watchdog = self._watchdog
+            watchdog, pid = self._watchdog, self.pid
+            if pid:  # the watchdog sees at once that it is gone
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
         if watchdog is not None:
             watchdog.join()
 

@@ -1,6 +1,7 @@
 """A job's or function's memory: what it may use, and what is said when it used more."""
 
 import json
+import os
 import sys
 
 import pytest
@@ -66,7 +67,7 @@ def test_a_job_that_uses_more_than_it_may_is_killed_and_its_last_line_says_why(r
 def test_a_job_that_stays_within_what_it_may_use_ends_well_and_leaves_no_group(run):
     ended, lines = run(50, 200 * MIB)
     assert (ended.poll(), ended.out_of_memory, lines) == (0, False, ["50"])
-    assert memory.find().folder and not list(memory.find().folder.glob("sagelocal-*"))
+    assert memory.find().folder and not list(memory.find().folder.glob(f"sagelocal-{os.getpid()}-*"))
 
 
 def test_where_nobody_may_make_groups_each_process_has_a_limit_of_its_own(run, context):

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from sagelocal.core import lifecycle
 from sagelocal.runtime import launch, process, warm
 from sagelocal.runtime.launch import ProcessSpec
 from tests.waiting import HANG, until
@@ -14,8 +15,9 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="there is a warm
 
 
 @pytest.fixture
-def worker(context):
+def worker(context, monkeypatch):
     """A worker of this test's own, which has imported nothing."""
+    monkeypatch.setenv(lifecycle.IMAGES_VARIABLE, "")
     context.parts[warm.worker] = made = warm.Worker(context)
     assert made.usable(HANG)
     return made
