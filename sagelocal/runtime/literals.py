@@ -8,8 +8,8 @@ from sagelocal.runtime.launch import ProcessSpec
 
 READ_AT_MOST = 1 << 20  # bytes of a file that are looked at
 WAY_OUT = (
-    "which this machine cannot show to a job (it has no namespaces). Take the path from an argument or from a variable, "
-    "as SM_MODEL_DIR, SM_CHANNEL_... or SAGEMAKER_BASE_DIR, or run the server on Linux with namespaces (sagelocal doctor)."
+    "which this machine cannot show to a job (it has no namespaces). Take the path from an argument or a variable, as "
+    "SM_MODEL_DIR, SM_CHANNEL_... or SAGEMAKER_BASE_DIR, or run the server on Linux with namespaces (sagelocal doctor)."
 )
 
 
@@ -21,9 +21,8 @@ def check(spec: ProcessSpec) -> None:
     """Raise CannotRun for a process, with its paths translated, whose own programs name a path under /opt/ml."""
     if spec.opt_ml is None:
         return
-    wanted = [
-        path for word in spec.argv if (path := Path(spec.cwd, word)).is_file() and path.is_relative_to(spec.opt_ml)
-    ]
+    words = [Path(spec.cwd, word) for word in spec.argv]
+    wanted = [path for path in words if path.is_relative_to(spec.opt_ml) and path.is_file()]
     roots = [Path(spec.cwd), *(path.parent for path in wanted)]
     seen = set()
     while wanted:
@@ -34,9 +33,10 @@ def check(spec: ProcessSpec) -> None:
         with path.open(errors="replace") as file:
             text = file.read(READ_AT_MOST)
         tree = _parsed(text) if path.suffix == ".py" else None
-        line = (
-            _shell_literal(text) if path.suffix in (".sh", ".bash") else _python_literal(tree, spec.env) if tree else 0
-        )
+        if path.suffix in (".sh", ".bash"):
+            line = _shell_literal(text)
+        else:
+            line = _python_literal(tree, spec.env) if tree else 0
         if line:
             shown = f"{sandbox.OPT_ML}/{path.relative_to(spec.opt_ml)}"
             raise CannotRun(f"{shown}, line {line}, names a path under {sandbox.OPT_ML}, {WAY_OUT}")

@@ -70,7 +70,7 @@ def test_a_job_whose_source_names_a_path_below_opt_ml_is_refused_with_the_line_a
     "source",
     [
         "import os, sys\nopen(os.path.join(sys.argv[1], 'x'), 'w').write('x')\n",
-        '"""Writes to /opt/ml/processing/output,\nas on AWS."""\nimport sys\nopen(sys.argv[1] + "/x", "w").write("x")\n',
+        '"""Writes to /opt/ml/processing/output,\nas AWS."""\nimport sys\nopen(sys.argv[1] + "/x", "w").write("x")\n',
         "import os, sys\n# not /opt/ml\nos.environ.get('SAGEMAKER_BASE_DIR', '/opt/ml')\nopen(sys.argv[1] + '/x', 'w')"
         ".write('x')\n",
     ],
