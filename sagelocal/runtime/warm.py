@@ -6,7 +6,6 @@ another worker when this one is gone, and kills it when it does not answer.
 """
 
 import contextlib
-import os
 import signal
 import sys
 import threading
@@ -36,7 +35,7 @@ class Worker:
         self._keeper = launch.keeper(context)
         self._lock = threading.Lock()
         self._fork_server: ForkServer | None = None
-        self.pid = 0
+        self._process: Started | None = None
         self._settled = threading.Event()
         self._stopping = threading.Event()
         self._watchdog: threading.Thread | None = None
@@ -47,6 +46,12 @@ class Worker:
             if self._watchdog is None and sys.platform == "linux":
                 self._watchdog = threading.Thread(target=self._watch, name="warm-worker", daemon=True)
                 self._watchdog.start()
+
+    @property
+    def pid(self) -> int:
+        """Its process; 0 while there is none."""
+        process = self._process
+        return process.pid if process is not None else 0
 
     def usable(self, timeout: float = READY_SECONDS) -> bool:
         """Whether it can fork jobs; waits for it to finish importing."""
@@ -80,10 +85,8 @@ class Worker:
         """End the worker, and with it the jobs it forked."""
         self._stopping.set()
         with self._lock:
-            watchdog, pid = self._watchdog, self.pid
-            if pid:  # the watchdog sees at once that it is gone
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+            watchdog = self._watchdog
+            self._end()  # the watchdog sees at once that it is gone
         if watchdog is not None:
             watchdog.join()
 
@@ -132,7 +135,8 @@ class Worker:
         life = self._keeper.spawn(argv, fork_server.theirs.fileno())
         fork_server.theirs.close()
         try:
-            self.pid = int(life.line(launch.ANSWER_SECONDS) or 0)
+            with contextlib.suppress(ValueError, ProcessLookupError):  # it is gone already
+                self._process = Started(int(life.line(launch.ANSWER_SECONDS)), contained=True)
             if not self._await(fork_server, life):
                 return
             self._fork_server = fork_server
@@ -159,10 +163,14 @@ class Worker:
     def _kill(self, fork_server: ForkServer) -> None:
         """End a worker that may hang; the watchdog starts another."""
         with self._lock:
-            if self._fork_server in (fork_server, None) and self.pid:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(self.pid, signal.SIGKILL)
-                self.pid = 0
+            if self._fork_server in (fork_server, None):
+                self._end()
+
+    def _end(self) -> None:
+        if self._process is not None:
+            self._process.signal(signal.SIGKILL)
+            self._process.gone()
+            self._process = None
 
 
 worker = one_per_server(Worker)

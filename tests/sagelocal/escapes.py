@@ -139,7 +139,7 @@ def main(folder: Path) -> None:
     home.mkdir()
     (home / "key").write_text("PRIVATE")
     (home / "key").chmod(0o600)
-    os.environ.update(HOME=str(home), AWS_CANARY="CANARY-SECRET")
+    os.environ.update(HOME=str(home), AWS_CANARY="CANARY-SECRET", SAGELOCAL_IMAGES="")
     os.execv(sys.executable, [sys.executable, __file__, str(folder), "as the server"])
 
 

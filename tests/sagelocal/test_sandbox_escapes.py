@@ -14,7 +14,8 @@ import pytest
 from sagelocal.runtime import isolation, sandbox
 from tests.sagelocal import as_nobody, escapes
 
-NAMES = [line.split('"')[1] for line in escapes.ATTEMPTS.split("tries = {")[1].splitlines() if line.startswith('    "')]
+TRIES = escapes.ATTEMPTS.split("tries = {")[1].split("\n}")[0]
+NAMES = [line.split('"')[1] for line in TRIES.splitlines() if line.startswith('    "')]
 pytestmark = pytest.mark.skipif(isolation.mode() == sandbox.NONE, reason="this machine allows no namespaces")
 
 
