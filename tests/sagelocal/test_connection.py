@@ -343,7 +343,7 @@ def test_with_few_files_idle_connections_do_not_block_others(tmp_path):
             time.sleep(0.1)
         idle = [connect(int(found.url.rpartition(":")[2])) for _ in range(100)]
         time.sleep(listener.GRACE_SECONDS)
-        s3 = boto3.client("s3", endpoint_url=found.url)
+        s3 = boto3.client("s3", **found.client_settings())
         s3.create_bucket(Bucket="bucket")
         s3.put_object(Bucket="bucket", Key="k", Body=b"x" * MIB)
         assert s3.get_object(Bucket="bucket", Key="k")["ContentLength"] == MIB
