@@ -61,7 +61,11 @@ def listed(context: Context, query: dict[str, str]) -> None:
 
 
 def main(keys: int) -> None:
-    state = Path(tempfile.mkdtemp(prefix="s3-listing-"))
+    with tempfile.TemporaryDirectory(prefix="s3-listing-") as state:
+        measure(Path(state), keys)
+
+
+def measure(state: Path, keys: int) -> None:
     context = Context(state, "", Store(state / "state.db"))
     objects.create_bucket(context, BUCKET)
     make_files(tree.existing_bucket(context, BUCKET), keys)

@@ -10,11 +10,11 @@ import threading
 import time
 from collections.abc import Iterator
 
-import boto3
 import psutil
 import pytest
 from botocore.exceptions import ClientError
 
+from sagelocal.cli import common
 from sagelocal.core import lifecycle
 from sagelocal.gateway import connection, listener
 from sagelocal.gateway.listener import Connections, Server
@@ -343,7 +343,7 @@ def test_with_few_files_idle_connections_do_not_block_others(tmp_path):
             time.sleep(0.1)
         idle = [connect(int(found.url.rpartition(":")[2])) for _ in range(100)]
         time.sleep(listener.GRACE_SECONDS)
-        s3 = boto3.client("s3", **found.client_settings())
+        s3 = common.client(found, "s3")
         s3.create_bucket(Bucket="bucket")
         s3.put_object(Bucket="bucket", Key="k", Body=b"x" * MIB)
         assert s3.get_object(Bucket="bucket", Key="k")["ContentLength"] == MIB
