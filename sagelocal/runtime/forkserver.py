@@ -13,12 +13,9 @@ import os
 import selectors
 import signal
 import socket
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
-
-from sagelocal.runtime import kernel
 
 FORK, PLAIN_FORK, PING, PONG = b"F", b"P", b"?", b"!"
 READY = b"R"
@@ -175,10 +172,3 @@ def _children(pid: int) -> list[int]:
 def _close(descriptors: list[int]) -> None:
     for descriptor in descriptors:
         os.close(descriptor)
-
-
-def prepare(parent: int) -> None:
-    """What a fork server does first, on Linux: it ends with the process that started it, and adopts orphans."""
-    if sys.platform == "linux":
-        kernel.die_with_parent(parent)
-        kernel.adopt_orphans()
