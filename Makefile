@@ -2,23 +2,29 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PAWLINE := $(BIN)/pawline
+LOCKS := requirements.lock infra/checkov.lock benchmarks/engine.lock $(wildcard tests/code/*/requirements.lock)
+# Nothing is installed whose hash is not in the lock.
+INSTALL := $(BIN)/uv pip install --quiet --no-deps --require-hashes
+COMPILE := $(BIN)/uv pip compile --quiet --no-header --no-annotate --generate-hashes
+# The locks name Linux wheels too; elsewhere the NVIDIA libraries do not exist and torch does not want them.
+OF_THIS_SYSTEM = case "$$(uname -s)" in Linux) cat $(1) ;; *) awk '/^[^ ]/ {keep = !/^(nvidia-|cuda-|triton)/} keep' $(1) ;; esac
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run upsert-pipeline test test-all test-ray test-awsimage test-install check bench bench-full stop clean lock
+.PHONY: help setup run upsert-pipeline test test-all test-ray test-awsimage test-install audit check bench bench-full stop clean lock
 
 help: ## list the targets, in the order of use
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 setup: .venv/installed ## create .venv with everything in it (make run and make test do it by themselves)
 
-# The lock names Linux wheels too; elsewhere the NVIDIA libraries do not exist and torch does not want them.
 .venv/installed: requirements.lock pyproject.toml sagelocal/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14) and "Pawline needs Python 3.11, 3.12 or 3.13; this is " + sys.version.split()[0] + ". Try: make PYTHON=python3.12")'
 	@echo "Setting up .venv (a few minutes the first time) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv==$$(sed -n 's/^uv==//p' requirements.lock)"
-	@case "$$(uname -s)" in Linux) cat requirements.lock ;; *) grep -vE '^(nvidia-|cuda-|triton)' requirements.lock ;; esac > .venv/requirements.txt
-	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --no-deps -r .venv/requirements.txt
+	@awk '/^[^ ]/ {keep = /^uv==/} keep' requirements.lock > .venv/uv.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r .venv/uv.txt
+	@$(call OF_THIS_SYSTEM,requirements.lock) > .venv/requirements.txt
+	@$(INSTALL) --compile-bytecode --python $(BIN)/python -r .venv/requirements.txt
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e ./sagelocal -e .
 	@touch $@
 
@@ -38,8 +44,8 @@ test-all: setup ## the tests, the long ones too
 # Ray, and the torch of AWS's serving image: 7 GB that only this test needs.
 .venv/ray/installed: tests/code/ray/requirements.lock | setup
 	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv/ray
-	@case "$$(uname -s)" in Linux) cat $< ;; *) grep -vE '^(nvidia-|cuda-|triton)' $< ;; esac > .venv/ray/requirements.txt
-	@$(BIN)/uv pip install --quiet --compile-bytecode --python .venv/ray/bin/python --no-deps -r .venv/ray/requirements.txt
+	@$(call OF_THIS_SYSTEM,$<) > .venv/ray/requirements.txt
+	@$(INSTALL) --compile-bytecode --python .venv/ray/bin/python -r .venv/ray/requirements.txt
 	@touch $@
 
 test-ray: setup .venv/ray/installed ## the model archive through Ray Serve, as AWS's image serves it
@@ -48,7 +54,7 @@ test-ray: setup .venv/ray/installed ## the model archive through Ray Serve, as A
 # numpy 2.4 and protobuf 6, as AWS's training images have them; torch, which is too large to have twice, is that of .venv.
 .venv/awsimage/installed: tests/code/awsimage/requirements.lock | setup
 	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv/awsimage
-	@$(BIN)/uv pip install --quiet --compile-bytecode --python .venv/awsimage/bin/python --no-deps -r $<
+	@$(INSTALL) --compile-bytecode --python .venv/awsimage/bin/python -r $<
 	@cd $$(echo .venv/awsimage/lib/python*/site-packages) && for part in ../../../../lib/python*/site-packages/torch* \
 		../../../../lib/python*/site-packages/functorch ../../../../lib/python*/site-packages/nvidia* \
 		../../../../lib/python*/site-packages/cuda* ../../../../lib/python*/site-packages/triton*; do \
@@ -64,8 +70,11 @@ test-install: setup ## sagelocal in an empty environment, and a pipeline on it t
 # checkov's own dependencies do not agree with ours, so it has a place of its own.
 .venv/checkov/installed: infra/checkov.lock | setup
 	@$(PYTHON) -m venv .venv/checkov
-	@$(BIN)/uv pip install --quiet --python .venv/checkov/bin/python --no-deps -r infra/checkov.lock
+	@$(INSTALL) --python .venv/checkov/bin/python -r $<
 	@touch $@
+
+audit: setup ## ask OSV's database of advisories about every locked package
+	@$(BIN)/python .ci/audit.py $$ARGS $(LOCKS)
 
 check: setup .venv/checkov/installed ## format, lint, types, import table, template
 	@$(BIN)/ruff format --check .
@@ -83,7 +92,7 @@ check: setup .venv/checkov/installed ## format, lint, types, import table, templ
 # kfp wants another protobuf than ours; the orchestrators that benchmarks/engine.py compares have a place of their own.
 .venv/bench/installed: benchmarks/engine.lock | setup
 	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv/bench
-	@$(BIN)/uv pip install --quiet --compile-bytecode --python .venv/bench/bin/python --no-deps -r $<
+	@$(INSTALL) --compile-bytecode --python .venv/bench/bin/python -r $<
 	@touch $@
 
 bench: setup .venv/bench/installed ## the figures of the README and docs/performance.md, on subsets: ten to fifteen minutes [ARGS="engine memory"]
@@ -98,10 +107,10 @@ stop: ## stop the embedded SageMaker of this folder
 clean: stop ## remove the embedded SageMaker's state (.sagelocal)
 	rm -rf .sagelocal
 
-lock: setup ## write requirements.lock anew from pyproject.toml
-	$(BIN)/uv pip compile --quiet --no-header --no-annotate --extra dev --no-emit-package sagelocal \
-		pyproject.toml -o requirements.lock
-	$(BIN)/uv pip compile --quiet --no-header --no-annotate tests/code/ray/requirements.in -o tests/code/ray/requirements.lock
-	$(BIN)/uv pip compile --quiet --no-header --no-annotate benchmarks/engine.in -o benchmarks/engine.lock
-	$(BIN)/uv pip compile --quiet --no-header --no-annotate --override tests/code/awsimage/overrides.txt \
-		tests/code/awsimage/requirements.in -o tests/code/awsimage/requirements.lock
+lock: setup ## write the lock files anew, each from its pyproject.toml or .in file
+	$(COMPILE) --extra dev --no-emit-package sagelocal pyproject.toml -o requirements.lock
+	$(COMPILE) infra/checkov.in -o infra/checkov.lock
+	$(COMPILE) benchmarks/engine.in -o benchmarks/engine.lock
+	$(COMPILE) tests/code/ray/requirements.in -o tests/code/ray/requirements.lock
+	$(COMPILE) --override tests/code/awsimage/overrides.txt tests/code/awsimage/requirements.in \
+		-o tests/code/awsimage/requirements.lock

@@ -8,6 +8,8 @@ load generator of `pawline load-test`, at a rate, without retries.
 
 import argparse
 import io
+import itertools
+import json
 import os
 import signal
 import sys
@@ -38,6 +40,7 @@ RATE = 60.0  # requests a second
 USERS = 8
 TARGET = 600.0  # requests a minute and instance
 SPEED = 30.0
+KILL_SECONDS = 45.0
 
 SERVE = """
 import http.server, json, os, time
@@ -85,6 +88,7 @@ def main() -> None:
             rows = [
                 ("blue/green swaps under load", under_load(plan, lambda: swap(cloud)), "0 failed"),
                 ("one of two instances killed under load", under_load(plan, lambda: kill_one(cloud)), "0 failed"),
+                ("instances killed and swapped under 64 callers", killed(cloud, plan), "0 failed"),
                 ("step load of 2.8 times the target", scale(cloud, replace(plan, name=SCALED), picture), "1 → 3 → 1"),
             ]
         finally:
@@ -119,9 +123,9 @@ def create(cloud: Cloud, endpoint: str) -> None:
     settle(cloud, endpoint)
 
 
-def under_load(plan: Plan, happening: Callable[[], str]) -> str:
-    """What happened while requests came at RATE, and how many of them were answered and failed."""
-    loaded = replace(plan, phases=(Phase(USERS, 600, RATE),), max_requests=1_000_000)
+def under_load(plan: Plan, happening: Callable[[], str], *, users: int = USERS, rate: float | None = RATE) -> str:
+    """What happened while requests came at a rate, and how many of them were answered and failed."""
+    loaded = replace(plan, phases=(Phase(users, 600, rate),), max_requests=1_000_000)
     phases: list[dict[str, Any]] = []
     on = threading.Event()
 
@@ -154,12 +158,37 @@ def swap(cloud: Cloud) -> str:
 
 def kill_one(cloud: Cloud) -> str:
     capacity(cloud, 2)
-    runtime = cloud.client("sagemaker-runtime")
-    body = runtime.invoke_endpoint(EndpointName=SWAPPED, Body=b"x")["Body"].read()
-    os.kill(int(body.split(b":")[1].strip(b" }")), signal.SIGKILL)
+    os.kill(an_instance(cloud), signal.SIGKILL)
     time.sleep(3)
     capacity(cloud, 1)
     return "SIGKILL"
+
+
+def killed(cloud: Cloud, plan: Plan) -> str:
+    """Of two instances one is killed every two seconds, and the whole fleet is exchanged again and again."""
+    kills = 0
+
+    def happening() -> str:
+        nonlocal kills
+        end = time.monotonic() + KILL_SECONDS
+        capacity(cloud, 2)
+        colours = itertools.cycle(("blue", "green"))
+        while time.monotonic() < end:
+            os.kill(an_instance(cloud), signal.SIGKILL)
+            kills += 1
+            time.sleep(1)
+            if kills % 2:
+                cloud.client("sagemaker").update_endpoint(EndpointName=SWAPPED, EndpointConfigName=next(colours))
+                settle(cloud)
+        return f"{kills} kills"
+
+    return under_load(plan, happening, users=64, rate=None)
+
+
+def an_instance(cloud: Cloud) -> int:
+    """The process of one that is in service."""
+    body = cloud.client("sagemaker-runtime").invoke_endpoint(EndpointName=SWAPPED, Body=b"x")["Body"].read()
+    return int(json.loads(body)["pid"])
 
 
 def scale(cloud: Cloud, plan: Plan, picture: Path | None) -> str:

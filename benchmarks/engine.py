@@ -95,13 +95,7 @@ def embedded() -> Iterator[Any]:
     with tempfile.TemporaryDirectory() as folder:
         server = lifecycle.ensure(Path(folder))
         try:
-            sagemaker = boto3.client(
-                "sagemaker",
-                endpoint_url=server.url,
-                region_name="us-east-1",
-                aws_access_key_id="embedded",
-                aws_secret_access_key="embedded",
-            )
+            sagemaker = boto3.client("sagemaker", **server.client_settings())
             for name, command in {"true": COMMAND, "python": PYTHON}.items():
                 sagemaker.create_pipeline(
                     PipelineName=name,

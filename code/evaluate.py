@@ -6,6 +6,7 @@
 champion's too: of its archive only weights and descriptions are read.
 """
 
+import hashlib
 import json
 import tempfile
 import time
@@ -39,11 +40,15 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         model = model_directory(arguments.model, Path(scratch) / "model")
-        evaluate(model, arguments.prepared, arguments.output, arguments.champion, Path(scratch) / "champion")
+        digest = sha256(archive_in(arguments.model))
+        evaluate(model, digest, arguments.prepared, arguments.output, arguments.champion, Path(scratch) / "champion")
 
 
-def evaluate(model: Path, prepared: Path, output: Path, champion_model: Path, scratch: Path) -> None:
-    """Write the evaluation to `output`; `champion_model` may not exist. `scratch`: where its archive is unpacked."""
+def evaluate(
+    model: Path, digest: str | None, prepared: Path, output: Path, champion_model: Path, scratch: Path
+) -> None:
+    """Write the evaluation to `output`; `champion_model` may not exist. `scratch`: where its archive is unpacked.
+    `digest`: of the archive that `model` was unpacked from."""
     info = inference.load_info(model)
     predictor = load(model)
     check_classes(predictor, prepared)
@@ -62,6 +67,7 @@ def evaluate(model: Path, prepared: Path, output: Path, champion_model: Path, sc
             "unknown": document.unknown(found, predictor),
             "latency_ms": latency,
             "form": predictor.network.form,
+            "model_sha256": digest,
             "confused": write_confused(found, report, prepared, staging),
             "robustness": write_robustness(predictor, found, prepared, staging),
             "champion": verdict,
@@ -91,11 +97,23 @@ def model_directory(given: Path, scratch: Path) -> Path:
     """The unpacked model: `given` itself where it holds model.json, else its model.tar.gz unpacked into `scratch`."""
     if (given / "model.json").is_file():
         return given
-    archive = given if given.is_file() else given / "model.tar.gz"
+    archive = archive_in(given)
     if not archive.is_file():
         raise InputError(f"{given} holds no model.tar.gz.", "Give the output of the Train step.")
     inference.unpack(archive, scratch)
     return scratch
+
+
+def archive_in(given: Path) -> Path:
+    return given if given.is_file() else given / "model.tar.gz"
+
+
+def sha256(archive: Path) -> str | None:
+    """In hex, by which a deployment knows that it serves what was evaluated; None of a model without an archive."""
+    if not archive.is_file():
+        return None
+    with archive.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def check_classes(predictor: Predictor, prepared: Path) -> None:

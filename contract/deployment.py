@@ -12,6 +12,11 @@ from contract.settings import setting
 
 SERVERLESS = "serverless"
 
+# In the Environment of a model package's container: the SHA-256 of the archive that was evaluated. In that of the model
+# that serves it: the package.
+MODEL_SHA256 = "MODEL_SHA256"
+MODEL_PACKAGE_ARN = "MODEL_PACKAGE_ARN"
+
 _PACKAGE_ARN = r"arn:aws[a-z-]*:sagemaker:[a-z0-9-]{9,16}:\d{12}:model-package/(\S+)"
 _ROLE_ARN = r"arn:aws[a-z-]*:iam::\d{12}:role/?[\w+=,.@/-]+"
 # Shorter than SageMaker's limit, since models, configurations and alarms carry the whole name in theirs.

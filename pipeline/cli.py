@@ -8,6 +8,7 @@ import typer
 from pipeline import hints
 from pipeline.commands import program
 from pipeline.errors import UserError
+from sagelocal.core.terminal import printable
 
 
 def main() -> None:
@@ -28,7 +29,7 @@ def main() -> None:
 
 def fail(headline: str, way_out: str) -> NoReturn:
     """Say what is wrong and what to do, and end with code 2."""
-    typer.secho(headline, fg="red", err=True, bold=True)
+    typer.secho(printable(headline), fg="red", err=True, bold=True)
     if way_out:
-        typer.echo(way_out, err=True)
+        typer.echo(printable(way_out), err=True)
     sys.exit(2)

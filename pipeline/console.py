@@ -6,15 +6,19 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from typing import Any
 
+import typer
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 from rich.table import Table
+from rich.text import Text
 
 from pipeline import execution, hints
 from pipeline.cloud import Cloud
 from pipeline.errors import UserError
 from pipeline.execution import Step
+from sagelocal.core.terminal import printable
 
 Show = Callable[[list[Step], dict[str, str]], None]  # (steps, what each said last)
 
@@ -23,7 +27,15 @@ DETAIL_SECONDS = 1.0  # log lines and tuning counts are asked for less often tha
 
 STYLES = {"Succeeded": "green", "Executing": "cyan", "Starting": "cyan", "Failed": "bold red", "Stopped": "yellow"}
 
-console = Console(stderr=True, highlight=False)
+
+class _Terminal(Console):
+    """Whatever is printed, in a table too, goes through here as text before Rich adds its own control codes."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(printable(text), **options)
+
+
+console = _Terminal(stderr=True, highlight=False)
 if not console.is_terminal:
     console.width = 120
 logging.getLogger("botocore").setLevel(logging.WARNING)  # the SDK turns INFO on for everybody
@@ -31,7 +43,7 @@ logging.getLogger("botocore").setLevel(logging.WARNING)  # the SDK turns INFO on
 
 def stdout() -> Console:
     """For what a command was asked for, rather than for what goes on beside it; wide where nobody looks."""
-    made = Console(highlight=False)
+    made = _Terminal(highlight=False)
     if not made.is_terminal:
         made.width = 200
     return made
@@ -43,6 +55,11 @@ def plain_table(*titles: str, **options: Any) -> Table:
     for title in titles:
         shown.add_column(title, header_style="dim", **options)
     return shown
+
+
+def echo(text: str, **style: Any) -> None:
+    """Print plain text, on stdout unless `err` is true."""
+    typer.secho(printable(text), **style)
 
 
 def say(text: str) -> None:
@@ -59,7 +76,7 @@ def upload_progress():
 
         def show(what: str, done: int, total: int) -> None:
             if what not in tasks:
-                tasks[what] = bars.add_task(what, total=total or None)
+                tasks[what] = bars.add_task(escape(printable(what)), total=total or None)
             bars.update(tasks[what], completed=done)
 
         yield show
@@ -77,8 +94,8 @@ def follow(cloud: Cloud, arn: str, *, quiet: bool = False) -> list[Step]:
             state = "Cached" if step.cached else step.status
             if seen.get(step.name) != state and not quiet:
                 took = f" in {step.seconds:.1f} s" if state not in ("Executing", "Starting") else ""
-                why = f"  [dim]{_plain(told.get(step.name, ''))[:100]}[/]" if state == "Executing" else ""
-                say(f"  {step.name:<10} {state}{took}{why}")
+                why = f"  [dim]{escape(told.get(step.name, '')[:100])}[/]" if state == "Executing" else ""
+                say(f"  {escape(step.name):<10} {state}{took}{why}")
             seen[step.name] = state
 
     return _watch(cloud, arn, tell)
@@ -134,7 +151,9 @@ def table(steps: list[Step], told: dict[str, str]) -> Table:
         state = "Cached" if step.cached else step.status
         last = " ".join((step.reason or told.get(step.name, "")).split())[: max(20, console.width - 50)]
         state = f"[{STYLES.get(step.status, 'white')}]{state}[/]"
-        shown.add_row(step.name, f"[dim]{step.type}[/]", state, f"{step.seconds:.1f} s", f"[dim]{_plain(last)}[/]")
+        shown.add_row(
+            escape(step.name), f"[dim]{step.type}[/]", state, f"{step.seconds:.1f} s", f"[dim]{escape(last)}[/]"
+        )
     return shown
 
 
@@ -144,11 +163,11 @@ def failure(cloud: Cloud, arn: str, steps: list[Step]) -> None:
         if step.status != "Failed":
             continue
         headline = "\n".join(step.reason.splitlines()[:3])
-        say(f"\n[bold red]{step.name} failed.[/] {_plain(headline)}")
+        say(f"\n[bold red]{escape(step.name)} failed.[/] {escape(headline)}")
         for line in execution.log_lines(cloud, step, limit=15):
-            say(f"  [dim]{_plain(line)}[/]")
+            say(f"  [dim]{escape(line)}[/]")
     if not any(step.status == "Failed" for step in steps):
-        say(f"\n[bold red]{_plain(execution.describe(cloud, arn).get('FailureReason', 'It did not succeed.'))}[/]")
+        say(f"\n[bold red]{escape(execution.describe(cloud, arn).get('FailureReason', 'It did not succeed.'))}[/]")
     say(f"\nGo on from the failed step:  {hints.RETRY_OF(execution=arn.rpartition('/')[2])}")
 
 
@@ -165,8 +184,3 @@ def summary(report: dict[str, Any]) -> None:
     if prediction:
         say(f"  {prediction['file']}: [bold]{prediction['breed']}[/] ({prediction['probability']:.0%})")
     say(f"\n[bold green]{report['status']}[/] in {report['seconds']:.1f} s")
-
-
-def _plain(text: str) -> str:
-    """Text from jobs, safe to print between Rich's markup."""
-    return text.replace("[", "\\[")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import ClientError
+from rich.markup import escape
 from rich.table import Table
 
 from pipeline import console, execution, hints
@@ -57,9 +58,11 @@ def table(said: dict[str, Any]) -> Table:
     shown.add_column("says", header_style="dim", overflow="fold")
     for rule in said["rules"]:
         state = rule["RuleEvaluationStatus"]
-        details = rule["StatusDetails"].replace("[", "\\[")
+        details = escape(rule["StatusDetails"])
         blocks = {True: "yes", False: "no", None: ""}[rule.get("blocks")]
-        shown.add_row(rule["RuleConfigurationName"], f"[{STYLES.get(state, 'white')}]{state}[/]", blocks, details)
+        shown.add_row(
+            escape(rule["RuleConfigurationName"]), f"[{STYLES.get(state, 'white')}]{state}[/]", blocks, details
+        )
     return shown
 
 

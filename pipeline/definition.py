@@ -46,7 +46,7 @@ def build(settings: Settings, code: bundle.Bundle | None = None) -> Pipeline:
     champion_step = champion.step(build, train=train_step)
     evaluate_step = evaluate.step(build, train=train_step, champion=champion.archive(champion_step), prepared=prepared)
 
-    register_step = register.step(build, train=train_step, evaluation=output_uri(evaluate_step, "evaluation"))
+    register_step = register.step(build, train=train_step, evaluate_step=evaluate_step)
     deploy_step = deploy.step(build, register=register_step)
 
     gate_step = gate.step(build, debug_step=debug_step, evaluate_step=evaluate_step, then=[register_step, deploy_step])

@@ -23,6 +23,8 @@ STYLES = {"pass": "green", "warn": "yellow", "fail": "bold red"}
 SERVICE_OF_ROLE = {
     "pipeline": "sagemaker.amazonaws.com",
     "job": "sagemaker.amazonaws.com",
+    "train": "sagemaker.amazonaws.com",
+    "evaluate": "sagemaker.amazonaws.com",
     "model": "sagemaker.amazonaws.com",
     "deploy": "lambda.amazonaws.com",
     "predict": "lambda.amazonaws.com",

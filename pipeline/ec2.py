@@ -105,7 +105,7 @@ def launch(
     code = bundle.read()  # once: what is uploaded is what the instance checks
     run = Run(
         region=cloud.settings.region,
-        # Beside the pipeline's models: the endpoint's role reads there, so this one can be registered too.
+        # Beside the pipeline's models: the deploy function reads there, so this one can be registered too.
         run_uri=f"{cloud.settings.root}/models/{name}",
         bundle_uri=f"{code.prefix(cloud.settings.root)}sourcedir.tar.gz",
         bundle_sha256=hashlib.sha256(code.archive()).hexdigest(),

@@ -1,5 +1,6 @@
 """The Lambda functions as content-addressed zips: the same files give the same bytes and the same key."""
 
+import base64
 import hashlib
 import io
 import zipfile
@@ -8,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.bundle import CONTRACT
+from pipeline.content import put
 from pipeline.settings import Settings
-from pipeline.upload import exists
 
 LAMBDAS = Path(__file__).parent.parent / "lambda"
 NAMES = ("deploy", "predict", "retrain")
+VERSIONED = ("deploy", "predict")  # callers use a version of these, which is published once
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,11 @@ class Package:
     content: bytes
     key: str
 
+    @property
+    def sha256(self) -> str:
+        """As Lambda writes it."""
+        return base64.b64encode(hashlib.sha256(self.content).digest()).decode()
+
 
 def packages(settings: Settings) -> list[Package]:
     """The project's functions, packed."""
@@ -31,10 +38,9 @@ def packages(settings: Settings) -> list[Package]:
 
 
 def upload(s3: Any, settings: Settings, packed: list[Package]) -> None:
-    """Store the zips that the bucket does not have."""
+    """Store the zips that the bucket does not have as they are."""
     for each in packed:
-        if not exists(s3, settings.bucket, each.key):
-            s3.put_object(Bucket=settings.bucket, Key=each.key, Body=each.content)
+        put(s3, settings.bucket, each.key, each.content)
 
 
 def package(folder: Path) -> bytes:

@@ -22,7 +22,11 @@ from pipeline.errors import UserError
 from pipeline.settings import Settings
 
 TEMPLATE = Path(__file__).parent.parent / "infra" / "template.yaml"
-CODE = {"DeployCodeKey": "", "PredictCodeKey": "", "RetrainCodeKey": ""}
+CODE = dict.fromkeys(
+    [f"{name.capitalize()}CodeKey" for name in functions.NAMES]
+    + [f"{name.capitalize()}CodeSha256" for name in functions.VERSIONED],
+    "",
+)
 OURS = ("CreateBucket", "Release", *CODE)  # decided here, never given
 FOLLOW_TEMPLATE = ("PowertoolsLayer",)  # a newer default is taken even where an older one is deployed
 RELEASED = (
@@ -107,6 +111,8 @@ def parameters(
         **given,
     }
     values |= {f"{each.name.capitalize()}CodeKey": each.key for each in packed}
+    hashes = {each.name: each.sha256 for each in packed}
+    values |= {f"{name.capitalize()}CodeSha256": hashes[name] for name in functions.VERSIONED}
     values["Release"] = _release(values)
     values["CreateBucket"] = before.get("CreateBucket") or _create_bucket(cloud)
     return values

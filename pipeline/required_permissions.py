@@ -49,7 +49,11 @@ def of_the_user(settings: Settings) -> list[Permission]:
         Permission(_of("sagemaker", *execution, "RetryPipelineExecution"), f"{pipeline}/execution/*"),
         Permission(("iam:PassRole",), settings.role("pipeline"), to_sagemaker),
         Permission(("s3:ListBucket",), f"arn:aws:s3:::{settings.bucket}"),
-        Permission(("s3:PutObject", "s3:GetObject"), f"arn:aws:s3:::{settings.bucket}/{settings.project}/*"),
+        Permission(("s3:GetObject",), f"arn:aws:s3:::{settings.bucket}/{settings.project}/*"),
+        *(
+            Permission(("s3:PutObject",), f"arn:aws:s3:::{settings.bucket}/{settings.project}/{inputs}/*")
+            for inputs in ("code", "raw", "weights", "cache")
+        ),
         Permission(("lambda:InvokeFunction",), settings.alias("predict")),
     ]
 
@@ -66,11 +70,16 @@ def of_the_roles(settings: Settings) -> dict[str, list[Permission]]:
         "pipeline": [
             Permission(("sagemaker:CreateProcessingJob",), f"{sagemaker}:processing-job/pipelines-doctor"),
             Permission(("sagemaker:CreateTrainingJob",), f"{sagemaker}:training-job/pipelines-doctor"),
-            Permission(("iam:PassRole",), settings.role("job"), passed),
+            *(Permission(("iam:PassRole",), settings.role(name), passed) for name in ("job", "train", "evaluate")),
             Permission(("lambda:InvokeFunction",), settings.function("deploy")),
         ],
-        "job": [Permission(("s3:GetObject", "s3:PutObject"), f"{objects}/runs/doctor"), *_of_managed_rules(settings)],
-        "model": [Permission(("s3:GetObject",), f"{objects}/models/doctor")],
+        "job": [Permission(("s3:GetObject", "s3:PutObject"), f"{objects}/runs/doctor/features/doctor")],
+        "train": [Permission(("s3:GetObject", "s3:PutObject"), f"{objects}/models/pipelines-doctor/doctor")],
+        "evaluate": [
+            Permission(("s3:GetObject", "s3:PutObject"), f"{objects}/runs/doctor/evaluation/doctor"),
+            *_of_managed_rules(settings),
+        ],
+        "model": [Permission(("s3:GetObject",), f"{objects}/releases/doctor")],
         "deploy": [
             Permission(
                 _of("sagemaker", "CreateEndpoint", "UpdateEndpoint", "DescribeEndpoint", "InvokeEndpoint"), endpoint
@@ -82,6 +91,8 @@ def of_the_roles(settings: Settings) -> dict[str, list[Permission]]:
             ),
             Permission(_of("cloudwatch", "PutMetricAlarm", "DescribeAlarms"), f"{alarms}-latency"),
             Permission(("iam:PassRole",), settings.role("model"), passed),
+            Permission(("s3:GetObject",), f"{objects}/models/doctor"),
+            Permission(("s3:PutObject",), f"{objects}/releases/doctor"),
         ],
         "predict": [Permission(("sagemaker:InvokeEndpoint",), endpoint)],
         "scheduler": [

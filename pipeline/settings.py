@@ -75,7 +75,8 @@ class Settings:
         return self.project
 
     def role(self, name: str) -> str:
-        """ARN of one of the project's roles: pipeline, job, model, deploy, predict, scheduler, ec2, retrain."""
+        """ARN of one of the project's roles: pipeline, job, train, evaluate, model, deploy, predict, scheduler, ec2,
+        retrain."""
         return f"arn:aws:iam::{self.account}:role/{self.project}-{name}"
 
     def function(self, name: str) -> str:

@@ -1,4 +1,4 @@
-"""Data, weights and code to S3, under keys made from their content: what is there already is not sent again."""
+"""Data, weights and code to S3, under keys made from their content: what is there unchanged is not sent again."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from contract.s3 import bucket_and_key
-from pipeline import bundle, hints
+from pipeline import bundle, content, hints
 from pipeline.errors import UserError
 from pipeline.settings import Settings
 
@@ -39,23 +39,21 @@ def _quiet(what: str, done: int, total: int) -> None:
 
 
 def upload_code(s3: Any, settings: Settings, code: bundle.Bundle | None = None) -> str:
-    """Upload code/ (or `code`) unless it is there; its S3 prefix. The archive goes last: where it is, everything is."""
+    """Upload code/ (or `code`) unless it is there; its S3 prefix."""
     check_bucket(s3, settings)
     _begin_cache(s3, settings)
     code = code or bundle.read()
     prefix = code.prefix(settings.root)
     _, key = bucket_and_key(prefix, UserError)
-    if not exists(s3, settings.bucket, f"{key}sourcedir.tar.gz"):
-        for name, content in code.files.items():
-            s3.put_object(Bucket=settings.bucket, Key=f"{key}src/{name}", Body=content)
-        s3.put_object(Bucket=settings.bucket, Key=f"{key}sourcedir.tar.gz", Body=code.archive())
+    files = {f"src/{name}": body for name, body in code.files.items()} | {"sourcedir.tar.gz": code.archive()}
+    content.put_all(s3, settings.bucket, key, files)
     return prefix
 
 
 def _begin_cache(s3: Any, settings: Settings) -> None:
     """A job's input prefix must hold an object, and before the first Prepare its cache holds none."""
     _, key = bucket_and_key(settings.prepare_cache_uri, UserError)
-    if not exists(s3, settings.bucket, f"{key}README.txt"):
+    if not content.exists(s3, settings.bucket, f"{key}README.txt"):
         s3.put_object(Bucket=settings.bucket, Key=f"{key}README.txt", Body=CACHE_README)
 
 
@@ -105,9 +103,7 @@ def upload_weights(s3: Any, settings: Settings, source: str, backbone: str, prog
     if source == "random":
         prefix = f"{settings.root}/weights/random/"
         _, key = bucket_and_key(prefix, UserError)
-        if not exists(s3, settings.bucket, f"{key}random.json"):
-            body = json.dumps({"kind": "random", "seed": 0})
-            s3.put_object(Bucket=settings.bucket, Key=f"{key}random.json", Body=body)
+        content.put_all(s3, settings.bucket, key, {"random.json": json.dumps({"kind": "random", "seed": 0}).encode()})
         return prefix
     if source == "imagenet":
         url = IMAGENET[backbone]
@@ -146,28 +142,25 @@ def _upload_folder(s3: Any, settings: Settings, folder: Path, progress: Progress
         digest.update(f"{path.relative_to(folder).as_posix()}\0{_sha256(path)}\n".encode())
     prefix = f"{settings.root}/raw/{digest.hexdigest()[:16]}/"
     bucket, key = bucket_and_key(prefix, UserError)
-    there = {entry["Key"]: entry["Size"] for entry in _listed(s3, bucket, key)}
-    for count, path in enumerate(files):
+    names = {path.relative_to(folder).as_posix(): path for path in files}
+    content.check_alone(s3, bucket, key, names)
+    for count, (name, path) in enumerate(names.items()):
         progress(folder.name, count, len(files))
-        target = key + path.relative_to(folder).as_posix()
-        if there.get(target) != path.stat().st_size:
-            s3.upload_file(str(path), bucket, target)
+        content.put_file(s3, bucket, key + name, path)
     return prefix
 
 
 def _put_file(s3: Any, settings: Settings, under: str, name: str, path: Path, progress: Progress) -> str:
     prefix = f"{settings.root}/{under}/"
     bucket, key = bucket_and_key(prefix + name, UserError)
-    size = path.stat().st_size
-    if not exists(s3, bucket, key, size):
-        done = 0
+    size, done = path.stat().st_size, 0
 
-        def sent(count: int) -> None:
-            nonlocal done
-            done += count
-            progress(name, done, size)
+    def sent(count: int) -> None:
+        nonlocal done
+        done += count
+        progress(name, done, size)
 
-        s3.upload_file(str(path), bucket, key, Callback=sent)
+    content.put_file(s3, bucket, key, path, sent)
     return prefix
 
 
@@ -201,22 +194,6 @@ def _checked_prefix(s3: Any, uri: str) -> str:
     if not found:
         raise UserError(f"There is nothing at {uri}.", "Give a prefix that holds objects.")
     return uri
-
-
-def exists(s3: Any, bucket: str, key: str, size: int | None = None) -> bool:
-    """Whether there is an object of that key, and of that size where one is given."""
-    try:
-        head = s3.head_object(Bucket=bucket, Key=key)
-    except ClientError as error:
-        if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
-            return False
-        raise
-    return size is None or head["ContentLength"] == size
-
-
-def _listed(s3: Any, bucket: str, prefix: str) -> Iterator[dict]:
-    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
-        yield from page.get("Contents", [])
 
 
 def _sha256(path: Path) -> str:

@@ -69,5 +69,6 @@ within_deadline "$python" -u code/train.py "${directories[@]}" "${HYPERPARAMETER
 
 step=store
 tar -czf "$work/model.tar.gz" -C "$work/model" .
+sha256sum "$work/model.tar.gz" # into the log: a package that is registered names it
 within_deadline aws s3 cp --only-show-errors "$work/model.tar.gz" "$RUN_URI/model.tar.gz"
 step=done

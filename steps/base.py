@@ -141,6 +141,7 @@ def processing(
     title: str,
     description: str,
     script: str,
+    role: str,
     inputs: dict[str, Any],
     output: str,
     arguments: dict[str, Any],
@@ -152,12 +153,13 @@ def processing(
 ) -> RequestStep:
     """A processing job that runs `code/<script>`: inputs in, one output prefix of this execution out.
 
+    `role`: job, or evaluate for what the gate believes; each may write its own outputs only (infra/template.yaml).
     `inputs`: name → S3 URI, an input that is whole on every host, at the path of that name; or name → Input.
     `shared_outputs`: further outputs (name → S3 URI), to prefixes that executions share.
     """
     words = [word for flag, value in arguments.items() for word in (f"--{flag}", as_text(value))]
     request = {
-        "RoleArn": build.settings.role("job"),
+        "RoleArn": build.settings.role(role),
         "AppSpecification": {
             "ImageUri": build.settings.training_image,
             "ContainerEntrypoint": ["python3", f"/opt/ml/processing/input/code/{script}"],

@@ -23,6 +23,7 @@ def step(build: BuildContext, *, train: RequestStep) -> RequestStep:
         title="Check the training",
         description="Applies the Debugger rules to the saved tensors; writes debug.json, which the gate reads.",
         script="debug.py",
+        role="evaluate",
         inputs={"tensors": tensors},
         output="debug",
         arguments={

@@ -19,6 +19,7 @@ def step(build: BuildContext, *, prepared: Any) -> RequestStep:
         title="Compute features",
         description="Runs the frozen backbone once over train (augmented views), valid and test.",
         script="embed.py",
+        role="job",
         inputs={
             "manifest": manifest(prepared),
             **{split: shards(prepared, split, sharded=True) for split in SPLITS},

@@ -17,6 +17,7 @@ def step(build: BuildContext, *, train: RequestStep, champion: Any, prepared: An
         title="Evaluate the model",
         description="Accuracy, confusion, calibration, robustness and latency on the test split; against the champion.",
         script="evaluate.py",
+        role="evaluate",
         inputs={
             "model": train.properties.ModelArtifacts.S3ModelArtifacts,
             "champion": champion,

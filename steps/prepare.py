@@ -17,6 +17,7 @@ def step(build: BuildContext) -> RequestStep:
         title="Prepare the photos",
         description="Checks every photo, makes large ones smaller; writes shards, manifest.json and quarantine.csv.",
         script="prepare.py",
+        role="job",
         inputs={"raw": build["InputDataUri"], "cache": cache},
         output="prepared",
         shared_outputs={"new-cache": cache},

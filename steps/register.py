@@ -1,17 +1,18 @@
-"""Register: a version in the model package group, with its metrics attached."""
+"""Register: a version in the model package group, with its metrics and the hash of what was evaluated attached."""
 
-from typing import Any
-
-from sagemaker.core.workflow.functions import Join
+from sagemaker.core.workflow.functions import Join, JsonGet
 from sagemaker.mlops.workflow.steps import StepTypeEnum
 
-from steps.base import BuildContext, RequestStep
+from contract.deployment import MODEL_SHA256
+from steps import evaluate
+from steps.base import BuildContext, RequestStep, output_uri
 
 # For the adapter of AWS's Ray Serve image: by this path its /ping asks the loaded model, not Ray's proxy.
 RAYSERVE_BACKEND_URL = "http://127.0.0.1:8000/replica"
 
 
-def step(build: BuildContext, *, train: RequestStep, evaluation: Any) -> RequestStep:
+def step(build: BuildContext, *, train: RequestStep, evaluate_step: RequestStep) -> RequestStep:
+    evaluated = JsonGet(step_name=evaluate_step.name, property_file=evaluate.REPORT, json_path="pawline.model_sha256")
     request = {
         "ModelPackageGroupName": build.settings.model_package_group,
         "ModelPackageDescription": "Dog breed classifier, trained and evaluated by the Pawline pipeline.",
@@ -21,7 +22,7 @@ def step(build: BuildContext, *, train: RequestStep, evaluation: Any) -> Request
                 {
                     "Image": build.settings.serving_image,
                     "ModelDataUrl": train.properties.ModelArtifacts.S3ModelArtifacts,
-                    "Environment": {"RAYSERVE_BACKEND_URL": RAYSERVE_BACKEND_URL},
+                    "Environment": {"RAYSERVE_BACKEND_URL": RAYSERVE_BACKEND_URL, MODEL_SHA256: evaluated},
                 }
             ],
             "SupportedContentTypes": ["image/jpeg", "image/png", "application/x-image"],
@@ -31,7 +32,7 @@ def step(build: BuildContext, *, train: RequestStep, evaluation: Any) -> Request
             "ModelQuality": {
                 "Statistics": {
                     "ContentType": "application/json",
-                    "S3Uri": Join(on="/", values=[evaluation, "evaluation.json"]),
+                    "S3Uri": Join(on="/", values=[output_uri(evaluate_step, "evaluation"), "evaluation.json"]),
                 }
             }
         },

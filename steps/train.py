@@ -39,7 +39,7 @@ def step(build: BuildContext, *, features: Any, prepared: Any, best: dict[str, A
             "TrainingInputMode": "File",
             "MetricDefinitions": metrics.DEFINITIONS,
         },
-        "RoleArn": build.settings.role("job"),
+        "RoleArn": build.settings.role("train"),
         "InputDataConfig": [
             channel("features", features),
             channel("prepared", prepared, mode="FastFile"),

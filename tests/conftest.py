@@ -9,14 +9,18 @@ import boto3
 import pytest
 import pytest_socket
 
-from sagelocal.core import lifecycle
+from sagelocal.core import lifecycle, secret
 from tests import leftovers
+
+OWNER = secret.Keys("AKIATESTTESTTESTTEST", "a-secret-of-the-tests-and-of-nobody-else")
+# Every account that this process makes has these keys, so that boto3's default session fits all servers of a test.
+secret.new_keys = lambda: OWNER
 
 for name in [n for n in os.environ if n.startswith("AWS_")]:
     del os.environ[name]
 os.environ.update(
-    AWS_ACCESS_KEY_ID="testing",
-    AWS_SECRET_ACCESS_KEY="testing",
+    AWS_ACCESS_KEY_ID=OWNER.access_key,
+    AWS_SECRET_ACCESS_KEY=OWNER.secret_key,
     AWS_DEFAULT_REGION="us-east-1",
     AWS_EC2_METADATA_DISABLED="true",
     AWS_CONFIG_FILE=os.devnull,
@@ -43,8 +47,10 @@ def _only_loopback():
 
 @pytest.fixture(scope="module")
 def state_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The state directory of this module's server."""
-    return tmp_path_factory.mktemp("state")
+    """The state directory of this module's server, with the keys of this process's environment."""
+    made = tmp_path_factory.mktemp("state")
+    secret.of(made)
+    return made
 
 
 @pytest.fixture(scope="module")

@@ -19,14 +19,14 @@ TABLE: dict[str, set[str]] = {
     "pipeline": {
         "contract", "steps", "boto3", "botocore", "sagemaker", "typer", "rich", "requests", "PIL", "numpy", "locust",
         "gevent", "matplotlib", "sagelocal.core.lifecycle", "sagelocal.definition",
-        "sagelocal.services.scheduler.expressions",
+        "sagelocal.core.terminal", "sagelocal.services.scheduler.expressions",
     },
     "code": {
         "torch", "torchvision", "numpy", "PIL", "smdebug", "fastapi", "starlette", "anyio", "uvicorn",
         "openvino", "nncf", "simplejpeg", "matplotlib", "cycler", "ray", "serve", "breeds", "contract",
     },
     "lambda": {"boto3", "botocore", "aws_lambda_powertools", "contract"},
-    "sagelocal": {"botocore", "boto3", "moto", "werkzeug", "optuna", "psutil", "yaml"} | {
+    "sagelocal": {"botocore", "boto3", "moto", "werkzeug", "optuna", "psutil", "re2", "yaml"} | {
         # botocore's stubs, which only a type checker reads
         f"types_boto3_{service}.type_defs"
         for service in ("application_autoscaling", "cloudwatch", "events", "iam", "lambda", "sagemaker", "scheduler")

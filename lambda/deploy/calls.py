@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -21,14 +22,18 @@ MODEL_SECONDS = 20
 
 @dataclass(frozen=True)
 class Clients:
+    """`releases`: the s3:// prefix that archives are served from."""
+
     sagemaker: Any
     autoscaling: Any
     cloudwatch: Any
     s3: Any
     runtime: Any
+    releases: str
 
     @classmethod
     def from_environment(cls) -> Clients:
+        """Raises KeyError where RELEASES_URI is missing."""
         config = Config(connect_timeout=5, read_timeout=20, retries={"total_max_attempts": 5, "mode": "standard"})
         # The smoke test counts its attempts itself.
         once = Config(connect_timeout=5, read_timeout=MODEL_SECONDS, retries={"total_max_attempts": 1})
@@ -38,6 +43,7 @@ class Clients:
             cloudwatch=boto3.client("cloudwatch", config=config),
             s3=boto3.client("s3", config=config),
             runtime=boto3.client("sagemaker-runtime", config=once),
+            releases=os.environ["RELEASES_URI"],
         )
 
 

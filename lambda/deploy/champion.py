@@ -13,8 +13,9 @@ from typing import Any
 from calls import Clients, pages
 from failures import InvalidEvent
 from reading import matching, shown
+from release import address, archive_of, is_there
 
-from contract.s3 import BUCKET, bucket_and_key
+from contract.s3 import BUCKET
 
 GROUP_NAME = matching(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}", "pawline: letters, digits and hyphens, at most 63")
 ARCHIVE = matching(rf"s3://{BUCKET}/\S+", "s3://bucket/models/<training job>/output/model.tar.gz")
@@ -52,14 +53,19 @@ class Champion:
 
 
 def find(search: Search, clients: Clients) -> Champion:
-    """Raises botocore's ClientError for calls that AWS refuses."""
+    """A champion that was deployed is read where it serves from: there no job can have written.
+
+    Raises botocore's ClientError for calls that AWS refuses.
+    """
     gone = 0
     for arn in _approved(search.model_package_group, clients):
-        archive = _archive(arn, clients)
+        package = clients.sagemaker.describe_model_package(ModelPackageName=arn)
+        archive = archive_of(package)
         if archive in ("", search.candidate):
             continue
-        if _is_there(archive, clients):
-            return Champion(model_data=archive, model_package_arn=arn, message=f"The champion is {arn}.{_left(gone)}")
+        for uri in (address(package, clients), archive):
+            if is_there(uri, clients):
+                return Champion(model_data=uri, model_package_arn=arn, message=f"The champion is {arn}.{_left(gone)}")
         gone += 1
     message = f"{search.model_package_group} has no other approved model.{_left(gone)}"
     return Champion(model_data=search.candidate, message=message)
@@ -73,19 +79,6 @@ def _approved(group: str, clients: Clients) -> Iterator[str]:
         for summary in page["ModelPackageSummaryList"]:
             if summary["ModelPackageStatus"] == "Completed":
                 yield summary["ModelPackageArn"]
-
-
-def _archive(arn: str, clients: Clients) -> str:
-    package = clients.sagemaker.describe_model_package(ModelPackageName=arn)
-    containers = package.get("InferenceSpecification", {}).get("Containers") or [{}]
-    return containers[0].get("ModelDataUrl", "")
-
-
-def _is_there(archive: str, clients: Clients) -> bool:
-    """A deleted archive would fail the job that reads it."""
-    bucket, key = bucket_and_key(archive, InvalidEvent)
-    found = clients.s3.list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1).get("Contents", [])
-    return any(entry["Key"] == key for entry in found)
 
 
 def _left(gone: int) -> str:

@@ -60,9 +60,10 @@ class Deployment(DeployEvent):
     @property
     def model_name(self) -> str:
         """`<endpoint>-<version>-<hash>`: the same endpoint, package, role and image always give the same model, and no
-        two endpoints share one, so that deleting an endpoint can delete its models."""
+        two endpoints share one, so that deleting an endpoint can delete its models. A model that serves the package's
+        own archive, and not the copy in releases, has another name."""
         version = self.model_package_arn.rpartition("/")[2]
-        content = [self.endpoint_name, self.model_package_arn, self.model_role_arn, self.serving_image]
+        content = [self.endpoint_name, self.model_package_arn, self.model_role_arn, self.serving_image, "release"]
         return _name(f"{self.endpoint_name}-{version}", content)
 
     @property

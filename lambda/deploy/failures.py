@@ -2,7 +2,7 @@
 
 DeployError
 ├── InvalidEvent          a field of the event is missing, unknown or out of its bounds
-├── PackageRefused        the model package is rejected, failed or has no approval status
+├── PackageRefused        the model package is rejected, failed, not approved, or not what was evaluated
 ├── EndpointFailed        the endpoint could not be created, or stands where only a person can help
 ├── UpdateRolledBack      the new configuration failed; the old one serves
 ├── SmokeTestFailed       the new configuration came into service and does not know a dog it should know

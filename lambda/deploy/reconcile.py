@@ -1,8 +1,8 @@
 """Move the world one step closer to the wanted deployment, and say where it stands.
 
-Package approved → Model → EndpointConfig → alarms → desired state remembered → Endpoint in service → smoke test → auto
-scaling. Each stage looks before it acts, and names are content hashes, so a call that was cut off anywhere is finished
-by the same call made again, and a call that finds everything as wanted changes nothing.
+Package approved → archive copied → Model → EndpointConfig → alarms → desired state remembered → Endpoint in service →
+smoke test → auto scaling. Each stage looks before it acts, and names are content hashes, so a call that was cut off
+anywhere is finished by the same call made again, and a call that finds everything as wanted changes nothing.
 """
 
 from __future__ import annotations
@@ -18,8 +18,11 @@ from deployment import Deployment
 from endpoint import Endpoint, Target, await_others, converge, is_under_way_elsewhere, next_move
 from failures import PackageRefused
 from record import Record, as_list, desired_state
+from release import container_of, release
 from scaling import reconcile_scaling
 from verdict import judge, refuse
+
+from contract.deployment import MODEL_PACKAGE_ARN
 
 AWAITING_APPROVAL = "AwaitingApproval"
 
@@ -98,28 +101,21 @@ def _reconcile_model(deployment: Deployment, package: dict[str, Any], calls: Cal
         arguments: dict[str, Any] = {
             "ModelName": name,
             "ExecutionRoleArn": deployment.model_role_arn,
-            "PrimaryContainer": _container(deployment, package),
+            "PrimaryContainer": _container(deployment, package, release(package, calls)),
         }
         if deployment.tags:
             arguments["Tags"] = deployment.aws_tags
         calls.create_unless_there("create_model", **arguments)
 
 
-def _container(deployment: Deployment, package: dict[str, Any]) -> dict[str, Any]:
-    """The package itself, or its archive in another image: CreateModel takes no image beside a package."""
-    if not deployment.serving_image:
-        return {"ModelPackageName": deployment.model_package_arn}
-    containers = package.get("InferenceSpecification", {}).get("Containers") or [{}]
-    archive = containers[0].get("ModelDataUrl")
-    if not archive:
-        raise PackageRefused(
-            f"Model package {deployment.model_package_arn} has no ModelDataUrl to serve with serving_image. "
-            "Leave serving_image empty, or register the package with its archive."
-        )
-    container = {"Image": deployment.serving_image, "ModelDataUrl": archive}
-    if environment := containers[0].get("Environment"):
-        container["Environment"] = environment
-    return container
+def _container(deployment: Deployment, package: dict[str, Any], archive: str) -> dict[str, Any]:
+    """Not the package itself, whose archive lies where jobs write; its Environment says which package it was."""
+    registered = container_of(package)
+    return {
+        "Image": deployment.serving_image or registered["Image"],
+        "ModelDataUrl": archive,
+        "Environment": registered.get("Environment", {}) | {MODEL_PACKAGE_ARN: deployment.model_package_arn},
+    }
 
 
 def _reconcile_config(deployment: Deployment, calls: Calls) -> None:

@@ -39,13 +39,21 @@ _NETLOC = re.compile(r"(\[[^\[\]]*\]|[^\[\]:]*)(:[0-9]*)?")
 _CONTROL_SPACE_OR_BACKSLASH = re.compile(r"[\x00-\x20\x7f-\x9f\\\ud800-\udfff]")
 
 
+def tls_context(authorities: str | None = None) -> ssl.SSLContext:
+    """Trusts what the system trusts, or a file of certificates. A name counts where the certificate lists it as a
+    host's (RFC 6125): its common name can be anything."""
+    context = ssl.create_default_context(cafile=authorities)
+    context.hostname_checks_common_name = False
+    return context
+
+
 @dataclass(frozen=True)
 class Network:
     """The ways out of this process: how names become addresses, how connections are made, whom TLS trusts."""
 
     resolve: Callable[..., list[Any]] = socket.getaddrinfo
     dial: Callable[..., socket.socket] = socket.create_connection
-    tls: Callable[[], ssl.SSLContext] = cache(ssl.create_default_context)
+    tls: Callable[[], ssl.SSLContext] = cache(tls_context)
 
 
 @dataclass(frozen=True)
@@ -186,7 +194,7 @@ def _connect(
     try:
         if target.scheme == "https":
             sock.settimeout(deadline.left())
-            sock = network.tls().wrap_socket(sock, server_hostname=target.host)
+            sock = network.tls().wrap_socket(sock, server_hostname=target.host, suppress_ragged_eofs=False)
     except (OSError, ValueError) as error:
         sock.close()
         _raise_origin_failure(error, deadline)
@@ -248,6 +256,8 @@ def _raise_origin_failure(error: Exception, deadline: Deadline) -> NoReturn:
     if isinstance(error, TimeoutError):
         raise FetchTimedOut("The image was not there in time. Try again, or send the image itself.") from error
     deadline.left()
+    if isinstance(error, ssl.SSLEOFError):  # no close_notify: anybody on the way can end a TCP connection
+        raise OriginFailed("The URL's server broke off in the middle. Try again.") from error
     if isinstance(error, ssl.SSLError):
         raise OriginFailed("The URL's server has no valid certificate. Send the image itself.") from error
     raise OriginFailed("The URL's server does not speak proper HTTP. Send the image itself.") from error

@@ -26,7 +26,7 @@ def main(
 
 def _show(said: dict[str, Any], page: Path | None) -> None:
     console.stdout().print(debug.table(said))
-    typer.echo(f"{said['verdict']}, {said['blocking']} blocking.")
+    console.echo(f"{said['verdict']}, {said['blocking']} blocking.")
     if page:
         typer.echo(page)
         debug.show(page)

@@ -1,6 +1,5 @@
 """What the commands share: their options, how they answer, and how they follow an execution."""
 
-import json
 import sys
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, NoReturn
@@ -10,6 +9,7 @@ import typer
 from pipeline import console, execution, parameters
 from pipeline.cloud import Cloud
 from pipeline.parameters import Value
+from sagelocal.core.terminal import json_line
 
 AwsOption = Annotated[bool, typer.Option("--aws", help="Act on your AWS account instead of the embedded SageMaker.")]
 AwsByDefaultOption = Annotated[bool, typer.Option("--aws/--local", help="Your AWS account, or the embedded SageMaker.")]
@@ -32,11 +32,11 @@ def checked(assignments: list[str] | None) -> dict[str, Value]:
 def tell(answer: Any, as_json: bool, show: str | Callable[[], None] = "") -> None:
     """Give a command's answer: one line of JSON, or text, or what `show` prints, or its members."""
     if as_json:
-        typer.echo(json.dumps(answer))
+        typer.echo(json_line(answer))
     elif callable(show):
         show()
     else:
-        typer.echo(show or _members(answer))
+        console.echo(show or _members(answer))
 
 
 def _members(answer: Mapping[str, Any]) -> str:

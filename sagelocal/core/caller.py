@@ -7,10 +7,17 @@ SERVICE_SESSION = "SageMaker"  # what SageMaker calls its own sessions of a role
 
 @dataclass(frozen=True)
 class Caller:
-    """A session of a role, by the role's ARN."""
+    """A session of a role, by the role's ARN.
+
+    `policies`: what the session may do at most: documents, and ARNs of managed policies; none: all that the role may.
+    `tags`: those of the session, which come before the role's own.
+    """
 
     role_arn: str
     session: str = SERVICE_SESSION
+    policies: tuple[str, ...] = ()
+    tags: tuple[tuple[str, str], ...] = ()
+    source_identity: str = ""
 
     def __str__(self) -> str:
         return self.arn
@@ -28,3 +35,8 @@ class Caller:
     def arn(self) -> str:
         """The session's ARN, as GetCallerIdentity and every refusal show it."""
         return f"arn:aws:sts::{self.account}:assumed-role/{self.role}/{self.session}"
+
+
+ANONYMOUS = Caller(
+    "arn:aws:iam::anonymous:role/anonymous", ""
+)  # who did not sign: it reads what buckets let everybody read

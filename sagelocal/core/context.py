@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 class Context:
     """One embedded account in one region, and who acts in it: None is the account's owner, or a service itself.
 
+    `request_id`: that of a call which is the same call when it is made again; "" where it does not matter.
     `parts`: what there is one of per server, by the function that gives it; see `one_per_server`.
     """
 
@@ -32,6 +33,7 @@ class Context:
     account: str = "123456789012"
     stopping: threading.Event = field(default_factory=threading.Event)
     caller: Caller | None = None
+    request_id: str = ""
     parts: dict[Callable[..., Any], Any] = field(default_factory=dict, repr=False)
 
     def arn(self, service: str, resource: str) -> str:
@@ -43,7 +45,7 @@ class Context:
 
     def as_service(self) -> "Context":
         """The same account, acting as the service itself, for what outlives a request."""
-        return replace(self, caller=None)
+        return replace(self, caller=None, request_id="")
 
     def call(self, service: str, operation: str, /, **request: Any) -> Json:
         """Call an operation as a client would, without the socket: checked, run, shaped. Raises AwsError."""

@@ -1,6 +1,7 @@
 """The errors that the embedded services answer.
 
 AwsError                      anything a client sees as botocore's ClientError
+├── SerializationException    the request's body cannot be read
 ├── ValidationException       the request does not fit the operation's model, or breaks a rule of the service
 ├── ResourceNotFound          SageMaker's word for a name that does not exist
 ├── ResourceInUse             a name that is taken, or a resource that something still uses
@@ -31,6 +32,10 @@ class AwsError(Exception):
 class _NamedByClass(AwsError):
     def __init__(self, message: str):
         super().__init__(type(self).__name__, message)
+
+
+class SerializationException(_NamedByClass):
+    pass
 
 
 class ValidationException(_NamedByClass):

@@ -8,24 +8,70 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Mapping
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
+from sagelocal.core.database import Database, NewerState
 from sagelocal.core.json import Json
+from sagelocal.core.selection import Selection
 
-SCHEMA_VERSION = 1
+__all__ = ["AlreadyExists", "Change", "Kind", "NewerState", "Selection", "Store", "amend"]
 
 Document = TypeVar("Document", bound=Mapping[str, Any])
 
 Watcher = Callable[[str, Document | None, Document | None], None]
 
+BY_NAME = "/"  # as Kind's `parent`: the name up to its last slash
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which members of a document fill the columns that lists sort and filter by; "" leaves one empty."""
+
+    created: str = "CreationTime"
+    modified: str = "LastModifiedTime"
+    status: str = ""
+    parent: str = ""
+
+    def of(self, name: str, body: Mapping[str, Any]) -> Json:
+        """`created` is None for a document that does not tell; one that does not tell when it changed, changed now."""
+        created, modified = body.get(self.created), body.get(self.modified)
+        parent = name.rpartition("/")[0] if self.parent == BY_NAME else body.get(self.parent)
+        return {
+            "created": created if isinstance(created, int | float) else None,
+            "modified": modified if isinstance(modified, int | float) else time.time(),
+            "status": body.get(self.status),
+            "parent": parent or None,
+        }
+
 
 class Kind(str, Generic[Document]):
     """The name of a kind of document, which tells a type checker what its documents hold.
 
-    `JOB = Kind[TrainingJob]("training-job")`: store.get(JOB, name) is a TrainingJob or None.
+    `JOB = Kind[TrainingJob]("training-job", status="TrainingJobStatus")`: store.get(JOB, name) is a TrainingJob or
+    None. The keywords are those of Columns; the first Kind of a name that has some sets them for all.
     """
+
+    declared: dict[str, Columns] = {}
+
+    def __new__(cls, name: str, **columns: str) -> "Kind[Document]":
+        if columns:
+            cls.declared.setdefault(name, Columns(**columns))
+        return super().__new__(cls, name)
+
+
+@dataclass(frozen=True)
+class Change:
+    """A document as one commit left it; `text` is its JSON, None when it was deleted."""
+
+    kind: str
+    name: str
+    version: int
+    text: str | None
 
 
 def amend(body: Mapping[str, Any], changes: Mapping[str, Any]) -> None:
@@ -33,8 +79,7 @@ def amend(body: Mapping[str, Any], changes: Mapping[str, Any]) -> None:
     cast(Json, body).update(changes)
 
 
-class NewerState(Exception):
-    """The state directory was written by a newer version of the server."""
+Listener = Callable[[Sequence[Change]], None]
 
 
 class AlreadyExists(Exception):
@@ -42,53 +87,60 @@ class AlreadyExists(Exception):
 
 
 class Store:
-    """A thread-safe document store. Every change wakes those who wait for one."""
+    """A thread-safe document store. A change wakes those who wait for its document."""
 
     def __init__(self, path: Path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-        self._changed = threading.Condition(threading.RLock())
+        self._db = Database(path)
+        self._lock = threading.RLock()  # who has it writes
+        self._pending: list[tuple[Change, Any, Any]] | None = None  # of the open transaction; documents before, after
         self._watchers: dict[str, list[Watcher[Any]]] = {}
-        version = self._db.execute("PRAGMA user_version").fetchone()[0]
-        if version > SCHEMA_VERSION:
-            self._db.close()
-            raise NewerState(
-                f"State in {path.parent} belongs to a newer version (schema {version}; known here: {SCHEMA_VERSION}). "
-                "Update sagelocal, or choose another directory with SAGELOCAL_STATE_DIR."
-            )
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=NORMAL")
-        self._db.execute(
-            "CREATE TABLE IF NOT EXISTS documents "
-            "(kind TEXT, name TEXT, created REAL, body TEXT, PRIMARY KEY (kind, name))"
-        )
-        self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+        self._listeners: list[Listener] = []
+        self._waiting = threading.Lock()
+        self._waiters: dict[tuple[str, str], list[threading.Event]] = {}
+        if self._db.found_version == 1:
+            self._convert()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All that this thread changes in it is kept, or nothing when an exception leaves it.
+
+        Watchers and those who wait hear of it after the commit. One inside another is part of it. Nobody else can
+        write meanwhile: what takes time does not belong into one.
+        """
+        with self._lock:
+            if self._pending is not None:
+                yield
+                return
+            pending: list[tuple[Change, Any, Any]] = []
+            self._pending = pending
+            try:
+                with self._db.transaction():
+                    yield
+            finally:
+                self._pending = None
+            self._tell(pending)
 
     def insert(self, kind: Kind[Document], name: str, body: Document) -> None:
         """Add a document. Raises AlreadyExists when the name is taken."""
-        with self._changed:
+        with self.transaction():
             try:
-                self._db.execute(
-                    "INSERT INTO documents VALUES (?, ?, ?, ?)", (kind, name, time.time(), json.dumps(body))
-                )
+                self._insert(kind, name, body)
             except sqlite3.IntegrityError:
                 raise AlreadyExists(f"{kind} {name}") from None
-            self._tell(kind, name, None, body)
 
     def put(self, kind: Kind[Document], name: str, body: Document) -> None:
-        """Add a document or replace it; the creation time of a replaced one stays."""
-        with self._changed:
-            before = self.get(kind, name) if kind in self._watchers else None
-            self._db.execute(
-                "INSERT INTO documents VALUES (?, ?, ?, ?) ON CONFLICT (kind, name) DO UPDATE SET body = excluded.body",
-                (kind, name, time.time(), json.dumps(body)),
-            )
-            self._tell(kind, name, before, body)
+        """Add a document or replace it; the creation time of a replaced one stays, unless its body has one."""
+        with self.transaction():
+            found = self._row(kind, name)
+            if found is None:
+                self._insert(kind, name, body)
+            else:
+                self._update(kind, name, body, *found)
 
     def get(self, kind: Kind[Document], name: str) -> Document | None:
-        with self._changed:
-            row = self._db.execute("SELECT body FROM documents WHERE kind = ? AND name = ?", (kind, name)).fetchone()
-        body: Document | None = json.loads(row[0]) if row else None
+        found = self._row(kind, name)
+        body: Document | None = json.loads(found[1]) if found else None
         return body
 
     def expect(self, kind: Kind[Document], name: str) -> Document:
@@ -104,66 +156,151 @@ class Store:
 
     def change(self, kind: Kind[Document], name: str, edit: Callable[[Document], Any]) -> Document:
         """Let `edit` alter a document in place, atomically; the result. Raises KeyError when it is not there."""
-        with self._changed:
-            body = self.expect(kind, name)
-            before = self.get(kind, name) if kind in self._watchers else None
+        with self.transaction():
+            found = self._row(kind, name)
+            if found is None:
+                raise KeyError(f"{kind} {name}")
+            body: Document = json.loads(found[1])
             edit(body)
-            written = json.dumps(body)
-            self._db.execute("UPDATE documents SET body = ? WHERE kind = ? AND name = ?", (written, kind, name))
-            self._tell(kind, name, before, body)
+            self._update(kind, name, body, *found)
             return body
 
     def delete(self, kind: Kind[Any], name: str) -> bool:
-        with self._changed:
-            before = self.get(kind, name) if kind in self._watchers else None
-            gone = self._db.execute("DELETE FROM documents WHERE kind = ? AND name = ?", (kind, name)).rowcount > 0
-            self._tell(kind, name, before, None)
-        return gone
+        """Remove a document. False when it was not there."""
+        with self.transaction():
+            found = self._row(kind, name)
+            if found is None:
+                return False
+            self._db.write("DELETE FROM document WHERE kind = ? AND name = ?", (kind, name))
+            self._note(kind, name, found[0], None, before=found[1], after=None)
+            return True
+
+    def page(self, kind: Kind[Document], wanted: Selection) -> list[tuple[Document, tuple[Any, ...]]]:
+        """Each document that is wanted, with its key: the `after` of a selection that goes on behind it."""
+        rows = self._db.read(*wanted.query(kind, "body"))
+        return [(json.loads(body), tuple(key)) for body, *key in rows]
+
+    def items(self, kind: Kind[Document], prefix: str = "") -> list[tuple[str, Document]]:
+        """(name, document) of all of a kind whose name starts with `prefix`, oldest first."""
+        rows = self._db.read(*Selection(prefix=prefix).query(kind, "name, body"))
+        return [(name, json.loads(body)) for name, body, *_ in rows]
+
+    def list(
+        self,
+        kind: Kind[Document],
+        prefix: str = "",
+        *,
+        parent: str | None = None,
+        status: Sequence[str] = (),
+    ) -> list[Document]:
+        """All of a kind that begin with `prefix`, belong to `parent` and have one of these statuses; oldest first."""
+        wanted = Selection(prefix=prefix, parent=parent, status=tuple(status))
+        return [body for body, _ in self.page(kind, wanted)]
+
+    def spelled(self, kind: Kind[Any], name: str) -> str | None:
+        """The name of a document that differs from `name` at most by capital letters."""
+        found = self._db.read("SELECT name FROM document WHERE kind = ? AND lower(name) = ?", (kind, name.lower()))
+        return found[0][0] if found else None
 
     def watch(self, kind: Kind[Document], watcher: Watcher[Document]) -> None:
         """Tell `watcher` of every change to a kind's documents, in order: (name, before, after); None is "not there".
 
-        It is called while the store is locked: it must hand the work on and return.
+        It is called while nobody else can write: it must hand the work on and return.
         """
-        with self._changed:
+        with self._lock:
             self._watchers.setdefault(kind, []).append(watcher)
 
-    def _tell(self, kind: Kind[Document], name: str, before: Document | None, after: Document | None) -> None:
-        for watcher in self._watchers.get(kind, ()):
-            watcher(name, before, after)
-        self._changed.notify_all()
-
-    def items(self, kind: Kind[Document], prefix: str = "") -> list[tuple[str, Document]]:
-        """(name, document) of all of a kind whose name starts with `prefix`, oldest first."""
-        query = "SELECT name, body FROM documents WHERE kind = ? AND substr(name, 1, ?) = ? ORDER BY created, rowid"
-        with self._changed:
-            rows = self._db.execute(query, (kind, len(prefix), prefix)).fetchall()
-        return [(name, json.loads(body)) for name, body in rows]
-
-    def list(self, kind: Kind[Document], prefix: str = "") -> list[Document]:
-        """The documents of `items`."""
-        return [body for _, body in self.items(kind, prefix)]
+    def listen(self, listener: Listener) -> None:
+        """Tell `listener` of every commit, in order; as with `watch`, nobody else can write meanwhile."""
+        with self._lock:
+            self._listeners.append(listener)
 
     def wait(
         self, kind: Kind[Document], name: str, until: Callable[[Document], bool], timeout: float | None = None
     ) -> Document:
         """Block until a document satisfies `until`; return it. KeyError when it is gone, TimeoutError when too late."""
         deadline = None if timeout is None else time.monotonic() + timeout
-        with self._changed:
+        woken = threading.Event()
+        with self._waiting:
+            self._waiters.setdefault((kind, name), []).append(woken)
+        try:
             while True:
+                woken.clear()
                 body = self.expect(kind, name)
                 if until(body):
                     return body
                 left = None if deadline is None else deadline - time.monotonic()
                 if left is not None and left <= 0:
                     raise TimeoutError(f"{kind} {name}")
-                self._changed.wait(left)
-
-    def wait_for_change(self, timeout: float | None = None) -> None:
-        """Block until any document changes, or for `timeout` seconds."""
-        with self._changed:
-            self._changed.wait(timeout)
+                woken.wait(left)
+        finally:
+            with self._waiting:
+                self._waiters[kind, name].remove(woken)
+                if not self._waiters[kind, name]:
+                    del self._waiters[kind, name]
 
     def close(self) -> None:
-        with self._changed:
+        with self._lock:
             self._db.close()
+
+    def _row(self, kind: str, name: str) -> tuple[int, str] | None:
+        """Version and text of a document."""
+        rows = self._db.read("SELECT version, body FROM document WHERE kind = ? AND name = ?", (kind, name))
+        return rows[0] if rows else None
+
+    def _insert(self, kind: Kind[Any], name: str, body: Any, inserted: float | None = None) -> None:
+        text, columns = json.dumps(body), _columns(kind).of(name, body)
+        columns.update(kind=kind, name=name, crc=crc(text), body=text, now=inserted or time.time())
+        self._db.write(
+            "INSERT INTO document (kind, name, parent, created, modified, status, version, crc, body) "
+            "VALUES (:kind, :name, :parent, coalesce(:created, :now), :modified, :status, 1, :crc, :body)",
+            columns,
+        )
+        self._note(kind, name, 1, text, before=None, after=body)
+
+    def _update(self, kind: Kind[Any], name: str, body: Any, version: int, former: str) -> None:
+        text, columns = json.dumps(body), _columns(kind).of(name, body)
+        columns.update(kind=kind, name=name, crc=crc(text), body=text, version=version + 1)
+        self._db.write(
+            "UPDATE document SET parent = :parent, created = coalesce(:created, created), modified = :modified, "
+            "status = :status, version = :version, crc = :crc, body = :body WHERE kind = :kind AND name = :name",
+            columns,
+        )
+        self._note(kind, name, version + 1, text, before=former, after=body)
+
+    def _note(self, kind: str, name: str, version: int, text: str | None, *, before: str | None, after: Any) -> None:
+        assert self._pending is not None
+        former = json.loads(before) if before is not None and kind in self._watchers else None
+        self._pending.append((Change(kind, name, version, text), former, after))
+
+    def _tell(self, pending: Sequence[tuple[Change, Any, Any]]) -> None:
+        if not pending:
+            return
+        changes = [change for change, _, _ in pending]
+        for listener in self._listeners:
+            listener(changes)
+        for change, before, after in pending:
+            for watcher in self._watchers.get(change.kind, ()):
+                watcher(change.name, before, after)
+        with self._waiting:
+            for change in changes:
+                for woken in self._waiters.get((change.kind, change.name), ()):
+                    woken.set()
+
+    def _convert(self) -> None:
+        """From schema 1, which had no columns but `created`."""
+        with self.transaction():
+            former = self._db.read("SELECT kind, name, created, body FROM documents ORDER BY created, rowid")
+            self._db.create_tables()
+            for kind, name, created, text in former:
+                self._insert(Kind[Json](kind), name, json.loads(text), created)
+            self._db.write("DROP TABLE documents")
+
+
+def _columns(kind: str) -> Columns:
+    return Kind.declared.get(kind, Columns())
+
+
+def crc(text: str) -> int:
+    """The checksum of a document's text, by which a damaged row is told from a sound one."""
+    return zlib.crc32(text.encode())

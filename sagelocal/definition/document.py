@@ -3,12 +3,13 @@
 Schema: https://github.com/aws-sagemaker-mlops/sagemaker-model-building-pipeline-definition-JSON-schema
 """
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from sagelocal.core.json import TooDeep
+from sagelocal.core.json import read as read_json
 from sagelocal.definition.caching import CacheConfig
 from sagelocal.definition.findings import Finding, shown
 from sagelocal.definition.parameters import Parameter
@@ -130,8 +131,8 @@ class NotADefinition(Exception):
 def read(text: str) -> Definition:
     """The definition in `text`. Raises NotADefinition where no rule could work on it."""
     try:
-        root = json.loads(text, parse_constant=_refuse_constant)
-    except RecursionError:
+        root = read_json(text, parse_constant=_refuse_constant)
+    except TooDeep:
         raise NotADefinition(TOO_DEEP) from None
     except ValueError as problem:
         raise _not_a_definition(f"This is not valid JSON: {problem}.", "Give a definition's text.") from None

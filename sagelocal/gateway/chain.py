@@ -10,18 +10,23 @@ from dataclasses import replace
 from werkzeug.wrappers import Response
 
 from sagelocal.core import registry
+from sagelocal.core.caller import ANONYMOUS, Caller
 from sagelocal.core.errors import AwsError, InternalFailure
-from sagelocal.gateway import foreign, origins, own_pages, signature
+from sagelocal.gateway import foreign, form_signature, limits, origins, own_pages, signature, verification
 from sagelocal.gateway.exchange import FUNCTION_URL, OWN_PAGE, S3, Exchange
 from sagelocal.gateway.protocols import cbor, choice, query, wire
+from sagelocal.gateway.refusals import Why, refused
 from sagelocal.services.awslambda.urls import front
-from sagelocal.services.iam import sessions
+from sagelocal.services.iam.sessions import Identity
 from sagelocal.services.s3 import api as s3_api
+from sagelocal.services.s3 import forms
 
 Handler = Callable[[Exchange], Response | None]
 
 # moto has some of these too, but it would change a state of its own, which nothing here acts on.
 OURS_ALONE = ("sagemaker", "sagemaker-runtime", "lambda", "application-autoscaling", "iam")
+
+FUNCTION_SIGNING_NAME = "lambda"
 
 logger = logging.getLogger(__name__)
 
@@ -39,13 +44,26 @@ def answer(exchange: Exchange) -> Response:
 
 
 def find_service(exchange: Exchange) -> None:
-    path = exchange.request.path
-    if path.startswith(front.PREFIX):
+    """By host or path, else by the scope of the signature, which is verified before anything is done."""
+    request = exchange.request
+    if front.is_for(request):
         exchange.service = FUNCTION_URL
-    elif path.startswith(own_pages.PREFIX):
+    elif request.path.startswith(own_pages.PREFIX):
         exchange.service = OWN_PAGE
-    else:
-        exchange.service = signature.service_of(exchange.request)
+    try:
+        exchange.claim = signature.claim_of(request)
+    except signature.Malformed as problem:
+        exchange.service = exchange.service or signature.service_of(problem.service or S3, request)
+        why = Why.UNREADABLE_QUERY if problem.in_query else Why.UNREADABLE
+        raise refused(why, exchange.service, str(problem)) from None
+    if exchange.service:
+        return
+    if exchange.claim is None:
+        exchange.service = signature.guessed_service(request)
+        return
+    exchange.service = signature.service_of(exchange.claim.scope.service, request)
+    if exchange.claim.in_query and exchange.service not in signature.PRESIGNED:
+        raise refused(Why.UNSIGNED, exchange.service)
 
 
 def own_page(exchange: Exchange) -> Response | None:
@@ -56,12 +74,23 @@ def function_url(exchange: Exchange) -> Response | None:
     """It stands before find_caller: a URL that is open to everybody does not look at signatures."""
     if exchange.service != FUNCTION_URL:
         return None
-    access_key = signature.access_key_of(exchange.request)
-    return front.answer(exchange.context, exchange.request, access_key, exchange.request_id)
+
+    def signer() -> Identity | None:
+        return verification.identify(exchange, FUNCTION_SIGNING_NAME) if exchange.claim else None
+
+    return front.answer(exchange.context, exchange.request, signer, exchange.request_id)
 
 
 def find_caller(exchange: Exchange) -> None:
-    caller = sessions.caller_of(exchange.context, signature.access_key_of(exchange.request))
+    """Who reads from S3 need not sign: a bucket's policy may let everybody in."""
+    unsigned = exchange.service == S3 and exchange.claim is None
+    caller: Caller | None
+    if unsigned and forms.is_form(exchange.request):
+        caller = form_signature.identify(exchange).caller
+    elif unsigned and exchange.request.method in ("GET", "HEAD"):
+        caller = ANONYMOUS
+    else:
+        caller = verification.identify(exchange).caller
     exchange.context = replace(exchange.context, caller=caller)
 
 
@@ -96,6 +125,7 @@ def _shaped(exchange: Exchange, problem: AwsError) -> Response:
 
 CHAIN: tuple[Handler, ...] = (
     find_service,
+    limits.bound_body,
     origins.check_host,
     origins.check_origin,
     own_page,

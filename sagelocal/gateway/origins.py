@@ -26,12 +26,14 @@ def check_host(exchange: Exchange) -> None:
 
 
 def check_origin(exchange: Exchange) -> None:
-    """Raise Refused for what a page of another site asks, except of a function URL that has CORS settings: those say
-    which pages may read its answers."""
+    """Raise Refused for what a page asks that another address gave, be it another port of this machine; except of a
+    function URL that has CORS settings: those say which pages may read its answers."""
     headers = exchange.request.headers
-    origin = headers.get("Origin")
-    foreign = headers.get("Sec-Fetch-Site") == "cross-site" or (origin is not None and not _is_loopback(origin))
-    if not foreign or (exchange.service == FUNCTION_URL and front.has_cors(exchange.context, exchange.request)):
+    origin, site = headers.get("Origin"), headers.get("Sec-Fetch-Site", "none")
+    own = origin is None or origin == f"http://{headers.get('Host', '')}".removesuffix(":80")
+    if own and site in ("none", "same-origin"):
+        return
+    if exchange.service == FUNCTION_URL and front.has_cors(exchange.context, exchange.request):
         return
     raise Refused(
         f"A page of another site ({origin or 'unnamed'}) may not use this server. "

@@ -12,13 +12,18 @@ from sagelocal.gateway import chain
 from sagelocal.gateway.exchange import Exchange
 
 
+def load_services() -> None:
+    """Know all operations and kinds of documents. A store is opened after that."""
+    services.load_all()
+
+
 class Application:
     """`on_stop` is called when a client asks the server to stop."""
 
     def __init__(self, context: Context, on_stop: Callable[[], None]):
         self.context = context
         self.on_stop = on_stop
-        services.load_all()
+        load_services()
 
     def __call__(self, environ: Json, start_response: Callable[..., Any]) -> Iterable[bytes]:
         response = chain.answer(Exchange(Request(environ), self.context, self.on_stop))

@@ -10,6 +10,7 @@ from typing import Any
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
+from sagelocal.core.json import read
 from sagelocal.runtime import process, service_calls
 from sagelocal.runtime.cluster import JobFailed
 from sagelocal.services.s3 import objects
@@ -128,7 +129,7 @@ def _manifest_entries(context: Context, uri: str, what: str) -> list[tuple[str, 
     """A manifest is `[{"prefix": "s3://b/p/"}, "a.jpg", …]`. Source: API reference, S3DataSource."""
     service_calls.check_read(context, uri)
     try:
-        (first, *names) = json.loads(objects.read_bytes(context, uri))
+        (first, *names) = read(objects.read_bytes(context, uri))
         return [(first["prefix"] + name, name) for name in names]
     except (ValueError, KeyError, TypeError):
         raise JobFailed(f"ClientError: {uri} of {what} is not a manifest: a prefix object, then names.") from None

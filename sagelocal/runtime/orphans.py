@@ -7,6 +7,7 @@ import psutil
 
 from sagelocal.core.context import Context, one_per_server
 from sagelocal.core.json import Json
+from sagelocal.core.patience import patiently
 from sagelocal.core.store import Kind
 
 # The keeper of a server ("pid"; "started", seconds since 1970; "mark"): all else that it starts ends with it.
@@ -33,7 +34,8 @@ def note(context: Context, pid: int) -> None:
         started = psutil.Process(pid).create_time()
     except psutil.NoSuchProcess:
         started = time.time()
-    context.store.put(PROCESS, str(pid), {"pid": pid, "started": started, "mark": mark(context)})
+    about = {"pid": pid, "started": started, "mark": mark(context)}
+    patiently(context, f"process {pid}", lambda: context.store.put(PROCESS, str(pid), about))
 
 
 @one_per_server

@@ -28,7 +28,7 @@ def check_write(context: Context, uri: str) -> None:
 
 def check_list(context: Context, uri: str) -> None:
     """Raise AccessDenied unless the caller may list what begins with the URI."""
-    if enforcement.enforced(context):
+    if context.caller:
         enforcement.authorize(context, "s3", [permissions.listing(*objects.parse_uri(uri))])
 
 
@@ -50,7 +50,7 @@ def log_writer(context: Context, group: str, stream: str, namespace: str = "") -
 
     def write(line: str) -> None:
         if logged:
-            streams.append(context, group, stream, line)
+            streams.note(context, group, stream, line)
 
     arn = context.arn("logs", f"log-group:{group}:log-stream:")
     wanted = [Call(f"logs:{action}", arn + stream) for action in ("CreateLogStream", "PutLogEvents")]
@@ -64,5 +64,5 @@ def log_writer(context: Context, group: str, stream: str, namespace: str = "") -
 
 
 def _check(context: Context, action: str, uri: str) -> None:
-    if enforcement.enforced(context):
+    if context.caller:
         enforcement.authorize(context, "s3", [Call(action, permissions.object_arn(*objects.parse_uri(uri)))])

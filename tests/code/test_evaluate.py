@@ -1,5 +1,6 @@
 """evaluate.py on a small trained model."""
 
+import hashlib
 import io
 import json
 import sys
@@ -73,6 +74,10 @@ def test_the_photo_for_smoke_tests_is_one_that_the_served_model_names_rightly(ev
 
 def test_the_report_names_the_form_that_was_evaluated(evaluated):
     assert evaluated[1]["pawline"]["form"].startswith("pytorch-")
+
+
+def test_the_report_has_the_hash_of_the_archive_that_was_evaluated(evaluated, archive):
+    assert evaluated[1]["pawline"]["model_sha256"] == hashlib.sha256(archive.read_bytes()).hexdigest()
 
 
 def test_without_a_photo_named_rightly_there_is_no_smoke_test(scripts, small_model, tmp_path):

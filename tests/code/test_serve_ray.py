@@ -27,6 +27,7 @@ import yaml
 from packaging.requirements import Requirement
 from PIL import Image
 
+from tests.locks import versions
 from tests.waiting import HANG, until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -198,7 +199,7 @@ def test_the_archive_has_at_its_root_what_the_image_looks_for(archive):
 
 
 def test_the_locked_environment_meets_what_the_archive_asks_the_image_to_install(archive):
-    locked = dict(line.split("==") for line in (RAY / "requirements.lock").read_text().split())
+    locked = versions(RAY / "requirements.lock")
     asked = [Requirement(line) for line in (archive / "code" / "requirements.txt").read_text().splitlines()]
     assert asked
     for requirement in asked:

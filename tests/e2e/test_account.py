@@ -2,7 +2,6 @@
 
 import json
 import sqlite3
-import urllib.request
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,8 +18,11 @@ FAST = [
 
 # Statements that a run on this machine cannot need, and why they are there.
 NOT_NEEDED_HERE = {
-    "pawline-job/LocateBucket": "SageMaker's own data agent asks where a bucket is; here nothing does",
-    "pawline-job/AskForManagedRules": "rules run open by default (tests/e2e/test_debugger.py runs them managed)",
+    **{
+        f"pawline-{role}/LocateBucket": "SageMaker's own data agent asks where a bucket is; here nothing does"
+        for role in ("job", "train", "evaluate")
+    },
+    "pawline-evaluate/AskForManagedRules": "rules run open by default (tests/e2e/test_debugger.py runs them managed)",
     "pawline-deploy/KeepFailedEvents": "no event fails in this run (tests/sagelocal/test_lambda_events.py)",
     "pawline-deploy/FindLeftovers": "only deleting an endpoint lists what it had (tests/lambda/test_deploy_scaling.py)",
     "pawline-deploy/SeeWhichModelsAreThere": "the first model has no champion (tests/e2e/test_main_job.py has one)",
@@ -34,7 +36,7 @@ NOT_NEEDED_HERE = {
 
 def documents(state_dir: Path) -> list[tuple]:
     """All but CloudWatch's metrics, which nobody can delete: they run out."""
-    query = "SELECT kind, name, body FROM documents WHERE kind != 'metric-hour' ORDER BY kind, name"
+    query = "SELECT kind, name, body FROM document WHERE kind != 'metric-hour' ORDER BY kind, name"
     return sqlite3.connect(state_dir / "state.db").execute(query).fetchall()
 
 
@@ -44,7 +46,7 @@ def objects(state_dir: Path) -> list[str]:
 
 def statements_page(server, method: str = "GET") -> bytes:
     """Which statement allowed what since the page was last deleted."""
-    return urllib.request.urlopen(urllib.request.Request(f"{server.url}/_sagelocal/iam/used", method=method)).read()
+    return server.ask(method, "/_sagelocal/iam/used")
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +149,7 @@ def test_taking_away_any_statement_denies_a_call_that_the_run_made(roles, client
 
 
 def test_a_run_without_the_right_to_pass_the_job_role_fails_and_names_it(roles, execution, client, state_dir):
-    (entry,) = [s for role, s in allowing(roles) if (role, s["sid"]) == ("pawline-pipeline", "PassJobRole")]
+    (entry,) = [s for role, s in allowing(roles) if (role, s["sid"]) == ("pawline-pipeline", "PassJobRoles")]
     with without(client("iam"), "pawline-pipeline", entry):
         done = pawline(state_dir, "start", "--follow", *FAST, "MaxBrokenFraction=0.5", *execution["where"])
     assert done.returncode == 1

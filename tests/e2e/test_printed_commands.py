@@ -4,7 +4,6 @@ Most are run: in a shell, in a folder like a checkout, on an embedded SageMaker 
 account, the internet or many minutes is checked word by word against what it calls; RULES says which and why.
 """
 
-import json
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -13,6 +12,7 @@ from typing import NamedTuple
 import pytest
 
 from pipeline import hints
+from sagelocal.core import lifecycle
 from tests.e2e import printed, ways
 from tests.e2e.commands import last_json
 from tests.e2e.ways import Checkout
@@ -72,7 +72,8 @@ RULES: dict[str, Run | Check] = {
     r"pawline start .*": Check(ways.parsed, MINUTES),
     r"pawline stop EXECUTION": Run(on="newest"),
     r"pawline retry.*": Run(1, on="failed"),  # what failed fails again
-    r"sagelocal (up|status|env|logs|lint|images|doctor).*": Run(),
+    r"sagelocal (up|status|env|logs|lint|images|doctor|prune|snapshot).*": Run(),
+    r"sagelocal restore .*": Check(ways.shell_syntax, "tests/sagelocal/test_archive.py restores into a new directory"),
     r"eval \"\$\(sagelocal env\)\"": Run(),
     r"pip install \./sagelocal": Check(ways.shell_syntax, STRANGER),
     r"python mine\.py": Check(ways.shell_syntax, STRANGER),
@@ -133,14 +134,8 @@ def _get_data(made: Checkout) -> None:
 @pytest.fixture(scope="module")
 def on_aws(checkout: Checkout) -> dict[str, str]:
     """An environment in which --aws means the embedded account."""
-    (server,) = checkout.folder.glob(".*/server.json")
-    return {
-        "AWS_ENDPOINT_URL": json.loads(server.read_text())["url"],
-        "AWS_ACCESS_KEY_ID": "embedded",
-        "AWS_SECRET_ACCESS_KEY": "embedded",
-        "AWS_REGION": "us-east-1",
-        "PAWLINE_EC2_AMI": "ami-12345678",
-    }
+    (note,) = checkout.folder.glob(".*/server.json")
+    return {**lifecycle.find(note.parent).environment(), "PAWLINE_EC2_AMI": "ami-12345678"}
 
 
 @pytest.fixture(scope="module")

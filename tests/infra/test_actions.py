@@ -11,8 +11,9 @@ ASKED_ON_EVERYTHING = {"ec2:CreateNetworkInterface", "ec2:DeleteNetworkInterface
 
 
 def statements() -> list[dict]:
-    resources = template.load(infra.TEMPLATE.read_text())["Resources"].values()
-    policies = [p for r in resources if r["Type"] == "AWS::IAM::Role" for p in r["Properties"]["Policies"]]
+    resources = [(r["Type"], r["Properties"]) for r in template.load(infra.TEMPLATE.read_text())["Resources"].values()]
+    policies = [policy for kind, body in resources if kind == "AWS::IAM::Role" for policy in body["Policies"]]
+    policies += [body for kind, body in resources if kind == "AWS::IAM::Policy"]
     found = [s for policy in policies for s in policy["PolicyDocument"]["Statement"]]
     # A statement under a condition stands as {"Fn::If": [condition, statement, nothing]}.
     return [s["Fn::If"][1] if "Fn::If" in s else s for s in found]

@@ -3,31 +3,11 @@
 import json
 import re
 
-import pytest
-
 from pipeline import definition, infra, parameters
-from pipeline.settings import Settings, from_environment
-from sagelocal.core.context import Context
-from sagelocal.core.store import Store
-from sagelocal.services.cloudformation import plan, template
+from pipeline.settings import Settings
+from sagelocal.services.cloudformation import template
 from steps.base import CACHE
-
-STACK = {"StackName": "pawline", "StackId": "arn:aws:cloudformation:us-east-1:123456789012:stack/pawline/1"}
-SETTINGS = from_environment({})
-GIVEN = {
-    "BucketName": SETTINGS.bucket,
-    "TrainingRepositoryArn": infra.repository_arn(SETTINGS, SETTINGS.training_image),
-    "ServingRepositoryArn": infra.repository_arn(SETTINGS, SETTINGS.serving_image),
-    "DeployCodeKey": "d.zip",
-    "PredictCodeKey": "p.zip",
-    "RetrainCodeKey": "r.zip",
-    "RetrainOnNewData": "true",
-    "CreateKey": "true",
-    "SubnetIds": "subnet-1,subnet-2",
-    "SecurityGroupIds": "sg-1",
-    "PredictProvisionedConcurrency": "1",
-    "PredictFunctionUrl": "iam",
-}
+from tests.infra.rendered import SETTINGS, listed, statements
 
 # Actions without a resource type. Source: service authorization reference.
 NEED_A_STAR = {
@@ -45,35 +25,6 @@ NEED_A_STAR = {
 }
 
 
-@pytest.fixture(scope="module")
-def resources(tmp_path_factory) -> dict[str, dict]:
-    """Logical id → resource with resolved properties, all options switched on."""
-    folder = tmp_path_factory.mktemp("account")
-    context = Context(folder, "http://127.0.0.1:1", Store(folder / "state.db"))
-    text = infra.TEMPLATE.read_text()
-    declared = template.load(text)["Parameters"]
-    texts = {name: str(body.get("Default", "")) for name, body in declared.items()} | GIVEN
-    wanted = plan.want(context, STACK, text, texts)
-    scope = wanted.scope(context, STACK, lambda logical, attribute: f"<{logical}.{attribute or 'Ref'}>")
-    found = wanted.template["Resources"]
-    return {name: {**found[name], "Properties": scope.resolve(found[name]["Properties"])} for name in wanted.order}
-
-
-def statements(resources: dict[str, dict]) -> list[tuple[str, dict]]:
-    """(role's name, statement) of every inline policy."""
-    return [
-        (body["Properties"]["RoleName"], statement)
-        for body in resources.values()
-        if body["Type"] == "AWS::IAM::Role"
-        for policy in body["Properties"]["Policies"]
-        for statement in policy["PolicyDocument"]["Statement"]
-    ]
-
-
-def listed(value: str | list[str]) -> list[str]:
-    return [value] if isinstance(value, str) else value
-
-
 def test_it_can_be_sent_without_a_bucket():
     assert len(infra.TEMPLATE.read_bytes()) < template.MAX_INLINE_BYTES
 
@@ -81,7 +32,10 @@ def test_it_can_be_sent_without_a_bucket():
 def test_there_is_a_role_for_every_actor(resources):
     names = {role for role, _ in statements(resources)}
     assert names == {
-        f"pawline-{name}" for name in ("pipeline", "job", "model", "deploy", "predict", "scheduler", "retrain", "ec2")
+        f"pawline-{name}"
+        for name in (
+            *("pipeline", "job", "train", "evaluate", "model", "deploy", "predict", "scheduler", "retrain", "ec2"),
+        )
     }
     assert all(Settings().role(name.removeprefix("pawline-")).endswith(f"role/{name}") for name in names)
 
@@ -91,7 +45,6 @@ def test_no_role_may_do_more_than_it_names(resources):
     assert len(found) > 30
     for role, statement in found:
         where = f"{role}/{statement.get('Sid')}"
-        assert statement["Effect"] == "Allow", where
         assert re.fullmatch(r"[A-Za-z]+", statement["Sid"]), where
         assert not any("*" in action for action in listed(statement["Action"])), where
         if "*" in listed(statement["Resource"]):
@@ -108,10 +61,14 @@ def test_statement_names_are_unique_in_a_role(resources):
 
 def test_roles_are_passed_only_to_the_service_that_they_are_for(resources):
     passing = [statement for _, statement in statements(resources) if "iam:PassRole" in listed(statement["Action"])]
-    services = {listed(s["Resource"])[0]: s["Condition"]["StringEquals"]["iam:PassedToService"] for s in passing}
+    services = {
+        role: statement["Condition"]["StringEquals"]["iam:PassedToService"]
+        for statement in passing
+        for role in listed(statement["Resource"])
+    }
     assert len(passing) == 3
     assert services == {
-        "<JobRole.Arn>": "sagemaker.amazonaws.com",
+        **{f"<{name}.Arn>": "sagemaker.amazonaws.com" for name in ("JobRole", "TrainRole", "EvaluateRole")},
         "<ModelRole.Arn>": "sagemaker.amazonaws.com",
         "<SchedulerRole.Arn>": "scheduler.amazonaws.com",
     }

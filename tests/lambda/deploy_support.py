@@ -1,5 +1,6 @@
 """What the tests of the deploy function share: packages, an event, and a call of it against a world in memory."""
 
+import hashlib
 import json
 from typing import Any
 
@@ -13,7 +14,14 @@ from reconcile import Report, reconcile
 GROUP = "arn:aws:sagemaker:us-east-1:123456789012:model-package/pawline-dogs"
 PACKAGE, NEWER, PENDING, REJECTED = (f"{GROUP}/{version}" for version in (1, 2, 3, 4))
 UNVERSIONED = GROUP.replace("pawline-dogs", "lonely")
-CONTAINER = {"Image": "image:1", "ModelDataUrl": "s3://bucket/model.tar.gz", "Environment": {"A": "b"}}
+ARCHIVE = b"a model"
+SHA256 = hashlib.sha256(ARCHIVE).hexdigest()
+RELEASES = "s3://bucket/releases"
+CONTAINER = {
+    "Image": "image:1",
+    "ModelDataUrl": "s3://bucket/models/run/output/model.tar.gz",
+    "Environment": {"A": "b", "MODEL_SHA256": SHA256},
+}
 RESOURCE = "endpoint/dogs/variant/AllTraffic"
 ALARMS = ["dogs-5xx", "dogs-model-errors", "dogs-latency"]
 
@@ -51,11 +59,12 @@ def new_world() -> World:
     evaluation = {"pawline": {"top1": 0.9}, "smoke_test": {"file": "smoke.jpg", "breed": "beagle"}}
     world.objects["bucket", "runs/1/evaluation/evaluation.json"] = json.dumps(evaluation).encode()
     world.objects["bucket", "runs/1/evaluation/smoke.jpg"] = b"a JPEG"
+    world.objects["bucket", "models/run/output/model.tar.gz"] = ARCHIVE
     return world
 
 
 def clients_of(world: World) -> Clients:
-    return Clients(*(world.client(service) for service in SERVICES))
+    return Clients(*(world.client(service) for service in SERVICES), releases=RELEASES)
 
 
 def patience_of(seconds: float = 60) -> Backoff:

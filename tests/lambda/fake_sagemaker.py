@@ -173,7 +173,8 @@ class World:
     def invoke_endpoint(self, EndpointName, ContentType, Accept, Body):
         endpoint = self._found(self.endpoints, EndpointName, "InvokeEndpoint", "endpoint")
         variant = self.configs[endpoint["EndpointConfigName"]]["ProductionVariants"][0]
-        breed = self.breeds.get(self.models[variant["ModelName"]]["PrimaryContainer"].get("ModelPackageName"), "beagle")
+        container = self.models[variant["ModelName"]]["PrimaryContainer"]
+        breed = self.breeds.get(container["Environment"]["MODEL_PACKAGE_ARN"], "beagle")
         if isinstance(breed, Exception):
             raise breed
         return {"Body": io.BytesIO(json.dumps({"predictions": [{"breed": breed, "probability": 0.9}]}).encode())}
@@ -181,7 +182,12 @@ class World:
     def get_object(self, Bucket, Key):
         if (Bucket, Key) not in self.objects:
             raise refused("GetObject", "The specified key does not exist.", "NoSuchKey")
-        return {"Body": io.BytesIO(self.objects[Bucket, Key])}
+        content = self.objects[Bucket, Key]
+        return {"Body": io.BytesIO(content), "ContentLength": len(content)}
+
+    def put_object(self, Bucket, Key, Body):
+        self.objects[Bucket, Key] = Body
+        return {}
 
     def describe_alarms(self, AlarmNames, AlarmTypes):
         return {"MetricAlarms": [self.alarms[name] for name in AlarmNames if name in self.alarms]}
@@ -267,6 +273,10 @@ class Client:
             for operation in self._model.operation_names
             if hasattr(world, name := botocore.xform_name(operation))
         }
+
+    def upload_fileobj(self, Fileobj, Bucket, Key, Config):
+        """As boto3's transfer does it: the object is there once the stream has been read to its end."""
+        self.put_object(Bucket=Bucket, Key=Key, Body=b"".join(iter(lambda: Fileobj.read(4), b"")))
 
     def __getattr__(self, name: str):
         operation = self.method_to_api_mapping[name]

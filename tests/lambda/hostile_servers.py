@@ -17,7 +17,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from guard import Network
+from guard import Network, tls_context
 
 PUBLIC = "93.184.216.34"
 OTHER_PUBLIC = "2606:2800:220:1:248:1893:25c8:1946"
@@ -99,7 +99,10 @@ class ScriptedServer:
                 self.seen.append(head)
                 path = head.split(b" ")[1].decode()
                 (self.scripts.get(path) or self.scripts[path.partition("?")[0]])(connection, head)
-        except OSError:
+                if self._tls:
+                    connection.settimeout(1)
+                    connection.unwrap()  # says that this was all
+        except (OSError, ValueError):
             pass
 
 
@@ -135,12 +138,14 @@ class TestNetwork:
         return socket.create_connection(("127.0.0.1", self._ports[address[1]]), timeout=timeout)
 
 
-def certificate(folder: Path, *names: str, days: int = 1) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """A self-signed certificate for `names`: the server's side, and a client's that trusts nothing else."""
+def certificate(folder: Path, *names: str, days: int = 1, listed: bool = True) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """A self-signed certificate for `names`: the server's side, and a client's that trusts nothing else. Not `listed`:
+    the first name is its common name alone."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
     now = datetime.datetime.now(datetime.UTC)
-    made = (
+    alternative = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
+    builder = (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(subject)
@@ -148,10 +153,10 @@ def certificate(folder: Path, *names: str, days: int = 1) -> tuple[ssl.SSLContex
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(days=2))
         .not_valid_after(now + datetime.timedelta(days=days))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
     )
+    builder = builder.add_extension(alternative, critical=False) if listed else builder
+    made = builder.sign(key, hashes.SHA256())
     path = folder / f"{names[0]}-{days}.pem"
     path.write_bytes(
         made.public_bytes(serialization.Encoding.PEM)
@@ -159,4 +164,4 @@ def certificate(folder: Path, *names: str, days: int = 1) -> tuple[ssl.SSLContex
     )
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server.load_cert_chain(path)
-    return server, ssl.create_default_context(cafile=str(path))
+    return server, tls_context(str(path))

@@ -6,13 +6,16 @@ import boto3
 import pytest
 from calls import Backoff, Clients
 from deploy_support import (
+    ARCHIVE,
     CONTAINER,
     EVENT,
     NEWER,
     PACKAGE,
     PENDING,
     REJECTED,
+    RELEASES,
     RESOURCE,
+    SHA256,
     UNVERSIONED,
     clients_of,
     deploy,
@@ -25,11 +28,16 @@ from fake_sagemaker import Crash, World, refused
 from moto import mock_aws
 
 ALL_CREATED = [
-    *("CreateModel", "CreateEndpointConfig", "PutMetricAlarm", "PutMetricAlarm", "PutMetricAlarm", "CreateEndpoint"),
-    *("AddTags", "RegisterScalableTarget", "PutScalingPolicy"),
+    *("PutObject", "CreateModel", "CreateEndpointConfig", "PutMetricAlarm", "PutMetricAlarm", "PutMetricAlarm"),
+    *("CreateEndpoint", "AddTags", "RegisterScalableTarget", "PutScalingPolicy"),
 ]
+SERVED = {
+    "Image": "image:1",
+    "ModelDataUrl": f"{RELEASES}/1/{SHA256}/model.tar.gz",
+    "Environment": {"A": "b", "MODEL_SHA256": SHA256, "MODEL_PACKAGE_ARN": PACKAGE},
+}
 UPDATED = ["AddTags", "UpdateEndpoint", "AddTags"]  # the desired state, the update, the smoke test's verdict
-CALLS_OF_A_FIRST_DEPLOYMENT, CALLS_OF_AN_UPDATE = 22, 20
+CALLS_OF_A_FIRST_DEPLOYMENT, CALLS_OF_AN_UPDATE = 25, 23
 
 
 @pytest.fixture
@@ -42,7 +50,7 @@ def test_the_first_deployment_creates_model_config_endpoint_and_scaling_in_this_
     assert report.status == "InService"
     assert report.changes.split(",") == world.changing_calls() == ALL_CREATED
     assert report.endpoint_arn.endswith("endpoint/dogs")
-    assert world.models[report.model_name]["PrimaryContainer"] == {"ModelPackageName": PACKAGE}
+    assert world.models[report.model_name]["PrimaryContainer"] == SERVED
     variant = world.configs[report.endpoint_config_name]["ProductionVariants"][0]
     assert (variant["InstanceType"], variant["InitialInstanceCount"]) == ("ml.m5.large", 1)
     assert world.targets[RESOURCE]["MaxCapacity"] == 3
@@ -111,7 +119,7 @@ def test_a_new_package_updates_blue_green_and_keeps_the_scaled_count(world):
     old = deploy(world)
     world.calls = []
     new = deploy(world, model_package_arn=NEWER)
-    assert world.changing_calls() == ["CreateModel", "CreateEndpointConfig", *UPDATED]
+    assert world.changing_calls() == ["PutObject", "CreateModel", "CreateEndpointConfig", *UPDATED]
     arguments = world.arguments("UpdateEndpoint")
     assert arguments["RetainAllVariantProperties"] is True
     assert "BlueGreenUpdatePolicy" in arguments["DeploymentConfig"]
@@ -267,7 +275,7 @@ def test_turning_instances_serverless_is_refused_before_sagemaker_is_asked(world
 
 def test_another_serving_image_takes_the_packages_archive_and_environment(world):
     report = deploy(world, serving_image="registry/ray:1")
-    assert world.models[report.model_name]["PrimaryContainer"] == CONTAINER | {"Image": "registry/ray:1"}
+    assert world.models[report.model_name]["PrimaryContainer"] == SERVED | {"Image": "registry/ray:1"}
 
 
 def test_a_scale_out_slower_than_the_scale_in_is_warned_about(world):
@@ -366,12 +374,15 @@ def test_each_endpoint_status_has_one_next_move(status, move):
 
 
 def approved_package(sagemaker) -> str:
+    s3 = boto3.client("s3")
+    s3.create_bucket(Bucket="bucket")
+    s3.put_object(Bucket="bucket", Key="models/run/output/model.tar.gz", Body=ARCHIVE)
     sagemaker.create_model_package_group(ModelPackageGroupName="pawline-dogs")
     return sagemaker.create_model_package(
         ModelPackageGroupName="pawline-dogs",
         ModelApprovalStatus="Approved",
         InferenceSpecification={
-            "Containers": [{"Image": "image:1", "ModelDataUrl": "s3://bucket/model.tar.gz"}],
+            "Containers": [CONTAINER],
             "SupportedContentTypes": ["image/jpeg"],
             "SupportedResponseMIMETypes": ["application/json"],
         },
@@ -379,7 +390,8 @@ def approved_package(sagemaker) -> str:
 
 
 @mock_aws
-def test_the_handler_deploys_through_boto3_and_a_second_call_changes_nothing(deploy_handler, context):
+def test_the_handler_deploys_through_boto3_and_a_second_call_changes_nothing(deploy_handler, context, monkeypatch):
+    monkeypatch.setenv("RELEASES_URI", RELEASES)
     event = EVENT | {"model_package_arn": approved_package(boto3.client("sagemaker"))}
     first = deploy_handler.lambda_handler(event, context)
     assert first["status"] == "InService"
@@ -397,7 +409,7 @@ def test_a_call_that_aws_refuses_fails_the_step_with_the_call_and_the_reason(dep
         def describe_model_package(self, **_):
             raise refused("DescribeModelPackage", "not authorized", "AccessDeniedException")
 
-    monkeypatch.setattr(deploy_handler, "clients", lambda: Clients(NoRights(), None, None, None, None))
+    monkeypatch.setattr(deploy_handler, "clients", lambda: Clients(NoRights(), None, None, None, None, RELEASES))
     with pytest.raises(CallRefused, match="DescribeModelPackage was refused.*lacks this permission"):
         deploy_handler.lambda_handler(EVENT, context)
 

@@ -1,15 +1,15 @@
 """The deploy function against the embedded SageMaker: real processes serve, alarms go off, fleets come back."""
 
+import hashlib
 import json
 import threading
-import urllib.request
 
 import boto3
 import pytest
 from botocore.exceptions import ClientError
 from calls import Backoff, Clients
 from deletion import Deletion, delete
-from deploy_support import EVENT, RESOURCE
+from deploy_support import EVENT, RELEASES, RESOURCE
 from deployment import Deployment
 from events import STATE_CHANGE, finish
 from failures import SmokeTestFailed, UpdateRolledBack
@@ -36,7 +36,7 @@ class Account:
         self.sagemaker, self.s3 = made["sagemaker"], made["s3"]
         self.scaling = boto3.client("application-autoscaling", endpoint_url=url)
         self.runtime = boto3.client("sagemaker-runtime", endpoint_url=url)
-        self.clients = Clients(self.sagemaker, self.scaling, made["cloudwatch"], self.s3, self.runtime)
+        self.clients = Clients(self.sagemaker, self.scaling, made["cloudwatch"], self.s3, self.runtime, RELEASES)
         self.s3.create_bucket(Bucket="bucket")
         evaluation = {"smoke_test": {"file": "smoke.jpg", "breed": "beagle"}}
         self.s3.put_object(Bucket="bucket", Key="evaluation/evaluation.json", Body=json.dumps(evaluation).encode())
@@ -45,13 +45,19 @@ class Account:
 
     def package(self, breed: str) -> str:
         """An approved model that says `breed` of every photo."""
-        self.s3.put_object(Bucket="bucket", Key=f"{breed}/model.tar.gz", Body=archive(breed, SCRIPT))
+        content = archive(breed, SCRIPT)
+        self.s3.put_object(Bucket="bucket", Key=f"{breed}/model.tar.gz", Body=content)
+        container = {
+            "Image": IMAGE,
+            "ModelDataUrl": f"s3://bucket/{breed}/model.tar.gz",
+            "Environment": {"MODEL_SHA256": hashlib.sha256(content).hexdigest()},
+        }
         statistics = {"ContentType": "application/json", "S3Uri": "s3://bucket/evaluation/evaluation.json"}
         return self.sagemaker.create_model_package(
             ModelPackageGroupName="dogs",
             ModelApprovalStatus="Approved",
             InferenceSpecification={
-                "Containers": [{"Image": IMAGE, "ModelDataUrl": f"s3://bucket/{breed}/model.tar.gz"}],
+                "Containers": [container],
                 "SupportedContentTypes": ["image/jpeg"],
                 "SupportedResponseMIMETypes": ["application/json"],
             },
@@ -73,8 +79,7 @@ class Account:
 
 @pytest.fixture(scope="module")
 def account(server) -> Account:
-    speed = urllib.request.Request(f"{server.url}/_sagelocal/clock?speed={SPEED}", method="POST")
-    urllib.request.urlopen(speed).close()
+    server.ask("POST", f"/_sagelocal/clock?speed={SPEED}")
     return Account(server.url)
 
 

@@ -10,7 +10,7 @@ from record import Record
 
 LONG_PREFIX = "s3://bucket/" + "captured%(old)/" * 30  # more than one tag holds, and no letters alone
 CAREFULLY = {"canary_percent": 10, "canary_wait_seconds": 120}
-CALLS_OF_A_REFUSED_UPDATE = 20
+CALLS_OF_A_REFUSED_UPDATE = 23
 
 
 @pytest.fixture
@@ -31,7 +31,8 @@ def bad() -> World:
 def served(world: World) -> str:
     """The model package behind the endpoint."""
     config = world.configs[world.endpoints["dogs"]["EndpointConfigName"]]
-    return world.models[config["ProductionVariants"][0]["ModelName"]]["PrimaryContainer"]["ModelPackageName"]
+    model = world.models[config["ProductionVariants"][0]["ModelName"]]
+    return model["PrimaryContainer"]["Environment"]["MODEL_PACKAGE_ARN"]
 
 
 def smoke_tests(world: World) -> int:

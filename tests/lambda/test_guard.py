@@ -2,6 +2,7 @@
 
 import io
 import ipaddress
+import socket
 import threading
 import time
 import tracemalloc
@@ -24,9 +25,10 @@ from hostile_list import (
     png_bomb,
 )
 from hostile_servers import HOST, OTHER_PUBLIC, PUBLIC, ScriptedServer, TestNetwork, answer, certificate, raw, redirect
-from pictures import _jpeg_size, check_picture
+from pictures import check_picture
 from PIL import Image
 
+from contract.pictures import header
 from tests.waiting import HANG
 
 SECONDS = 0.6
@@ -227,6 +229,33 @@ def test_an_expired_certificate_is_refused(tmp_path, jpeg):
     server.close()
 
 
+def test_a_certificate_whose_common_name_alone_fits_is_refused(tmp_path, jpeg):
+    server_side, trust = certificate(tmp_path, HOST, listed=False)
+    server = ScriptedServer({"/good": answer(jpeg)}, server_side)
+    net = TestNetwork(server, server, trust)
+    with pytest.raises(OriginFailed, match="certificate"):
+        fetch(f"https://{HOST}/good", network=net.network)
+    server.close()
+
+
+@pytest.mark.parametrize("said", [False, True])
+def test_a_body_that_ends_without_the_end_of_tls_is_whole_only_if_its_length_was_said(certificates, jpeg, said):
+    """Without close_notify nobody knows whether the server or somebody on the way ended the connection."""
+
+    def cut(sock, _):
+        sock.sendall(JPEG_HEAD + (b"Content-Length: %d\r\n" % len(jpeg) if said else b"") + b"\r\n" + jpeg)
+        sock.shutdown(socket.SHUT_RDWR)  # of the TCP connection: SSLSocket says nothing of it to the other side
+
+    server = ScriptedServer({"/cut": cut}, certificates[0])
+    net = TestNetwork(server, server, certificates[1])
+    if said:
+        assert fetch(f"https://{HOST}/cut", network=net.network).data == jpeg
+    else:
+        with pytest.raises(OriginFailed, match="broke off"):
+            fetch(f"https://{HOST}/cut", network=net.network)
+    server.close()
+
+
 @pytest.mark.parametrize("name", HOSTILE_HANDSHAKES)
 def test_a_hostile_handshake_is_refused_in_time(certificates, name):
     script, error = HOSTILE_HANDSHAKES[name]
@@ -351,4 +380,5 @@ def test_sizes_of_real_pictures_are_read_from_their_headers(subsampling, progres
     exif[0x010E] = "a dog"
     picture.save(buffer, "JPEG", subsampling=subsampling, progressive=progressive, exif=exif)
     assert check_picture(buffer.getvalue()) == "image/jpeg"
-    assert _jpeg_size(buffer.getvalue()) == (321, 123)
+    found = header(buffer.getvalue())
+    assert (found.width, found.height) == (321, 123)

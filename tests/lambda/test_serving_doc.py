@@ -103,10 +103,7 @@ def account(server, client, tmp_path_factory) -> dict[str, str]:
     return {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "HOME": str(folder),
-        "AWS_ENDPOINT_URL": server.url,
-        "AWS_ACCESS_KEY_ID": "embedded",
-        "AWS_SECRET_ACCESS_KEY": "embedded",
-        "AWS_DEFAULT_REGION": "us-east-1",
+        **server.environment(),
     }
 
 

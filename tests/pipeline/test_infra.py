@@ -8,14 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
 
 from pipeline import destroy, functions, infra, infra_console
 from pipeline.changeset import ChangeSet
 from pipeline.cloud import Cloud
 from pipeline.errors import UserError
+from tests.signing import signed
 from tests.waiting import until
 
 PROCESSING = {
@@ -32,7 +30,7 @@ PROCESSING = {
                 {
                     "OutputName": "out",
                     "S3Output": {
-                        "S3Uri": "s3://pawline-123456789012-us-east-1/pawline/runs/out",
+                        "S3Uri": "s3://pawline-123456789012-us-east-1/pawline/runs/out/features",
                         "LocalPath": "/opt/ml/processing/output",
                         "S3UploadMode": "EndOfJob",
                     },
@@ -72,7 +70,7 @@ def documents(state_dir: Path) -> list[tuple[str, str]]:
     """(kind, name) of all that the account holds. Sessions are left out: they are IAM's, and end by themselves."""
     database = sqlite3.connect(state_dir / "state.db")
     try:
-        rows = database.execute("SELECT kind, name FROM documents ORDER BY kind, name")
+        rows = database.execute("SELECT kind, name FROM document ORDER BY kind, name")
         return rows.fetchall()
     finally:
         database.close()
@@ -131,11 +129,9 @@ def test_predict_can_be_kept_warm_and_given_an_address_for_signed_requests(cloud
     assert ("PredictUrl", url["FunctionUrl"]) in [(each["OutputKey"], each["OutputValue"]) for each in outputs]
     with pytest.raises(urllib.error.HTTPError, match="403"):
         urllib.request.urlopen(url["FunctionUrl"], data=b"{}")
-    request = AWSRequest("POST", url["FunctionUrl"], data=b"{}", headers={"Content-Type": "application/json"})
-    SigV4Auth(Credentials("testing", "testing"), "lambda", "us-east-1").add_auth(request)
-    signed = urllib.request.Request(url["FunctionUrl"], b"{}", dict(request.headers))
+    headers = signed("POST", url["FunctionUrl"], "lambda", b"{}", {"Content-Type": "application/json"})
     with pytest.raises(urllib.error.HTTPError, match="400") as refused:
-        urllib.request.urlopen(signed)
+        urllib.request.urlopen(urllib.request.Request(url["FunctionUrl"], b"{}", headers))
     assert json.loads(refused.value.read())["error"]["code"] == "InvalidRequest"
     assert deploy(cloud, PredictProvisionedConcurrency="0", PredictFunctionUrl="off") == "updated"
     with pytest.raises(functions_client.exceptions.ResourceNotFoundException):
@@ -154,6 +150,25 @@ def test_new_code_is_published_behind_the_alias(cloud, monkeypatch, tmp_path):
     answer = cloud.client("lambda").invoke(FunctionName="pawline-predict:live")
     assert json.loads(answer["Payload"].read()) == {"new": True}
     assert answer["ExecutedVersion"] == "2"
+
+
+def test_a_zip_that_is_replaced_after_its_upload_is_not_published(cloud, monkeypatch, tmp_path):
+    infra.ensure(cloud)
+    _replace_functions(monkeypatch, tmp_path, "return {'ours': True}")
+    upload = functions.upload
+
+    def replaced(s3, settings, packed) -> None:
+        upload(s3, settings, packed)
+        for each in packed:
+            s3.put_object(Bucket=settings.bucket, Key=each.key, Body=functions.package(tmp_path / "theirs"))
+
+    _write_function(tmp_path / "theirs", "return {'theirs': True}")
+    monkeypatch.setattr(functions, "upload", replaced)
+    with pytest.raises(UserError, match="CodeSha256"):
+        deploy(cloud)
+    assert status(cloud) == "UPDATE_ROLLBACK_COMPLETE"
+    alias = cloud.client("lambda").get_alias(FunctionName="pawline-predict", Name="live")
+    assert alias["FunctionVersion"] == "1"
 
 
 def test_an_approval_sends_the_deploy_function_a_deployment_and_a_registration_does_not(cloud, monkeypatch, tmp_path):
@@ -301,13 +316,17 @@ def _run_a_pipeline(cloud: Cloud) -> None:
 
 def _replace_functions(monkeypatch, folder: Path, body: str) -> None:
     for name in functions.NAMES:
-        (folder / "lambda" / name).mkdir(parents=True)
-        (folder / "lambda" / name / "handler.py").write_text(f"def lambda_handler(event, context): {body}")
+        _write_function(folder / "lambda" / name, body)
     monkeypatch.setattr(functions, "LAMBDAS", folder / "lambda")
 
 
+def _write_function(folder: Path, body: str) -> None:
+    folder.mkdir(parents=True)
+    (folder / "handler.py").write_text(f"def lambda_handler(event, context): {body}")
+
+
 def _register_a_model(cloud: Cloud, approval: str = "PendingManualApproval") -> None:
-    container = {"Image": "python", "ModelDataUrl": f"s3://{cloud.settings.bucket}/pawline/runs/out/a.txt"}
+    container = {"Image": "python", "ModelDataUrl": f"s3://{cloud.settings.bucket}/pawline/runs/out/features/a.txt"}
     cloud.client("sagemaker").create_model_package(
         ModelPackageGroupName="pawline",
         ModelApprovalStatus=approval,

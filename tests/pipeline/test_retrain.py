@@ -1,13 +1,12 @@
 """New data starts the pipeline, from the template alone: bucket, rule, function, schedule, execution."""
 
 import json
-import os
-import urllib.request
 
 import pytest
 
 from pipeline import infra, inventory
 from pipeline.cloud import Cloud
+from sagelocal.core import lifecycle
 from tests.waiting import until
 
 DEFINITION = {
@@ -58,7 +57,7 @@ def logged(cloud: Cloud) -> list[str]:
     return sorted(json.loads(e["message"])["message"] for e in events if e["message"].startswith('{"level"'))
 
 
-def test_objects_that_arrive_together_start_one_execution_on_their_data_set(cloud):
+def test_objects_that_arrive_together_start_one_execution_on_their_data_set(cloud, new_state_dir):
     deploy(cloud, RetrainOnNewData="true", DebounceMinutes="0.1")
     put(cloud, "raw/0a1b/train/1.jpg", "raw/0a1b/train/2.jpg", "runs/x/3.jpg", "raw/alone.zip")
     until(lambda: len(logged(cloud)) == 3)
@@ -70,7 +69,7 @@ def test_objects_that_arrive_together_start_one_execution_on_their_data_set(clou
     given = cloud.client("sagemaker").list_pipeline_parameters_for_execution(PipelineExecutionArn=arn)
     uri = f"s3://{cloud.settings.bucket}/pawline/raw/0a1b/"
     assert given["PipelineParameters"] == [{"Name": "InputDataUri", "Value": uri}]
-    used = json.loads(urllib.request.urlopen(f"{os.environ['AWS_ENDPOINT_URL']}/_sagelocal/iam/used").read())
+    used = json.loads(lifecycle.find(new_state_dir).ask("GET", "/_sagelocal/iam/used"))
     needed = {s["sid"]: bool(s["only_here"]) for s in used["roles"]["pawline-retrain"]}
     assert needed == {"PutOffStart": True, "PassSchedulerRole": True, "WriteLogs": True, "KeepFailedEvents": True}
     assert used["refused"] == []

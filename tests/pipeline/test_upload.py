@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from pipeline import bundle, definition, settings, upload
+from pipeline import bundle, content, definition, functions, settings, upload
 from pipeline.errors import UserError
 
 BUCKET = "uploads"
@@ -149,3 +149,84 @@ def test_a_file_that_torch_did_not_write_is_no_weights(s3, account, tmp_path):
     (tmp_path / "net.pth").write_text("<html>")
     with pytest.raises(UserError, match=r"not a file that torch\.save wrote"):
         upload.upload_weights(s3, account, str(tmp_path / "net.pth"), "resnet18")
+
+
+def body(s3, key: str) -> bytes:
+    return s3.get_object(Bucket=BUCKET, Key=key)["Body"].read()
+
+
+def stored_by_somebody(s3, key: str, content: bytes, how: dict) -> None:
+    """Another object of the same size under a key that is made from content."""
+    s3.put_object(Bucket=BUCKET, Key=key, Body=content[:-1] + b"!", **how)
+
+
+@pytest.mark.parametrize("how", [{}, {"ChecksumAlgorithm": "SHA256"}], ids=["without a hash", "with its own hash"])
+@pytest.mark.parametrize("name", ["sourcedir.tar.gz", "src/train.py", "src/breeds/data/manifest.py"])
+def test_code_that_somebody_overwrote_is_put_right_before_a_job_reads_it(s3, account, name, how):
+    prefix = upload.upload_code(s3, account).removeprefix(f"s3://{BUCKET}/")
+    right = body(s3, prefix + name)
+    stored_by_somebody(s3, prefix + name, right, how)
+    upload.upload_code(s3, account)
+    assert body(s3, prefix + name) == right
+
+
+def test_a_file_that_somebody_put_among_the_code_is_named_and_not_run(s3, account, tmp_path):
+    (tmp_path / "train.py").write_text("print('alone')")
+    code = bundle.read(tmp_path)
+    prefix = upload.upload_code(s3, account, code).removeprefix(f"s3://{BUCKET}/")
+    s3.put_object(Bucket=BUCKET, Key=f"{prefix}src/json.py", Body=b"evil")
+    with pytest.raises(UserError, match=r"src/json\.py is not ours"):
+        upload.upload_code(s3, account, code)
+
+
+def test_a_functions_zip_that_somebody_overwrote_is_put_right(s3, account):
+    packed = functions.packages(account)
+    functions.upload(s3, account, packed)
+    before = {each.key: s3.head_object(Bucket=BUCKET, Key=each.key)["LastModified"] for each in packed}
+    stored_by_somebody(s3, packed[0].key, packed[0].content, {})
+    functions.upload(s3, account, packed)
+    assert all(body(s3, each.key) == each.content for each in packed)
+    assert all(s3.head_object(Bucket=BUCKET, Key=e.key)["LastModified"] == before[e.key] for e in packed[1:])
+
+
+def test_a_photo_of_a_folder_that_somebody_overwrote_is_put_right_and_one_that_was_added_is_named(
+    s3, account, tmp_path
+):
+    prefix = upload.upload_data(s3, account, str(make_folder(tmp_path / "dogs"))).removeprefix(f"s3://{BUCKET}/")
+    right = (tmp_path / "dogs" / "a" / "1.jpg").read_bytes()
+    stored_by_somebody(s3, f"{prefix}a/1.jpg", right, {})
+    upload.upload_data(s3, account, str(tmp_path / "dogs"))
+    assert body(s3, f"{prefix}a/1.jpg") == right
+    s3.put_object(Bucket=BUCKET, Key=f"{prefix}a/cat.jpg", Body=b"x")
+    with pytest.raises(UserError, match=r"a/cat\.jpg is not ours"):
+        upload.upload_data(s3, account, str(tmp_path / "dogs"))
+
+
+@pytest.mark.parametrize("size", [0, 5, content.PART - 1, content.PART, 2 * content.PART + 3])
+def test_a_file_of_any_size_is_sent_once_and_again_where_another_one_is_there(s3, tmp_path, size):
+    path, key, sent = tmp_path / "file", f"sizes/{size}", []
+    path.write_bytes(b"ab" * (size // 2) + b"c" * (size % 2))
+    for _ in range(2):
+        content.put_file(s3, BUCKET, key, path, sent.append)
+    assert sum(sent) == size
+    s3.put_object(Bucket=BUCKET, Key=key, Body=b"x" * size + b"!")
+    content.put_file(s3, BUCKET, key, path, sent.append)
+    assert sum(sent) == 2 * size
+    assert body(s3, key) == path.read_bytes()
+
+
+class OverwrittenMeanwhile:
+    """An S3 in which somebody replaces each file as soon as it was uploaded."""
+
+    def __init__(self, s3):
+        self.head_object, self._s3 = s3.head_object, s3
+
+    def upload_file(self, name, bucket, key, **how):
+        self._s3.upload_file(name, bucket, key, **how)
+        self._s3.put_object(Bucket=bucket, Key=key, Body=b"x")
+
+
+def test_a_file_that_is_replaced_while_it_is_sent_is_not_taken_for_ours(s3, tmp_path):
+    (tmp_path / "file").write_bytes(b"ours")
+    with pytest.raises(UserError, match="is not what"):
+        content.put_file(OverwrittenMeanwhile(s3), BUCKET, "replaced", tmp_path / "file")

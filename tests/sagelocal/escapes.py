@@ -160,7 +160,7 @@ def serve(folder: Path) -> None:
     other = state / "jobs" / "training" / "other" / "algo-1" / "ml" / "private"
     other.parent.mkdir(parents=True)
     other.write_text("another's")
-    outside = tempfile.NamedTemporaryFile(dir="/tmp")
+    descriptor, outside = tempfile.mkstemp(dir="/tmp")
     abstract = f"sagelocal-{os.getpid()}"
     listener = socket.socket(socket.AF_UNIX)
     listener.bind("\0" + abstract)
@@ -178,7 +178,7 @@ def serve(folder: Path) -> None:
                 "object": str(objects.path(context, "s3://bucket/in/x")),
             },
             **{"other": str(other), "tree": str(tree), "server": os.getpid(), "abstract": abstract},
-            **{"temporary": outside.name, "packages": next(path for path in sys.path if path.endswith("-packages"))},
+            **{"temporary": outside, "packages": next(path for path in sys.path if path.endswith("-packages"))},
             "port": inet.getsockname()[1],
             "group": str(memory.find().folder or "/sys/fs/cgroup"),
         }
@@ -197,6 +197,8 @@ def serve(folder: Path) -> None:
         process.start(context, spec).wait()
         said[start] = json.loads((tree / "said.json").read_text())
     said["object"] = objects.read_bytes(context, "s3://bucket/in/x").decode()
+    os.close(descriptor)
+    os.unlink(outside)
     warm.worker(context).stop()
     launch.keeper(context).stop()
     print(json.dumps(said))

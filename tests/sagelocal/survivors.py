@@ -56,7 +56,7 @@ def main(folder: Path) -> None:
             env=process.base_environment(context, tree.parent),
             opt_ml=tree,
             cwd="/opt/ml",
-            on_line=lambda _: begun.set(),
+            on_line=lambda _, begun=begun: begun.set(),
             warm=line.strip() == "warm",
         )
         assert not spec.warm or warm.worker(context).usable(300)

@@ -5,7 +5,6 @@ import os
 import signal
 import socket
 import time
-import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -33,13 +32,13 @@ MINUTE = 60
 REQUESTS, LEAST, MOST = 120, 5, 61
 
 
-def hurry(url: str, speed: float = SPEED) -> None:
-    urllib.request.urlopen(urllib.request.Request(f"{url}/_sagelocal/clock?speed={speed}", method="POST")).close()
+def hurry(server: lifecycle.Running, speed: float = SPEED) -> None:
+    server.ask("POST", f"/_sagelocal/clock?speed={speed:g}")
 
 
 @pytest.fixture(scope="module")
 def account(server: lifecycle.Running) -> Account:
-    hurry(server.url)
+    hurry(server)
     return Account(server.url)
 
 
@@ -106,9 +105,9 @@ def is_baking(found: dict) -> bool:
 @pytest.fixture
 def real_time(server: lifecycle.Running) -> Iterator[Callable[[], None]]:
     """Minutes last a minute until the function that this gives is called: then they pass at once."""
-    hurry(server.url, 1)
-    yield lambda: hurry(server.url, clock.FASTEST)
-    hurry(server.url)
+    hurry(server, 1)
+    yield lambda: hurry(server, clock.FASTEST)
+    hurry(server)
 
 
 def test_a_canary_takes_its_share_of_the_traffic_and_then_all_of_it(account: Account, serving: str, real_time):

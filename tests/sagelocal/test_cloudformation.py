@@ -201,6 +201,39 @@ def test_resources_with_names_of_their_own_in_iam_need_a_capability(cloudformati
     assert refused.value.response["Error"]["Code"] == "InsufficientCapabilitiesException"
 
 
+SHARED = """
+Resources:
+  One: {Type: AWS::IAM::Role, Properties: {RoleName: one, AssumeRolePolicyDocument: TRUST}}
+  Two: {Type: AWS::IAM::Role, Properties: {RoleName: two, AssumeRolePolicyDocument: TRUST}}
+  Both:
+    Type: AWS::IAM::Policy
+    Properties:
+      PolicyName: shared
+      Roles: ROLES
+      PolicyDocument:
+        Version: "2012-10-17"
+        Statement: [{Effect: Allow, Action: "ACTION", Resource: "*"}]
+""".replace("TRUST", json.dumps(TRUST))
+
+
+def test_a_policy_that_roles_share_follows_its_stack_in_each_of_them(cloudformation, client):
+    def held() -> dict[str, list[str]]:
+        iam, found = client("iam"), {}
+        for role in ("one", "two"):
+            for name in iam.list_role_policies(RoleName=role)["PolicyNames"]:
+                (statement,) = iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]["Statement"]
+                found[role] = [name, statement["Action"]]
+        return found
+
+    both = SHARED.replace("ROLES", "[!Ref One, !Ref Two]").replace("ACTION", "s3:GetObject")
+    create(cloudformation, "shared", both)
+    assert held() == {role: ["shared", "s3:GetObject"] for role in ("one", "two")}
+    update(cloudformation, "shared", SHARED.replace("ROLES", "[!Ref Two]").replace("ACTION", "s3:PutObject"))
+    assert held() == {"two": ["shared", "s3:PutObject"]}
+    update(cloudformation, "shared", SHARED[: SHARED.index("  Both:")])
+    assert held() == {}
+
+
 def test_an_unknown_type_is_refused_by_its_name_and_leaves_no_stack(cloudformation):
     with pytest.raises(ClientError, match=r"Unrecognized resource types: \[AWS::EC2::Instance\]"):
         change_set(cloudformation, "nine", "Resources: {I: {Type: AWS::EC2::Instance}}", kind="CREATE")

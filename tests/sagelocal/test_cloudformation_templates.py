@@ -1,7 +1,11 @@
 """Templates resolved: short tags, functions, conditions, parameters, and what is refused before anything is made."""
 
+import json
+import time
+
 import pytest
 
+from sagelocal.core.patterns import Worker
 from sagelocal.services.cloudformation import parameters, plan, template
 from sagelocal.services.cloudformation.expressions import Scope
 from sagelocal.services.cloudformation.template import TemplateError
@@ -124,6 +128,13 @@ Resources:
     assert wanted(context, text).order == ("Key", "Queue", "Topic")
 
 
+def test_a_text_full_of_unclosed_braces_is_resolved_at_once(context):
+    begin = time.monotonic()
+    queue = {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": {"Fn::Sub": "${AWS::Region}" + "${" * 25_000}}}
+    assert wanted(context, json.dumps({"Resources": {"Q": queue}})).order == ("Q",)
+    assert time.monotonic() - begin < 10
+
+
 DECLARED = {
     "Size": {"Type": "Number", "MinValue": 1, "MaxValue": 9, "Default": 3},
     "Mode": {"Type": "String", "AllowedValues": ["on", "off"], "Default": "off"},
@@ -137,13 +148,13 @@ def given(**values: str) -> list[dict]:
 
 
 def test_parameters_take_given_then_default_values():
-    texts = parameters.values(DECLARED, given(Name="dogs", Size="9"), {})
+    texts = parameters.values(DECLARED, given(Name="dogs", Size="9"), {}, Worker())
     assert texts == {"Size": "9", "Mode": "off", "Name": "dogs", "Nets": "a, b"}
     assert parameters.resolved(DECLARED, texts)["Nets"] == ["a", "b"]
 
 
 def test_a_previous_value_is_used_when_asked_for():
-    kept = parameters.values(DECLARED, [{"ParameterKey": "Name", "UsePreviousValue": True}], {"Name": "cats"})
+    kept = parameters.values(DECLARED, [{"ParameterKey": "Name", "UsePreviousValue": True}], {"Name": "cats"}, Worker())
     assert kept["Name"] == "cats"
 
 
@@ -160,4 +171,4 @@ def test_a_previous_value_is_used_when_asked_for():
 )
 def test_a_refused_parameter_is_named_with_the_rule(values, said):
     with pytest.raises(TemplateError, match=said):
-        parameters.values(DECLARED, given(**values), {})
+        parameters.values(DECLARED, given(**values), {}, Worker())

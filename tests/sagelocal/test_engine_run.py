@@ -2,6 +2,7 @@
 
 import json
 import uuid
+from functools import partial
 
 import pytest
 
@@ -11,7 +12,7 @@ from sagelocal.services.logs import streams
 from sagelocal.services.s3 import objects
 from sagelocal.services.sagemaker.execution import events, records
 from tests.sagelocal.fake_jobs import FakeJobs
-from tests.waiting import HANG
+from tests.waiting import HANG, until
 
 ROLE = "arn:aws:iam::123456789012:role/pipeline"
 IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/pytorch:1"
@@ -170,8 +171,7 @@ def test_a_failed_step_starts_nothing_new_and_lets_running_ones_finish(context, 
     upsert(context, processing("Slow"), processing("Bad"), processing("Next", DependsOn=["Slow"]))
     arn = start(context)
     jobs.wait_for("Slow")
-    while context.store.get(records.STEP, f"{arn}/Bad") is None:
-        context.store.wait_for_change(1)
+    until(lambda: context.store.get(records.STEP, f"{arn}/Bad"))
     context.store.wait(records.STEP, f"{arn}/Bad", lambda s: s["StepStatus"] == "Failed", 10)
     jobs.release("Slow")
     execution = wait(context, arn)
@@ -335,7 +335,7 @@ def test_a_miss_names_the_argument_that_differs(context, jobs):
 def test_an_expired_run_is_not_reused(context, jobs):
     run(context, training("Train", **CACHED))
     entry = context.store.list("pipeline-step-cache")[0]
-    name = context.store._db.execute("SELECT name FROM documents WHERE kind = 'pipeline-step-cache'").fetchone()[0]
+    name = context.store.items("pipeline-step-cache")[0][0]
     context.store.update("pipeline-step-cache", name, {"Time": entry["Time"] - 31 * 86400})
     said = cache_miss(context, training("Train", **CACHED))
     assert said == "expired: it ran 31 days ago and ExpireAfter is 30 days"
@@ -395,9 +395,7 @@ def test_stop_ends_a_step_that_waits_for_its_next_attempt(context, jobs):
 
 
 def _only_job(context):
-    while not context.store.list("processing-job"):
-        context.store.wait_for_change(0.2)
-    return context.store.list("processing-job")[0]["ProcessingJobName"]
+    return until(lambda: context.store.list("processing-job"))[0]["ProcessingJobName"]
 
 
 def test_a_job_that_somebody_else_stops_fails_its_step(context, jobs):
@@ -440,33 +438,104 @@ def test_a_retry_inside_a_branch_keeps_the_conditions_outcome(context, jobs):
     assert jobs.created == ["Good", "Good"]
 
 
-def test_what_a_killed_server_left_is_failed_and_a_retry_continues_it(context, jobs):
-    upsert(context, processing("A"), processing("B", DependsOn=["A"]))
-    jobs.plan["B"] = ["AlgorithmError: x"]
+@pytest.fixture
+def left_behind(context, jobs):
+    """An execution as a killed server leaves it: A has succeeded; the job of B has ended, which nobody has recorded."""
+    upsert(context, processing("A"), processing("B", DependsOn=["A"]), processing("C", DependsOn=["B"]))
+    jobs.plan["C"] = ["AlgorithmError: x"]
     arn = start(context)
     wait(context, arn)
-    context.store.update(records.EXECUTION, arn, {"PipelineExecutionStatus": "Executing", "FailureReason": None})
+    context.store.update(
+        records.EXECUTION, arn, {"PipelineExecutionStatus": "Executing", "FailureReason": None, "_Attempts": {}}
+    )
     context.store.update(records.STEP, f"{arn}/B", {"StepStatus": "Executing"})
+    context.store.delete(records.STEP, f"{arn}/C")
+    for body in context.store.list("processing-job"):
+        if body["Environment"]["STEP"] == "C":
+            context.store.delete("processing-job", body["ProcessingJobName"])
+    return arn
+
+
+def start_again(context):
     for hook in registry.START_HOOKS:
         hook(context)
-    execution = context.call("sagemaker", "DescribePipelineExecution", PipelineExecutionArn=arn)
+
+
+def test_what_a_killed_server_left_goes_on_by_itself_with_the_job_that_had_ended(context, jobs, left_behind):
+    start_again(context)
+    assert wait(context, left_behind)["PipelineExecutionStatus"] == "Succeeded"
+    assert statuses(steps_of(context, left_behind)) == {"A": "Succeeded", "B": "Succeeded", "C": "Succeeded"}
+    assert jobs.created == ["A", "B", "C", "C"]
+    (resumed,) = (detail for event, detail in events_of(context, left_behind, "") if event == "resumed")
+    assert "going on by itself, time 1 of 3" in resumed
+
+
+def test_a_setting_leaves_what_a_killed_server_left_to_a_retry(context, jobs, left_behind, monkeypatch):
+    monkeypatch.setenv("SAGELOCAL_RESUME", "0")
+    start_again(context)
+    execution = wait(context, left_behind)
     assert execution["PipelineExecutionStatus"] == "Failed"
     assert execution["FailureReason"].startswith("The embedded SageMaker stopped while the execution ran.")
-    assert statuses(steps_of(context, arn)) == {"A": "Succeeded", "B": "Failed"}
-    retry(context, arn)
-    assert wait(context, arn)["PipelineExecutionStatus"] == "Succeeded"
-    assert jobs.created == ["A", "B", "B"]
+    assert statuses(steps_of(context, left_behind)) == {"A": "Succeeded", "B": "Failed"}
+    retry(context, left_behind)
+    assert wait(context, left_behind)["PipelineExecutionStatus"] == "Succeeded"
+    assert jobs.created == ["A", "B", "C", "C"]
 
 
-def test_a_step_costs_the_engine_as_much_in_a_long_chain_as_in_a_short_one(context, jobs):
+def test_an_execution_that_ends_its_server_again_and_again_is_given_up_and_can_be_retried(context, jobs, left_behind):
+    context.store.update(records.EXECUTION, left_behind, {"_Resumes": 3})
+    start_again(context)
+    execution = wait(context, left_behind)
+    assert execution["PipelineExecutionStatus"] == "Failed"
+    assert "ended 4 times while the execution ran" in execution["FailureReason"]
+    retry(context, left_behind)
+    assert wait(context, left_behind)["PipelineExecutionStatus"] == "Succeeded"
+
+
+def test_what_was_being_stopped_when_its_server_was_killed_is_stopped(context, jobs, left_behind):
+    context.store.update(records.EXECUTION, left_behind, {"PipelineExecutionStatus": "Stopping"})
+    start_again(context)
+    assert wait(context, left_behind)["PipelineExecutionStatus"] == "Stopped"
+    assert statuses(steps_of(context, left_behind)) == {"A": "Succeeded", "B": "Stopped"}
+
+
+def test_a_job_that_the_server_cut_off_is_made_again_under_another_name(context, jobs, left_behind):
+    (job,) = (b for b in context.store.list("processing-job") if b["Environment"]["STEP"] == "B")
+    cut_off = {"ProcessingJobStatus": "InProgress"}
+    context.store.update("processing-job", job["ProcessingJobName"], cut_off)
+    start_again(context)
+    assert wait(context, left_behind)["PipelineExecutionStatus"] == "Succeeded"
+    both = [b for b in context.store.list("processing-job") if b["Environment"]["STEP"] == "B"]
+    assert [b["ProcessingJobStatus"] for b in both] == ["Failed", "Completed"]
+    assert both[0]["ProcessingJobName"] != both[1]["ProcessingJobName"]
+
+
+def test_a_job_that_had_failed_before_its_server_was_killed_fails_its_step(context, jobs, left_behind):
+    (job,) = (b for b in context.store.list("processing-job") if b["Environment"]["STEP"] == "B")
+    failed = {"ProcessingJobStatus": "Failed", "FailureReason": "AlgorithmError: its own"}
+    context.store.update("processing-job", job["ProcessingJobName"], failed)
+    start_again(context)
+    assert wait(context, left_behind)["PipelineExecutionStatus"] == "Failed"
+    assert "its own" in steps_of(context, left_behind)["B"]["FailureReason"] and jobs.created == ["A", "B", "C"]
+    retry(context, left_behind)
+    assert wait(context, left_behind)["PipelineExecutionStatus"] == "Succeeded"
+    assert jobs.created == ["A", "B", "C", "B", "C"]
+
+
+def test_a_step_costs_the_engine_as_much_in_a_long_chain_as_in_a_short_one(context, jobs, monkeypatch):
+    def noted(asked, ask, statement, parameters=()):
+        asked.append(statement)
+        return ask(statement, parameters)
+
     def statements(steps: int) -> int:
         """What the store is asked while a chain of `steps` runs."""
         chain = [processing("S0"), *[processing(f"S{i}", DependsOn=[f"S{i - 1}"]) for i in range(1, steps)]]
         upsert(context, *chain)
         asked: list[str] = []
-        context.store._db.set_trace_callback(asked.append)
-        wait(context, start(context))
-        context.store._db.set_trace_callback(None)
+        with monkeypatch.context() as patched:
+            for name in ("read", "write"):
+                patched.setattr(context.store._db, name, partial(noted, asked, getattr(context.store._db, name)))
+            wait(context, start(context))
         return len(asked)
 
     assert statements(40) < 2 * 4 * statements(10)

@@ -6,8 +6,10 @@ import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlencode
 
 import pytest
+from botocore.credentials import Credentials
 from werkzeug.test import Client, TestResponse
 
 from sagelocal.core import registry
@@ -19,6 +21,7 @@ from sagelocal.gateway.server import Application
 from sagelocal.services.awslambda.api import URL
 from sagelocal.services.iam import sessions
 from sagelocal.services.s3 import reading
+from tests.signing import signed
 
 ROLE = "arn:aws:iam::123456789012:role/r"
 
@@ -35,11 +38,22 @@ class Account:
         self.stops += 1
 
     def ask(self, path: str = "/", method: str = "GET", service: str = "", **more) -> TestResponse:
-        """One request, signed for `service` if it is given; `key` is whose signature it is."""
-        headers = more.pop("headers", {})
-        scope = f"{more.pop('key', 'AKIAOWNER')}/20260101/us-east-1/{service}/aws4_request"
+        """One request, signed for `service` if it is given; `by`: whose signature it is, the owner's if nothing is
+        said. `form`, `data`: its body."""
+        headers, by = more.pop("headers", {}), more.pop("by", None)
+        if "form" in more:
+            more |= {"data": urlencode(more.pop("form")), "content_type": "application/x-www-form-urlencoded"}
+        host = headers.get("Host", self.context.url.removeprefix("http://"))
         if service:
-            headers = {"Authorization": f"AWS4-HMAC-SHA256 Credential={scope}, Signature=x", **headers}
+            body = more.get("data", b"")
+            headers |= signed(
+                method,
+                f"http://{host}{path}",
+                service,
+                body.encode() if isinstance(body, str) else body,
+                {name: value for name, value in headers.items() if name.startswith("X-Amz")},
+                by,
+            )
         return self.client.open(path, method=method, base_url=self.context.url, headers=headers, **more)
 
     def list_models(self, **headers: str) -> TestResponse:
@@ -53,12 +67,12 @@ def account(context) -> Account:
     return Account(context)
 
 
-def put_url(context: Context, identifier: str, **config: object) -> str:
-    """The path of a function URL whose function does not exist."""
+def put_url(context: Context, identifier: str, **config: object) -> dict[str, str]:
+    """The headers that name a public function URL whose function does not exist."""
     arn = context.arn("lambda", "function:f")
     body = {"AuthType": "NONE", "_Id": identifier, "_Function": "f", "_Qualifier": None, "FunctionArn": arn}
     context.store.put(URL, identifier, body | config)
-    return f"/_sagelocal/urls/{identifier}/"
+    return {"Host": f"{identifier}.lambda-url.us-east-1.localhost:1"}
 
 
 @pytest.mark.parametrize(
@@ -72,7 +86,7 @@ def test_a_name_of_this_machine_with_the_servers_port_is_answered(account, host)
     "host", ["evil.com", "evil.com:1", "127.0.0.1", "127.0.0.1:2", "localhost.evil.com:1", "10.0.0.1:1", "127.0.0.1:x"]
 )
 def test_any_other_host_is_refused_with_the_address_to_use(account, host):
-    refused = account.list_models(Host=host)
+    refused = account.ask("/", "POST", data="{}", headers={"X-Amz-Target": "SageMaker.ListModels", "Host": host})
     assert (refused.status_code, json.loads(refused.text)["__type"]) == (403, "AccessDenied")
     assert account.context.url in json.loads(refused.text)["message"] and host in json.loads(refused.text)["message"]
 
@@ -84,23 +98,29 @@ def test_any_other_host_is_refused_with_the_address_to_use(account, host):
         {"Origin": "null"},
         {"Sec-Fetch-Site": "cross-site"},
         {"Origin": "http://127.0.0.1.evil.com"},
+        {"Origin": "http://localhost:8888", "Sec-Fetch-Site": "same-site"},
+        {"Origin": "http://localhost:1"},
+        {"Origin": "https://127.0.0.1:1"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Sec-Fetch-Site": "made-up"},
     ],
 )
-def test_a_page_of_another_site_is_refused(account, headers):
+def test_a_page_that_another_address_gave_is_refused(account, headers):
     assert account.list_models(**headers).status_code == 403
 
 
 @pytest.mark.parametrize(
-    "headers", [{"Origin": "http://localhost:8888", "Sec-Fetch-Site": "same-site"}, {"Sec-Fetch-Site": "none"}]
+    "headers", [{"Origin": "http://127.0.0.1:1", "Sec-Fetch-Site": "same-origin"}, {"Sec-Fetch-Site": "none"}]
 )
-def test_a_page_of_this_machine_and_a_typed_address_are_answered(account, headers):
+def test_a_page_of_this_address_and_a_typed_address_are_answered(account, headers):
     assert account.list_models(**headers).status_code == 200
 
 
 def test_a_page_of_another_site_cannot_stop_the_server(account):
-    assert account.ask("/_sagelocal/stop", "POST", headers={"Origin": "https://evil.com"}).status_code == 403
+    evil = {"Origin": "https://evil.com"}
+    assert account.ask("/_sagelocal/stop", "POST", "sagelocal", headers=evil).status_code == 403
     assert account.stops == 0
-    assert account.ask("/_sagelocal/stop", "POST").text == "stopping\n"
+    assert account.ask("/_sagelocal/stop", "POST", "sagelocal").text == "stopping\n"
     assert account.stops == 1
 
 
@@ -108,8 +128,8 @@ def test_a_page_of_another_site_reaches_a_function_url_only_if_it_has_cors_setti
     page = {"Origin": "https://dogs.example.com"}
     closed = put_url(account.context, "closed")
     open_ = put_url(account.context, "open", Cors={"AllowOrigins": ["https://dogs.example.com"]})
-    assert account.ask(closed, headers=page).status_code == 403
-    reached = account.ask(open_, headers=page)
+    assert account.ask(headers=closed | page).status_code == 403
+    reached = account.ask(headers=open_ | page)
     assert (reached.status_code, reached.headers["x-amzn-ErrorType"]) == (404, "ResourceNotFoundException")
     assert reached.headers["Access-Control-Allow-Origin"] == "https://dogs.example.com"
 
@@ -119,13 +139,12 @@ def test_a_refusal_is_written_in_the_protocol_of_the_service(account):
     assert account.ask("/b/k", headers=evil).text.startswith("<?xml")
     assert "<Code>AccessDenied</Code>" in account.ask("/b/k", headers=evil).text
     assert json.loads(account.ask("/", "POST", "lambda", headers=evil).text)["__type"] == "AccessDenied"
-    assert "<ErrorResponse>" in account.ask("/", "POST", "iam", data={"Action": "ListRoles"}, headers=evil).text
-    assert "<ErrorResponse>" in account.ask("/", "POST", "sqs", data={"Action": "ListQueues"}, headers=evil).text
+    assert "<ErrorResponse>" in account.ask("/", "POST", "iam", form={"Action": "ListRoles"}, headers=evil).text
+    assert "<ErrorResponse>" in account.ask("/", "POST", "sqs", form={"Action": "ListQueues"}, headers=evil).text
     assert "<ErrorResponse>" in account.ask("/2013-04-01/hostedzone", "GET", "route53", headers=evil).text
     assert json.loads(account.ask("/", "POST", "states", headers=evil).text)["__type"] == "AccessDenied"
-    assert json.loads(account.ask(put_url(account.context, "u"), headers=evil).text)["Message"].startswith(
-        "This server does not"
-    )
+    below = account.ask("/_sagelocal/urls/u/", headers=evil)
+    assert json.loads(below.text)["Message"].startswith("This server does not")
     of_cbor = account.ask("/", "POST", "monitoring", data=b"", content_type=cbor.CONTENT_TYPE, headers=evil)
     assert cbor.read(of_cbor.data)["__type"] == "AccessDenied"
 
@@ -148,24 +167,24 @@ def test_an_unexpected_error_is_logged_once_and_answered_as_the_servers_fault(ac
     assert traceback_logged_once(caplog)
 
     monkeypatch.setitem(registry.OPERATIONS, ("iam", "ListRoles"), fail)
-    answer = account.ask("/", "POST", "iam", data={"Action": "ListRoles"})
+    answer = account.ask("/", "POST", "iam", form={"Action": "ListRoles"})
     assert answer.status_code == 500 and "<Code>InternalFailure</Code>" in answer.text
     assert traceback_logged_once(caplog)
 
     monkeypatch.setattr(reading.metadata, "load", fail)
-    account.ask("/bucket", "PUT")
-    account.ask("/bucket/key", "PUT", data=b"x")
-    answer = account.ask("/bucket/key")
+    account.ask("/bucket", "PUT", "s3")
+    account.ask("/bucket/key", "PUT", "s3", data=b"x")
+    answer = account.ask("/bucket/key", "GET", "s3")
     assert answer.status_code == 500 and "<Code>InternalError</Code>" in answer.text
     assert answer.headers["Server"] == "embedded-s3"
     assert traceback_logged_once(caplog)
 
 
 def test_an_unexpected_error_of_a_function_url_says_nothing_of_why(account, monkeypatch, caplog):
-    path = put_url(account.context, "u")
+    named = put_url(account.context, "u")
     monkeypatch.setattr("sagelocal.services.awslambda.urls.access.check", fail)
     monkeypatch.setattr("sagelocal.services.awslambda.urls.front.find", lambda *_: {})
-    answer = account.ask(path)
+    answer = account.ask(headers=named)
     assert (answer.status_code, answer.text) == (502, "Internal Server Error")
     assert answer.headers["x-amzn-RequestId"]
     assert traceback_logged_once(caplog)
@@ -177,10 +196,12 @@ def test_moto_answers_what_nobody_else_does_with_its_own_headers(account):
 
 
 def test_a_role_needs_permissions_for_a_service_that_botocore_has_another_name_for(account):
-    trust = {"Version": "2012-10-17", "Statement": []}
+    trusted = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    trust = {"Version": "2012-10-17", "Statement": [trusted]}
     account.context.call("iam", "CreateRole", RoleName="r", AssumeRolePolicyDocument=json.dumps(trust))
-    key = sessions.of_service(account.context, Caller(ROLE))["AccessKeyId"]
-    asked = {"data": "{}", "key": key, "headers": {"X-Amz-Target": "AWSStepFunctions.ListStateMachines"}}
+    given = sessions.of_service(account.context, Caller(ROLE))
+    by = Credentials(given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"])
+    asked = {"data": "{}", "by": by, "headers": {"X-Amz-Target": "AWSStepFunctions.ListStateMachines"}}
     refused = account.ask("/", "POST", "states", **asked)
     assert json.loads(refused.text)["__type"] == "AccessDeniedException"
     assert "states:ListStateMachines" in json.loads(refused.text)["message"]

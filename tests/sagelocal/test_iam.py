@@ -9,6 +9,7 @@ import uuid
 
 import boto3
 import pytest
+from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 from werkzeug.test import Client
 
@@ -16,6 +17,7 @@ from sagelocal.core import lifecycle
 from sagelocal.core.caller import Caller
 from sagelocal.gateway.server import Application
 from sagelocal.services.iam import matching, permissions, policy, sessions
+from tests.signing import signed
 
 ACCOUNT = "123456789012"
 OURS = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}, "Action": "sts:AssumeRole"}
@@ -68,9 +70,8 @@ def acting(server, client):
 
 
 def used(server, method: str = "GET") -> dict:
-    request = urllib.request.Request(f"{server.url}/_sagelocal/iam/used", method=method)
-    with urllib.request.urlopen(request) as answer:
-        return json.loads(answer.read()) if method == "GET" else {}
+    answer = server.ask(method, "/_sagelocal/iam/used")
+    return json.loads(answer) if method == "GET" else {}
 
 
 def test_a_role_and_its_policies_are_made_read_and_deleted(iam):
@@ -376,14 +377,17 @@ def test_roles_and_sessions_survive_a_killed_server(tmp_path):
 
 
 def test_an_expired_session_is_refused_in_the_services_own_format(context):
-    key = sessions.assume(context, Caller(f"arn:aws:iam::{ACCOUNT}:role/short", "s"), seconds=-1)["AccessKeyId"]
+    given = sessions.assume(context, Caller(f"arn:aws:iam::{ACCOUNT}:role/short", "s"), seconds=-1)
+    expired = Credentials(given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"])
     server = Client(Application(context, on_stop=lambda: None))
     for service, headers in (("sagemaker", {"X-Amz-Target": "SageMaker.ListModels"}), ("s3", {})):
-        signed = f"AWS4-HMAC-SHA256 Credential={key}/20260101/us-east-1/{service}/aws4_request, Signature=x"
-        answer = server.get("/", base_url=context.url, headers={"Authorization": signed, **headers})
-        assert answer.status_code == 403
+        sent = signed("GET", f"{context.url}/", service, headers=headers, by=expired)
+        answer = server.get("/", base_url=context.url, headers=sent)
+        assert answer.status_code == 400
         assert "ExpiredToken" in answer.text and answer.text.startswith("<" if service == "s3" else "{")
-    assert sessions.caller_of(context, "AKIAUNKNOWN") is None
+    with pytest.raises(sessions.InvalidClientTokenId):
+        sessions.caller_of(context, "AKIAUNKNOWN")
+    assert sessions.caller_of(context, sessions.owner(context).access_key) is None
 
 
 def test_a_policy_is_read_once_however_often_it_is_asked(context):

@@ -3,7 +3,6 @@
 import io
 import json
 import tarfile
-import urllib.request
 import uuid
 import zipfile
 
@@ -117,8 +116,7 @@ def processing(role: str, command: str = COPY, image: str = "python:3.12") -> di
 
 
 def refusals(server, role: str) -> list[str]:
-    with urllib.request.urlopen(f"{server.url}/_sagelocal/iam/used") as answer:
-        found = json.loads(answer.read())["refused"]
+    found = json.loads(server.ask("GET", "/_sagelocal/iam/used"))["refused"]
     return [entry["action"] for entry in found if entry["role"] == name_of(role)]
 
 
@@ -159,8 +157,7 @@ def test_a_job_that_may_not_write_logs_or_metrics_runs_without_them(server, role
 def test_taking_away_any_statement_makes_the_call_fail_that_was_allowed_only_there(client, server, role, process):
     arn = role(*JOB)
     process(arn, image=PYTORCH)
-    with urllib.request.urlopen(f"{server.url}/_sagelocal/iam/used") as answer:
-        statements = json.loads(answer.read())["roles"][name_of(arn)]
+    statements = json.loads(server.ask("GET", "/_sagelocal/iam/used"))["roles"][name_of(arn)]
     assert [statement["sid"] for statement in statements if not statement["only_here"]] == []
     for statement in statements:
         without = role(*(kept for kept in JOB if kept["Sid"] != statement["sid"]))
@@ -178,7 +175,7 @@ def test_the_code_of_a_job_acts_as_its_role(role, process):
 def test_a_role_that_was_never_created_may_do_everything(process):
     job, lines = process(f"arn:aws:iam::{ACCOUNT}:role/nobody", "python3 /opt/ml/processing/in/ask.py")
     assert job["ProcessingJobStatus"] == "Completed"
-    assert lines == [f"arn:aws:iam::{ACCOUNT}:root"]
+    assert lines == [f"arn:aws:sts::{ACCOUNT}:assumed-role/nobody/SageMaker"]
 
 
 def archived(name: str, content: str) -> bytes:

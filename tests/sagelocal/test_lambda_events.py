@@ -2,7 +2,6 @@
 
 import functools
 import json
-import urllib.request
 import uuid
 
 import boto3
@@ -28,7 +27,7 @@ def handler(event, context):
 
 @pytest.fixture(scope="module", autouse=True)
 def fast(server):
-    urllib.request.urlopen(f"{server.url}/_sagelocal/clock?speed={SPEED}", data=b"").read()
+    server.ask("POST", f"/_sagelocal/clock?speed={SPEED}")
 
 
 @pytest.fixture
@@ -243,7 +242,7 @@ def test_a_queued_event_survives_the_server(tmp_path, board):
         **{"FunctionName": "f", "Role": ROLE, "Runtime": "python3.12", "Handler": "app.handler"},
         **{"Code": {"ZipFile": packed({"app.py": CODE})}},
     )
-    urllib.request.urlopen(f"{running.url}/_sagelocal/clock?speed=30", data=b"").read()
+    running.ask("POST", "/_sagelocal/clock?speed=30")
     send(functions, "f", {"board": board.port, "failures": 1})
     until(lambda: runs(board))
     lifecycle.stop(state)

@@ -1,12 +1,11 @@
 """A stack's alias with provisioned workers, its URL, and what becomes of its events."""
 
 import json
-import urllib.error
-import urllib.request
 
 import pytest
 from botocore.exceptions import ClientError, WaiterError
 
+from tests.function_urls import ask
 from tests.sagelocal.lambda_functions import call, packed
 
 FAST = {"Delay": 1, "MaxAttempts": 20}
@@ -107,7 +106,7 @@ def test_a_stack_is_complete_when_its_workers_are_ready_and_its_url_answers(stac
     assert provisioned(functions) == ("READY", 1)
     assert call(functions, "fn:live") == "provisioned-concurrency"
     outputs = client("cloudformation").describe_stacks(StackName="functions")["Stacks"][0]["Outputs"]
-    assert urllib.request.urlopen(outputs[0]["OutputValue"]).read() == b'"provisioned-concurrency"'
+    assert ask(outputs[0]["OutputValue"])[2] == b'"provisioned-concurrency"'
     events = functions.get_function_event_invoke_config(FunctionName="fn", Qualifier="live")
     assert events["MaximumRetryAttempts"] == 0
     assert events["DestinationConfig"]["OnFailure"]["Destination"].endswith(":letters")
@@ -137,5 +136,4 @@ def test_without_provisioned_concurrency_the_alias_has_none_and_the_stack_can_go
     url = functions.get_function_url_config(FunctionName="fn", Qualifier="live")["FunctionUrl"]
     client("cloudformation").delete_stack(StackName="functions")
     client("cloudformation").get_waiter("stack_delete_complete").wait(StackName="functions", WaiterConfig=FAST)
-    with pytest.raises(urllib.error.HTTPError, match="404"):
-        urllib.request.urlopen(url)
+    assert ask(url)[0] == 404

@@ -2,22 +2,19 @@
 
 import base64
 import functools
-import http.client
 import json
 import shutil
 import subprocess
 import uuid
-from urllib.parse import urlsplit
 
 import boto3
 import pytest
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
 from botocore.exceptions import ClientError
 
 from sagelocal.core import lifecycle
+from tests.function_urls import ask
 from tests.sagelocal.lambda_functions import ROLE, packed
-from tests.waiting import HANG
+from tests.signing import signed
 
 CODE = """
 import base64, os, time
@@ -64,15 +61,6 @@ def open_to_all(functions, name: str, **more) -> str:
     for statement in PUBLIC:
         functions.add_permission(FunctionName=name, Principal="*", **statement)
     return url
-
-
-def ask(url: str, method: str = "GET", body: bytes | None = None, headers: dict | None = None):
-    """(status, headers, body) of one request."""
-    parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.netloc, timeout=HANG)
-    connection.request(method, url.removeprefix(f"http://{parts.netloc}"), body, headers or {})
-    answer = connection.getresponse()
-    return answer.status, answer.headers, answer.read()
 
 
 @pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed here")
@@ -154,12 +142,6 @@ def test_nobody_is_let_in_whom_the_functions_policy_does_not_name(functions, mak
     assert status == 403 and json.loads(body)["Message"].startswith("Forbidden")
 
 
-def signed(url: str, credentials) -> dict[str, str]:
-    request = AWSRequest("GET", url)
-    SigV4Auth(credentials, "lambda", "us-east-1").add_auth(request)
-    return dict(request.headers)
-
-
 def session(client, *actions: str, resource: str = "*"):
     """Credentials of a new role that may do that."""
     iam, name = client("iam"), f"role-{uuid.uuid4().hex[:10]}"
@@ -182,11 +164,13 @@ def test_with_iam_a_role_needs_both_permissions_on_this_function(functions, clie
     url, arn = made["FunctionUrl"], made["FunctionArn"]
     assert ask(url)[0] == 403
     for actions in ((), ("lambda:InvokeFunctionUrl",), ("lambda:InvokeFunction",)):
-        assert ask(url, headers=signed(url, session(client, *actions)[1]))[0] == 403
+        assert ask(url, headers=signed("GET", url, "lambda", by=session(client, *actions)[1]))[0] == 403
     both = ("lambda:InvokeFunctionUrl", "lambda:InvokeFunction")
-    assert ask(url, headers=signed(url, session(client, *both, resource=f"{arn}-other")[1]))[0] == 403
+    assert (
+        ask(url, headers=signed("GET", url, "lambda", by=session(client, *both, resource=f"{arn}-other")[1]))[0] == 403
+    )
     role, credentials = session(client, *both, resource=arn)
-    status, _, body = ask(url, headers=signed(url, credentials))
+    status, _, body = ask(url, headers=signed("GET", url, "lambda", by=credentials))
     event = json.loads(body)
     who = event["requestContext"]["authorizer"]["iam"]
     assert status == 200 and who["accessKey"] == credentials.access_key and who["userArn"].endswith("/me")
@@ -199,15 +183,15 @@ def test_with_iam_the_functions_own_policy_lets_a_role_in_too(functions, client,
     url = functions.create_function_url_config(FunctionName=name, AuthType="AWS_IAM")["FunctionUrl"]
     role, credentials = session(client)
     for number, action in enumerate(("lambda:InvokeFunctionUrl", "lambda:InvokeFunction")):
-        assert ask(url, headers=signed(url, credentials))[0] == 403
+        assert ask(url, headers=signed("GET", url, "lambda", by=credentials))[0] == 403
         functions.add_permission(FunctionName=name, StatementId=f"s{number}", Action=action, Principal=role)
-    assert ask(url, headers=signed(url, credentials))[0] == 200
+    assert ask(url, headers=signed("GET", url, "lambda", by=credentials))[0] == 200
 
 
 def test_with_iam_a_key_that_nobody_has_is_refused(functions, make):
     url = functions.create_function_url_config(FunctionName=make(), AuthType="AWS_IAM")["FunctionUrl"]
     stranger = boto3.Session("ASIAEMBEDNOBODY", "s", "t").get_credentials()
-    assert ask(url, headers=signed(url, stranger))[0] == 403
+    assert ask(url, headers=signed("GET", url, "lambda", by=stranger))[0] == 403
 
 
 def test_an_alias_has_a_url_of_its_own_and_a_version_has_none(functions, make):

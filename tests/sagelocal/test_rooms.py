@@ -21,7 +21,7 @@ ROOMS = {
     "services.events": {"core", "services.cloudformation", "services.iam"},
     "services.scheduler": {"core", "services.events"},
     "services.cloudwatch": {"core", "services.cloudformation", "services.events"},
-    "services.s3": {"core", "services.cloudformation", "services.events", "services.iam"},
+    "services.s3": {"core"} | {f"services.{name}" for name in ("cloudformation", "cloudwatch", "events", "iam")},
     "services.ecr": {"core", "runtime"},
     "services.awslambda": {"core", "runtime"}
     | {f"services.{name}" for name in ("cloudformation", "cloudwatch", "events", "iam", "logs", "s3")},

@@ -2,14 +2,15 @@
 
 import json
 import os
+import sqlite3
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import boto3
 import pytest
 
-from sagelocal.core import lifecycle, takeover
-from sagelocal.core.store import Store
+from sagelocal.core import lifecycle, lock, takeover
 from tests.sagelocal.lambda_functions import packed
 
 
@@ -35,12 +36,17 @@ def earlier(state_dir: Path) -> Path:
     )
     lifecycle.stop(state_dir)
     old = state_dir.rename(state_dir.with_name(".embedded"))
-    store = Store(old / "state.db")
-    body = store.get("lambda-function", "greet")
-    text = json.dumps(body).replace(f"{state_dir}/", "/where/it/was/.embedded/")
-    assert "/where/it/was/" in text
-    store.put("lambda-function", "greet", json.loads(text))
-    store.close()
+    with closing(sqlite3.connect(old / "state.db")) as database, database:
+        database.execute("CREATE TABLE documents (kind TEXT, name TEXT, created REAL, body TEXT)")
+        database.execute(
+            "INSERT INTO documents SELECT kind, name, created, replace(body, ?, '/where/it/was/.embedded/') "
+            "FROM document",
+            (f"{state_dir}/",),
+        )
+        moved = "SELECT count(*) FROM documents WHERE body LIKE '%/where/it/was/%'"
+        assert database.execute(moved).fetchone() == (1,)
+        database.execute("DROP TABLE document")
+        database.execute("PRAGMA user_version=1")
     return old
 
 
@@ -66,10 +72,10 @@ def test_commands_at_the_same_time_take_it_over_together(earlier, state_dir):
 def test_not_while_its_server_still_runs(earlier, state_dir, monkeypatch):
     monkeypatch.setattr(takeover, "PATIENCE", 0.0)
     (earlier / "server.json").write_text('{"url": "http://127.0.0.1:1", "pid": 4711}')
-    lock = lifecycle.hold_lock(earlier)
+    held = lock.hold(earlier)
     with pytest.raises(lifecycle.CannotStart, match=r"still runs in .*\.embedded\. Stop it first: kill 4711"):
         lifecycle.ensure(state_dir)
-    os.close(lock)
+    os.close(held)
     assert earlier.exists() and not state_dir.exists()
 
 

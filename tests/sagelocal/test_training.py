@@ -145,6 +145,20 @@ def test_metric_definitions_read_the_log(run):
     assert {item["MetricName"]: item["Value"] for item in job["FinalMetricDataList"]} == {"loss": 0.25, "acc": 0.5}
 
 
+def test_a_job_goes_on_without_a_metric_that_takes_too_long(context, run):
+    script = "print('loss=' + 'a' * 60 + '!'); print('loss=0.5;'); print('loss=1;' * 9000)"
+    regexes = {
+        "ended": r"loss=(?=((a+)+)$)",
+        "linear": r"loss=((a+)+)$",
+        "long": r".*loss=(.*?);.*x",
+        "loss": r"(0\.\d)",
+    }
+    job = run("redos", script, metrics=[{"Name": name, "Regex": regex} for name, regex in regexes.items()])
+    assert job["TrainingJobStatus"] == "Completed"
+    assert {item["MetricName"]: item["Value"] for item in job["FinalMetricDataList"]} == {"loss": 0.5}
+    assert [line for line in lines(context, "redos") if "Metric ended is off" in line]
+
+
 def test_a_failure_file_is_the_reason_and_no_model_is_left(context, bucket, run):
     script = """
 import os, sys

@@ -10,9 +10,9 @@ from sagelocal.core.context import Context
 from sagelocal.core.errors import ResourceInUse, ValidationException
 from sagelocal.services.logs import streams
 from sagelocal.services.s3 import objects
-from sagelocal.services.sagemaker.jobs import ranges
+from sagelocal.services.sagemaker.jobs import ranges, tuning
 from sagelocal.services.sagemaker.jobs.search import Search
-from tests.waiting import until
+from tests.waiting import HANG, until
 
 SCRIPT = """
 import argparse, os, time
@@ -29,6 +29,7 @@ print("threads", os.environ.get("OMP_NUM_THREADS"))
 """
 HYPERBAND_FROM_5 = {"StrategyConfig": {"HyperbandStrategyConfig": {"MinResource": 5}}}
 VALUE = {"ContinuousParameterRanges": [{"Name": "value", "MinValue": "0", "MaxValue": "1"}]}
+REVERSED = {"MaxValue": "0.9", "ScalingType": "ReverseLogarithmic"}
 
 
 @pytest.fixture
@@ -144,6 +145,33 @@ def test_the_same_seed_tries_the_same_points(tune, context):
         return [item["TunedHyperParameters"]["value"] for item in listed["TrainingJobSummaries"]]
 
     assert points("once") == points("twice")
+
+
+@pytest.mark.parametrize(
+    ("strategy", "searched"),
+    [
+        ("Random", VALUE),
+        ("Bayesian", {"ContinuousParameterRanges": [VALUE["ContinuousParameterRanges"][0] | REVERSED]}),
+        ("Grid", {"CategoricalParameterRanges": [{"Name": "value", "Values": ["0.1", "0.2", "0.3", "0.4"]}]}),
+    ],
+)
+def test_a_job_that_was_cut_off_goes_on_with_the_trials_that_had_ended(tune, context, strategy, searched):
+    tune("tune", strategy, searched, None if strategy == "Grid" else 4, parallel=1)
+    before = {job["TrainingJobName"]: job for job in tuning.trials(context, "tune")}
+    cut_off = sorted(before)[-1]
+    context.store.update("training-job", cut_off, {"TrainingJobStatus": "Failed", "_CutOff": True})
+    tuning.end(context, "tune", {tuning.STATUS: "Failed", "FailureReason": "cut off", "_CutOff": True})
+
+    tuning.go_on(context, "tune")
+    job = context.store.wait("tuning-job", "tune", lambda job: job[tuning.STATUS] != "InProgress", HANG)
+    assert job[tuning.STATUS] == "Completed" and not job["FailureReason"]
+    after = {job["TrainingJobName"]: job for job in tuning.trials(context, "tune")}
+    (made,) = set(after) - set(before)
+    assert {name: after[name] for name in before if name != cut_off} == {n: before[n] for n in before if n != cut_off}
+    done = [job["_TunedHyperParameters"]["value"] for job in after.values() if job["TrainingJobStatus"] == "Completed"]
+    assert len(done) == 4 == len(set(done))
+    if strategy != "Bayesian":  # that one has learned from the others, and may choose another point
+        assert after[made]["_TunedHyperParameters"] == before[cut_off]["_TunedHyperParameters"]
 
 
 def test_early_stopping_gives_up_hopeless_trials(tune):

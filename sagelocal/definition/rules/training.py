@@ -1,10 +1,10 @@
 """Rules on Training and Tuning steps: metrics, objective, ranges, spot instances, several hosts."""
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from sagelocal.core import patterns
 from sagelocal.definition.document import Definition, Step, as_list, as_object, objects
 from sagelocal.definition.findings import WARNING, Finding, shown, suggestion
 from sagelocal.definition.rules.images import is_framework_image
@@ -69,8 +69,8 @@ def metric_regexes(definition: Definition) -> Iterator[Finding]:
             if not isinstance(regex, str):
                 continue
             try:
-                groups = re.compile(regex).groups
-            except re.error as problem:
+                groups = patterns.groups(regex)
+            except patterns.InvalidExpression as problem:
                 yield job.finding(f"{field}.Regex", f"{shown(regex)} does not compile: {problem}.", "Correct it.")
                 continue
             if groups == 0:

@@ -10,28 +10,29 @@ from botocore.serialize import CBORSerializer
 from werkzeug.wrappers import Request, Response
 
 from sagelocal.core import service_models
-from sagelocal.core.errors import AwsError, ValidationException
-from sagelocal.core.json import Json
+from sagelocal.core.errors import AwsError, SerializationException
+from sagelocal.core.json import Json, check_depth
 
 CONTENT_TYPE = "application/cbor"
 HEADERS = {"smithy-protocol": "rpc-v2-cbor"}
 
 
 def parse(service: str, request: Request) -> tuple[str, Json]:
-    """(operation, parameters) of a request to /service/<service>/operation/<operation>. Raises ValidationException."""
+    """(operation, parameters) of a request to /service/…/operation/<operation>. Raises SerializationException."""
     name = request.path.rpartition("/")[2]
     return name, read(request.get_data())
 
 
 def read(data: bytes) -> Json:
-    """The map in a body; an empty body is an empty map. Raises ValidationException."""
+    """The map in a body; an empty body is an empty map. Raises SerializationException."""
     parser = BaseCBORParser()
     try:
         found = parser.parse_data_item(parser.get_peekable_stream_from_bytes(data)) if data else {}
+        check_depth(found)
     except Exception as problem:
-        raise ValidationException(f"The request body is not CBOR: {problem}") from None
+        raise SerializationException(f"The request body is not CBOR: {problem}") from None
     if not isinstance(found, dict):
-        raise ValidationException("The request body is not a CBOR map.")
+        raise SerializationException("The request body is not a CBOR map.")
     return found
 
 

@@ -13,7 +13,7 @@ from botocore.model import ListShape, MapShape, Shape, StructureShape
 from werkzeug.wrappers import Request, Response
 
 from sagelocal.core import service_models
-from sagelocal.core.errors import AwsError, ValidationException
+from sagelocal.core.errors import AwsError, SerializationException, ValidationException
 from sagelocal.core.json import Json
 
 NUMBERS = {"integer": int, "long": int, "float": float, "double": float}
@@ -48,11 +48,17 @@ def error(problem: AwsError) -> Response:
 
 
 def _tree(form: dict[str, str]) -> Json:
-    """{"A.B.1": "x"} -> {"A": {"B": {"1": {"": "x"}}}}; a leaf's text is under the empty name."""
+    """{"A.B.1": "x"} -> {"A": {"B": {"1": {"": "x"}}}}; a leaf's text is under the empty name.
+
+    Raises SerializationException.
+    """
     root: Json = {}
     for path, text in form.items():
         node = root
-        for part in path.split("."):
+        parts = path.split(".")
+        if "" in parts:
+            raise SerializationException(f"The form has a member without a name: {path[:100]!r}.")
+        for part in parts:
             node = node.setdefault(part, {})
         node[""] = text
     return root
@@ -70,12 +76,14 @@ def _decoded(node: Json, shape: Shape) -> Any:
         entries = node if shape.serialization.get("flattened") else node.get("entry", {})
         key, value = shape.key.serialization.get("name", "key"), shape.value.serialization.get("name", "value")
         found = [entries[index] for index in _numbered(entries)]
-        return {entry[key][""]: _decoded(entry.get(value, {"": ""}), shape.value) for entry in found if key in entry}
+        return {
+            entry[key].get("", ""): _decoded(entry.get(value, {"": ""}), shape.value) for entry in found if key in entry
+        }
     return _scalar(node.get("", ""), shape)
 
 
 def _numbered(items: Json) -> list[str]:
-    return sorted((index for index in items if index.isdigit()), key=int)
+    return sorted((index for index in items if index.isdecimal()), key=int)
 
 
 def _scalar(text: str, shape: Shape) -> Any:

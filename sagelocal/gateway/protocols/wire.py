@@ -19,18 +19,21 @@ from botocore.model import ListShape, MapShape, OperationModel, Shape, Structure
 from werkzeug.wrappers import Request, Response
 
 from sagelocal.core import service_models
-from sagelocal.core.errors import AwsError, ValidationException
-from sagelocal.core.json import Json
+from sagelocal.core.errors import AwsError, SerializationException
+from sagelocal.core.json import Json, read
 
 
 def parse(service: str, request: Request) -> tuple[str, Json]:
     """(operation, parameters) of a request. Raises AwsError where it cannot be read."""
     rest = service_models.service_model(service).metadata["protocol"] == "rest-json"
-    return _parse_rest(service, request) if rest else _parse_json(service, request)
+    try:
+        return _parse_rest(service, request) if rest else _parse_json(service, request)
+    except ValueError as problem:  # also a number or base64 that is none
+        raise SerializationException(f"The request cannot be read: {problem}") from None
 
 
 def _parse_json(service: str, request: Request) -> tuple[str, Json]:
-    """(operation, parameters) of a json request. Raises ValidationException when the body is no JSON object."""
+    """(operation, parameters) of a json request."""
     name = request.headers.get("X-Amz-Target", "").rpartition(".")[2]
     shape = service_models.operation_model(service, name).input_shape
     return name, _decoded(_json_body(request.get_data()), shape)
@@ -66,12 +69,9 @@ def error(problem: AwsError) -> Response:
 
 
 def _json_body(data: bytes) -> Json:
-    try:
-        body = json.loads(data or b"{}")
-    except ValueError as error:
-        raise ValidationException(f"The request body is not JSON: {error}") from None
+    body = read(data or b"{}")
     if not isinstance(body, dict):
-        raise ValidationException("The request body is not a JSON object.")
+        raise ValueError("its body is not a JSON object")
     return body
 
 

@@ -91,12 +91,13 @@ def deregister_scalable_target(context: Context, request: Json) -> None:
     """Its policies, their alarms and its scheduled actions go with it."""
     variant_of(request)
     name = name_of(request)
-    if not context.store.delete(TARGET, name):
-        raise _not_found("No scalable target found", request)
-    for policy in context.store.list(POLICY, name + "|"):
-        _delete_policy(context, policy)
-    for action in context.store.list(SCHEDULED_ACTION, name + "|"):
-        context.store.delete(SCHEDULED_ACTION, f"{name}|{action['ScheduledActionName']}")
+    with context.store.transaction():
+        if not context.store.delete(TARGET, name):
+            raise _not_found("No scalable target found", request)
+        for policy in context.store.list(POLICY, name + "|"):
+            _delete_policy(context, policy)
+        for action in context.store.list(SCHEDULED_ACTION, name + "|"):
+            context.store.delete(SCHEDULED_ACTION, f"{name}|{action['ScheduledActionName']}")
 
 
 @operation(SERVICE, "PutScalingPolicy")
@@ -131,9 +132,10 @@ def put_scaling_policy(context: Context, request: Json) -> Json:
         configuration: request[configuration],
     }
     body = cast(ScalingPolicy, described)
-    if kind == "TargetTrackingScaling":
-        body["Alarms"] = tracking.put_alarms(context, body)
-    context.store.put(POLICY, name, body)
+    with context.store.transaction():
+        if kind == "TargetTrackingScaling":
+            body["Alarms"] = tracking.put_alarms(context, body)
+        context.store.put(POLICY, name, body)
     return {"PolicyARN": body["PolicyARN"], "Alarms": body["Alarms"]}
 
 
@@ -219,8 +221,9 @@ def _check_registered(context: Context, request: Json) -> None:
 
 
 def _delete_policy(context: Context, policy: ScalingPolicy) -> None:
-    tracking.delete_alarms(context, policy)
-    context.store.delete(POLICY, f"{name_of(policy)}|{policy['PolicyName']}")
+    with context.store.transaction():
+        tracking.delete_alarms(context, policy)
+        context.store.delete(POLICY, f"{name_of(policy)}|{policy['PolicyName']}")
 
 
 def _not_found(what: str, request: Json) -> AwsError:

@@ -11,6 +11,7 @@ from sagelocal.core.registry import operation
 from sagelocal.services.awslambda import api, provisioned
 from sagelocal.services.awslambda.documents import FUNCTION, Alias, FunctionDocument
 from sagelocal.services.awslambda.errors import conflict, invalid, missing
+from sagelocal.services.iam import enforcement
 
 CONDITIONS = (  # a member of AddPermission, and the operator and key that it becomes
     ("SourceArn", "ArnLike", "AWS:SourceArn"),
@@ -57,14 +58,15 @@ def list_aliases(context: Context, request: Json) -> Json:
 @operation("lambda", "DeleteAlias")
 def delete_alias(context: Context, request: Json) -> None:
     name, _ = api.named(context, request)
-    body = context.store.change(FUNCTION, name, lambda stored: api.forget(stored, request["Name"]))
-    api.delete_urls(context, name, request["Name"])
+    with context.store.transaction():
+        body = context.store.change(FUNCTION, name, lambda stored: api.forget(stored, request["Name"]))
+        api.delete_urls(context, name, request["Name"])
     provisioned.apply(context, name, body)
 
 
 @operation("lambda", "AddPermission")
 def add_permission(context: Context, request: Json) -> Json:
-    """Kept and given back; function URLs alone obey it."""
+    """Roles that call the function, and its URLs, obey it; services that call it are not asked."""
     name, qualifier = api.parse_name(request["FunctionName"], request.get("Qualifier"))
     body = api.find(context, name)
     if request["StatementId"] in body["Policy"]:
@@ -95,8 +97,18 @@ def get_policy(context: Context, request: Json) -> Json:
     _, body = api.named(context, request)
     if not body["Policy"]:
         raise missing("The resource you requested does not exist.")
-    document = {"Version": "2012-10-17", "Id": "default", "Statement": list(body["Policy"].values())}
-    return {"Policy": json.dumps(document), "RevisionId": body["Configuration"]["RevisionId"]}
+    return {"Policy": _document(body), "RevisionId": body["Configuration"]["RevisionId"]}
+
+
+@enforcement.policy_of("lambda")
+def policy_of_function(context: Context, arn: str) -> str:
+    """The policy of the function that an ARN is about."""
+    body = context.store.get(FUNCTION, arn.split(":")[6]) if arn.count(":") >= 6 else None
+    return _document(body) if body and body["Policy"] else ""
+
+
+def _document(body: FunctionDocument) -> str:
+    return json.dumps({"Version": "2012-10-17", "Id": "default", "Statement": list(body["Policy"].values())})
 
 
 def _principal(given: str) -> str | dict[str, str]:

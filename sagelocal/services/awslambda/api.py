@@ -143,8 +143,9 @@ def delete_function(context: Context, request: Json) -> Json:
             raise conflict(f"Version {qualifier} is used by the aliases {', '.join(used)}.")
         _delete_version(context, name, qualifier)
         return {"StatusCode": 204}
-    context.store.delete(FUNCTION, name)
-    delete_urls(context, name)
+    with context.store.transaction():
+        context.store.delete(FUNCTION, name)
+        delete_urls(context, name)
     pool(context).current(name, None)
     provisioned.apply(context, name, None)
     shutil.rmtree(context.state_dir / "lambda" / name, ignore_errors=True)

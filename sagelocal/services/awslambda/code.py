@@ -3,10 +3,13 @@
 import base64
 import hashlib
 import io
+import lzma
 import shutil
 import stat
+import struct
 import uuid
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -16,7 +19,11 @@ from sagelocal.core.json import Json
 from sagelocal.services.awslambda.errors import invalid
 from sagelocal.services.s3 import objects
 
+MAX_NAME_BYTES, MAX_PATH_BYTES = 255, 1024  # of a file and of its path: file systems take no more, AWS's neither
 MAX_UNPACKED_BYTES = 250 << 20  # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+
+
+BROKEN = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, ValueError, struct.error)
 
 
 @dataclass(frozen=True)
@@ -68,8 +75,8 @@ def _extract(archive: bytes, directory: Path) -> None:
             for member in members:
                 target = Path(packed.extract(member, directory))
                 if not member.is_dir():
-                    target.chmod((member.external_attr >> 16) & 0o777 | 0o644)
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as problem:
+                    target.chmod((member.external_attr >> 16) & 0o700 | 0o600)
+    except (*BROKEN, RuntimeError) as problem:  # RuntimeError: encrypted
         raise invalid(
             f"Could not unzip uploaded file. Please check your file, then try to upload again. ({problem})"
         ) from None
@@ -81,7 +88,26 @@ def _check(members: list[zipfile.ZipInfo]) -> None:
         raise invalid(f"Unzipped size must be smaller than {MAX_UNPACKED_BYTES} bytes, it is {size}.")
     if not members:
         raise invalid("Uploaded file must be a non-empty zip.")
+    files: set[PurePosixPath] = set()
+    folders: set[PurePosixPath] = set()
     for member in members:
         path = PurePosixPath(member.filename)
         if path.is_absolute() or ".." in path.parts or stat.S_ISLNK(member.external_attr >> 16):
             raise invalid(f"The zip has a member that leads out of it or is a link: {member.filename!r}.")
+        _check_name(member.filename, path)
+        (folders if member.is_dir() else files).add(path)
+        folders |= set(path.parents)
+    both = sorted(map(str, files & folders))
+    if both:
+        raise invalid(f"The zip has a file and a folder of the same name: {both[0]!r}.")
+
+
+def _check_name(written: str, path: PurePosixPath) -> None:
+    try:
+        sizes = [len(part.encode()) for part in path.parts]
+    except UnicodeEncodeError:
+        raise invalid(f"The zip has a member whose name is no text: {written!r}.") from None
+    if not sizes and not written.endswith("/"):
+        raise invalid(f"The zip has a member without a name: {written!r}.")
+    if max(sizes, default=0) > MAX_NAME_BYTES or sum(sizes) + len(sizes) > MAX_PATH_BYTES:
+        raise invalid(f"The zip has a member whose name is too long: {written[:80]!r}…")

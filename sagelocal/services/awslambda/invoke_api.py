@@ -9,7 +9,7 @@ from typing import Any
 
 from sagelocal.core.context import Context, one_per_server
 from sagelocal.core.errors import AwsError
-from sagelocal.core.json import Json
+from sagelocal.core.json import Json, read
 from sagelocal.core.registry import on_start, on_stop, operation
 from sagelocal.services.awslambda import queue as lambda_queue
 from sagelocal.services.awslambda.api import LATEST, parse_name, resolve
@@ -28,7 +28,7 @@ def invoke(context: Context, request: Json) -> Json:
     """RequestResponse waits for the answer, Event puts it on the queue and returns at once, DryRun only checks."""
     kind = request.get("InvocationType", "RequestResponse")
     event = _event(request.get("Payload") or b"{}", MAX_EVENT_BYTES if kind == "Event" else MAX_PAYLOAD_BYTES)
-    request_id = str(uuid.uuid4())
+    request_id = context.request_id or str(uuid.uuid4())
     if kind == "RequestResponse":
         return _answer(request, run(context, request, event, request_id))
     resolve(context, request)
@@ -111,7 +111,7 @@ def _event(payload: bytes, limit: int) -> str:
         raise AwsError("RequestTooLargeException", message, 413)
     try:
         text = payload.decode()
-        json.loads(text)
+        read(text)
     except ValueError as problem:
         message = f"Could not parse request body into json: {problem}"
         raise AwsError("InvalidRequestContentException", message, 400) from None
@@ -142,6 +142,6 @@ def _client_context(request: Mapping[str, Any]) -> object:
     if not text:
         return None
     try:
-        return json.loads(base64.b64decode(text))
+        return read(base64.b64decode(text))
     except ValueError:
         raise invalid("Client context must be a valid Base64-encoded JSON object.") from None

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 from sagelocal.core.context import Context, one_per_server
 from sagelocal.core.errors import AwsError
-from sagelocal.services.awslambda.process import Function, Worker
+from sagelocal.core.patience import patiently
+from sagelocal.services.awslambda.process import INIT_SECONDS, Function, Worker
 
 MAX_WORKERS = 100  # that run at a time, over all functions: the account's concurrency
 TAIL_BYTES = 4096  # of the log that Invoke gives back
@@ -141,7 +142,7 @@ class Pool:
             return worker, 0.0
         started = time.monotonic()
         try:
-            worker.start()
+            patiently(self.context, f"a worker of {function.name}", worker.start, INIT_SECONDS)
         except OSError as problem:
             worker.log(f"INIT_REPORT Status: error: {problem}")
             return worker, -1.0

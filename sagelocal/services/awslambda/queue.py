@@ -8,6 +8,7 @@ starts. Source: https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-er
 import heapq
 import json
 import logging
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
@@ -19,7 +20,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
-from sagelocal.core.json import Json
+from sagelocal.core.json import Json, read
+from sagelocal.core.patience import refused
 from sagelocal.services.awslambda import targets
 from sagelocal.services.awslambda.documents import QUEUED_EVENT, QueuedEvent
 from sagelocal.services.awslambda.pool import Outcome
@@ -99,6 +101,16 @@ class Queue:
             self.context.spawn(f"event {request_id}", self._try, request_id)
 
     def _try(self, request_id: str) -> None:
+        """Run an event. One that the disk got in the way of is tried again, from the last that was written of it."""
+        try:
+            self._run_once(request_id)
+        except (OSError, sqlite3.Error) as problem:
+            if not refused(problem):
+                raise
+            logger.warning("event %s: the disk refuses it (%s), trying again", request_id, problem)
+            self._at(time.time() + FIRST_PAUSE, request_id)
+
+    def _run_once(self, request_id: str) -> None:
         entry = self.context.store.get(QUEUED_EVENT, request_id)
         if entry is None:
             return
@@ -182,7 +194,7 @@ def _record(entry: QueuedEvent, rules: Rules, condition: str, outcome: Outcome |
             "condition": condition,
             "approximateInvokeCount": entry["Runs"],
         },
-        "requestPayload": json.loads(entry["Event"]),
+        "requestPayload": _value(entry["Event"]),
     }
     if outcome:
         record["responseContext"] = {
@@ -190,8 +202,16 @@ def _record(entry: QueuedEvent, rules: Rules, condition: str, outcome: Outcome |
             "executedVersion": outcome.version,
             **({"functionError": "Unhandled"} if outcome.failed else {}),
         }
-        record["responsePayload"] = json.loads(outcome.payload)
+        record["responsePayload"] = _value(outcome.payload)
     return record
+
+
+def _value(text: str) -> Any:
+    """What a JSON text stands for; the text itself where that is too deep to be sent on inside of something."""
+    try:
+        return read(text)
+    except ValueError:
+        return text
 
 
 def _reason(condition: str, outcome: Outcome | None) -> tuple[int, str]:

@@ -96,4 +96,4 @@ def _arn(context: Context, request: Json) -> str:
 
 
 def _described(context: Context, config: UrlConfig) -> Json:
-    return {**config, "FunctionUrl": front.url_of(context, config["_Id"])}
+    return {**config, "FunctionUrl": front.url_of(context, config)}

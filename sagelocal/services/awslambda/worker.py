@@ -79,7 +79,7 @@ def _answer(handler: Callable[..., Any], call: dict[str, Any]) -> dict[str, Any]
         return {"error": _described(problem)}
     try:
         return {"result": json.dumps(result, ensure_ascii=False)}
-    except (TypeError, ValueError) as problem:
+    except (TypeError, ValueError, RecursionError) as problem:
         return {"error": _error("Runtime.MarshalError", f"Unable to marshal response: {problem}")}
 
 

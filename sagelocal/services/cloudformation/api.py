@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
+from sagelocal.core import patterns
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
 from sagelocal.core.json import Json
@@ -217,7 +218,8 @@ def _begin(context: Context, stack: Stack, wanted: Wanted, creating: bool, reque
 def _wanted(context: Context, stack: Stack, request: Json) -> Wanted:
     text = stack["_Template"] if request.get("UsePreviousTemplate") else _text(request)
     loaded = template.load(text)
-    texts = parameters.values(loaded.get("Parameters", {}), request.get("Parameters", []), stack["_Texts"])
+    declared, given = loaded.get("Parameters", {}), request.get("Parameters", [])
+    texts = parameters.values(declared, given, stack["_Texts"], patterns.worker(context))
     missing = [c for c in _capabilities(loaded) if c not in request.get("Capabilities", [])]
     if missing:
         raise AwsError("InsufficientCapabilitiesException", f"Requires capabilities : [{', '.join(missing)}]")

@@ -1,15 +1,15 @@
 """A template's parameters: given values, defaults and earlier values, checked against their declarations."""
 
-import re
-
 from sagelocal.core.json import Json
+from sagelocal.core.patterns import Expression, InvalidExpression, TooSlow, Worker
 from sagelocal.services.cloudformation.template import TemplateError, as_text
 
 LISTS = ("CommaDelimitedList", "List<")
 
 
-def values(declared: dict[str, Json], given: list[Json], before: dict[str, str]) -> dict[str, str]:
-    """Name → text for every declared parameter. `given`: the request's Parameters; `before`: the present values.
+def values(declared: dict[str, Json], given: list[Json], before: dict[str, str], worker: Worker) -> dict[str, str]:
+    """Name → text for every declared parameter. `given`: the request's Parameters; `before`: the present values;
+    `worker`: for an AllowedPattern that may be slow.
 
     Raises TemplateError, in CloudFormation's words, for unknown, missing and refused ones.
     """
@@ -32,7 +32,7 @@ def values(declared: dict[str, Json], given: list[Json], before: dict[str, str])
     if missing:
         raise TemplateError(f"Parameters: [{', '.join(missing)}] must have values")
     for name, text in found.items():
-        _check(name, text, declared[name])
+        _check(name, text, declared[name], worker)
     return found
 
 
@@ -49,7 +49,7 @@ def _is_list(declaration: Json) -> bool:
     return kind.startswith(LISTS)
 
 
-def _check(name: str, text: str, declaration: Json) -> None:
+def _check(name: str, text: str, declaration: Json, worker: Worker) -> None:
     if declaration.get("Type") == "Number":
         try:
             number = float(text)
@@ -62,6 +62,13 @@ def _check(name: str, text: str, declaration: Json) -> None:
     if allowed and text not in allowed:
         raise TemplateError(f"Parameter '{name}' must be one of AllowedValues: {', '.join(allowed)}, not {text!r}.")
     pattern = declaration.get("AllowedPattern")
-    if pattern and not re.fullmatch(pattern, text):
+    if pattern and not _matches(name, pattern, text, worker):
         said = declaration.get("ConstraintDescription", f"must match pattern {pattern}")
         raise TemplateError(f"Parameter '{name}' failed to satisfy constraint: {said} (it is {text!r})")
+
+
+def _matches(name: str, pattern: str, text: str, worker: Worker) -> bool:
+    try:
+        return Expression(pattern, whole=True).search(text, worker) is not None
+    except (InvalidExpression, TooSlow) as problem:
+        raise TemplateError(f"Parameter '{name}': AllowedPattern {pattern!r} cannot be used: {problem}.") from None

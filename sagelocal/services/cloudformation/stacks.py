@@ -42,13 +42,15 @@ def new(context: Context, name: str, request: Json, status: str) -> Stack:
 
 def keep(context: Context, stack: Stack) -> None:
     """Raises AlreadyExists when the name is taken."""
-    context.store.insert(STACK, stack["StackName"], stack)
-    context.store.put(EVENTS, stack["StackName"], {"Events": []})
+    with context.store.transaction():
+        context.store.insert(STACK, stack["StackName"], stack)
+        context.store.put(EVENTS, stack["StackName"], {"Events": []})
 
 
 def forget(context: Context, name: str) -> None:
-    context.store.delete(STACK, name)
-    context.store.delete(EVENTS, name)
+    with context.store.transaction():
+        context.store.delete(STACK, name)
+        context.store.delete(EVENTS, name)
 
 
 def set_status(context: Context, name: str, status: str, reason: str | None = None) -> Stack:
@@ -57,8 +59,9 @@ def set_status(context: Context, name: str, status: str, reason: str | None = No
     changed: Json = {"StackStatus": status, "StackStatusReason": reason}
     if not status.startswith(("CREATE", "REVIEW", "ROLLBACK")):
         changed["LastUpdatedTime"] = now
-    body = context.store.update(STACK, name, changed)
-    event(context, body, name, body["StackId"], "AWS::CloudFormation::Stack", status, reason)
+    with context.store.transaction():
+        body = context.store.update(STACK, name, changed)
+        event(context, body, name, body["StackId"], "AWS::CloudFormation::Stack", status, reason)
     return body
 
 

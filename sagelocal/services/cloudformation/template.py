@@ -5,7 +5,7 @@ from typing import Any
 import yaml
 
 from sagelocal.core.errors import AwsError
-from sagelocal.core.json import Json
+from sagelocal.core.json import MAX_DEPTH, Json
 
 SECTIONS = {
     *("AWSTemplateFormatVersion", "Description", "Metadata", "Parameters", "Rules", "Mappings", "Conditions"),
@@ -30,6 +30,7 @@ def load(text: str) -> Json:
     if len(text.encode()) > MAX_INLINE_BYTES:
         raise TemplateError(f"Template may not exceed {MAX_INLINE_BYTES} bytes in size in a request.")
     try:
+        _check_events(text)
         template = yaml.load(text, _Loader)
     except yaml.YAMLError as problem:
         raise TemplateError(f"Template format error: YAML not well-formed. {' '.join(str(problem).split())}") from None
@@ -42,6 +43,17 @@ def load(text: str) -> Json:
 def as_text(value: Any) -> str:
     """A value where text is wanted: true, not True."""
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _check_events(text: str) -> None:
+    """Before anything is built: libyaml's loader calls itself for each level, and a deep text ends the process."""
+    depth = 0
+    for event in yaml.parse(text, _Loader):
+        if isinstance(event, yaml.AliasEvent):
+            raise TemplateError("Template format error: YAML aliases are not allowed in CloudFormation templates")
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            raise TemplateError(f"Template format error: it has more than {MAX_DEPTH} levels.")
 
 
 def _check(template: Json) -> None:

@@ -105,10 +105,10 @@ def describe_alarm_history(context: Context, request: Json) -> Json:
 @operation(SERVICE, "DeleteAlarms")
 def delete_alarms(context: Context, request: Json) -> None:
     """All of them, or none when one does not exist. Raises ResourceNotFound."""
-    for name in request["AlarmNames"]:
-        _alarm(context, name)
-    for name in request["AlarmNames"]:
-        context.store.delete(METRIC_ALARM, name)
+    with context.store.transaction():
+        for name in request["AlarmNames"]:
+            _alarm(context, name)
+            context.store.delete(METRIC_ALARM, name)
 
 
 @operation(SERVICE, "SetAlarmState")
@@ -166,9 +166,10 @@ def _name(request: Json) -> str:
 
 def _enable(context: Context, names: list[str], enabled: bool) -> None:
     """Names that do not exist are passed over, as on AWS."""
-    for name in names:
-        if context.store.get(METRIC_ALARM, name):
-            context.store.update(METRIC_ALARM, name, {"ActionsEnabled": enabled})
+    with context.store.transaction():
+        for name in names:
+            if context.store.get(METRIC_ALARM, name):
+                context.store.update(METRIC_ALARM, name, {"ActionsEnabled": enabled})
 
 
 def _acts_on(alarm: Alarm, prefix: str) -> bool:

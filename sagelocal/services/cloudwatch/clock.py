@@ -2,7 +2,7 @@
 
 AWS's are made for a data centre: scaling in takes a quarter of an hour. At speed 30 a "CloudWatch minute" lasts two
 seconds. Timestamps are always real ones. Set with the environment variable SAGELOCAL_SPEED when the server
-starts, and on a running server with POST /_sagelocal/clock?speed=30.
+starts, and on a running server with POST /_sagelocal/clock?speed=30, signed.
 """
 
 from collections.abc import Mapping

@@ -3,14 +3,13 @@
 What is not here (other buses, archives, connections) is moto's, which stores and delivers nothing.
 """
 
-import json
 import re
 from typing import cast
 
 from sagelocal.core import listing
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError, ValidationException
-from sagelocal.core.json import Json
+from sagelocal.core.json import Json, read
 from sagelocal.core.registry import on_start, operation
 from sagelocal.services.events import inputs, patterns, targets
 from sagelocal.services.events.bus import bus, now
@@ -127,7 +126,11 @@ def put_events(context: Context, request: Json) -> Json:
 @operation("events", "TestEventPattern")
 def test_event_pattern(context: Context, request: Json) -> Json:
     pattern = patterns.parse(request["EventPattern"])
-    return {"Result": patterns.matches(pattern, json.loads(request["Event"]))}
+    try:
+        event = read(request["Event"])
+    except ValueError as problem:
+        raise ValidationException(f"Parameter Event is not valid. Reason: it is not JSON: {problem}") from None
+    return {"Result": patterns.matches(pattern, event)}
 
 
 @on_start
@@ -143,7 +146,7 @@ def _put_event(context: Context, entry: Json) -> Json:
     if entry["Source"].startswith("aws."):
         return _refused("NotAuthorizedForSource", "Not authorized for the source.")
     try:
-        detail = json.loads(entry["Detail"])
+        detail = read(entry["Detail"])
     except ValueError:
         detail = None
     if not isinstance(detail, dict):
@@ -167,7 +170,7 @@ def _check_target(target: Json) -> None:
             raise ValidationException(f"Invalid JSON path {path} in target {target['Id']}.")
     if "Input" in target:
         try:
-            json.loads(target["Input"])
+            read(target["Input"])
         except ValueError:
             raise ValidationException(f"JSON syntax error in Input for target {target['Id']}.") from None
 

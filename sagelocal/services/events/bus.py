@@ -14,6 +14,7 @@ from typing import Any
 
 from sagelocal.core.context import Context, one_per_server
 from sagelocal.core.json import Json
+from sagelocal.core.patience import patiently
 from sagelocal.core.store import Kind
 from sagelocal.services.events import delivery, inputs, patterns, state_events
 from sagelocal.services.events.documents import RULE
@@ -72,7 +73,7 @@ class Bus:
                 event = self._events.get(timeout=1.0)
             except queue.Empty:
                 continue
-            for rule in self.context.store.list(RULE):
+            for rule in patiently(self.context, "the rules of the event bus", lambda: self.context.store.list(RULE)):
                 if rule["State"] != "DISABLED" and patterns.matches(json.loads(rule["EventPattern"]), event):
                     for target in rule["_Targets"]:
                         self.context.spawn(f"rule {rule['Name']}", self._deliver, rule["Arn"], target, event)

@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from sagelocal.core.errors import AwsError
-from sagelocal.core.json import Json
+from sagelocal.core.json import Json, read
 
 COMPARISONS = {"=": operator.eq, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 TEXT_OPERATORS = ("prefix", "suffix", "equals-ignore-case", "wildcard")
@@ -27,7 +27,7 @@ class InvalidEventPatternException(AwsError):
 def parse(text: str) -> Json:
     """A pattern's document, checked. Raises InvalidEventPatternException."""
     try:
-        pattern = json.loads(text)
+        pattern = read(text)
     except ValueError as problem:
         raise InvalidEventPatternException(f"it is not JSON: {problem}") from None
     if not isinstance(pattern, dict) or not pattern:

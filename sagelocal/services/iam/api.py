@@ -13,8 +13,9 @@ from sagelocal.core.errors import AwsError
 from sagelocal.core.json import Json
 from sagelocal.core.registry import operation
 from sagelocal.core.store import AlreadyExists, amend
-from sagelocal.services.iam import enforcement, policy, sessions
+from sagelocal.services.iam import enforcement, grammar, roles, sessions
 from sagelocal.services.iam.documents import PROFILE, ROLE, Role
+from sagelocal.services.iam.policy import TRUST
 
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html; white space does not count
 MAX_INLINE, MAX_TRUST = 10_240, 2_048
@@ -23,7 +24,7 @@ MAX_INLINE, MAX_TRUST = 10_240, 2_048
 @operation("iam", "CreateRole")
 def create_role(context: Context, request: Json) -> Json:
     trust = request["AssumeRolePolicyDocument"]
-    policy.parse(trust, trust=True)
+    grammar.check(trust, TRUST)
     check_size(trust, MAX_TRUST, "Cannot exceed quota for ACLSizePerRole: {limit}")
     path, name = request.get("Path", "/"), request["RoleName"]
     arn = f"arn:aws:iam::{context.account}:role{path}{name}"
@@ -41,7 +42,7 @@ def create_role(context: Context, request: Json) -> Json:
         "_Attached": [],
     }
     if "PermissionsBoundary" in request:
-        body["PermissionsBoundary"] = _boundary(request["PermissionsBoundary"])
+        body["PermissionsBoundary"] = _boundary(context, request["PermissionsBoundary"])
     try:
         context.store.insert(ROLE, name, body)
     except AlreadyExists:
@@ -82,14 +83,14 @@ def update_role(context: Context, request: Json) -> None:
 
 @operation("iam", "UpdateAssumeRolePolicy")
 def update_assume_role_policy(context: Context, request: Json) -> None:
-    policy.parse(request["PolicyDocument"], trust=True)
+    grammar.check(request["PolicyDocument"], TRUST)
     check_size(request["PolicyDocument"], MAX_TRUST, "Cannot exceed quota for ACLSizePerRole: {limit}")
     change(context, request, lambda role: role.update({"AssumeRolePolicyDocument": request["PolicyDocument"]}))
 
 
 @operation("iam", "PutRolePolicy")
 def put_role_policy(context: Context, request: Json) -> None:
-    policy.parse(request["PolicyDocument"], name=request["PolicyName"])
+    grammar.check(request["PolicyDocument"])
     name = request["RoleName"]
 
     def edit(role: Role) -> None:
@@ -125,7 +126,7 @@ def delete_role_policy(context: Context, request: Json) -> None:
 
 @operation("iam", "PutRolePermissionsBoundary")
 def put_role_permissions_boundary(context: Context, request: Json) -> None:
-    boundary = _boundary(request["PermissionsBoundary"])
+    boundary = _boundary(context, request["PermissionsBoundary"])
     change(context, request, lambda role: role.update({"PermissionsBoundary": boundary}))
 
 
@@ -236,7 +237,9 @@ def check_size(text: str, limit: int, message: str) -> None:
         raise AwsError("LimitExceeded", message.format(limit=limit), 409)
 
 
-def _boundary(arn: str) -> dict[str, str]:
+def _boundary(context: Context, arn: str) -> dict[str, str]:
+    if roles.managed_text(context, arn) is None:
+        raise missing(f"Policy {arn} does not exist or is not attachable.")
     return {"PermissionsBoundaryType": "Policy", "PermissionsBoundaryArn": arn}
 
 

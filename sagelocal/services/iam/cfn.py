@@ -1,10 +1,13 @@
-"""AWS::IAM::Role and AWS::IAM::InstanceProfile."""
+"""AWS::IAM::Role, AWS::IAM::Policy and AWS::IAM::InstanceProfile."""
 
 import json
 
 from sagelocal.core.context import Context
+from sagelocal.core.errors import AwsError
 from sagelocal.core.json import Json
 from sagelocal.services.cloudformation.resource import Handler, PhysicalResource, call, call_unless_gone, register
+
+CHANGED_BY_UPDATE = ("Description", "MaxSessionDuration")
 
 
 class Role(Handler):
@@ -17,7 +20,7 @@ class Role(Handler):
             "RoleName": role,
             "Path": path,
             "AssumeRolePolicyDocument": json.dumps(properties["AssumeRolePolicyDocument"]),
-            **{m: properties[m] for m in ("Description", "MaxSessionDuration", "Tags") if m in properties},
+            **{m: properties[m] for m in (*CHANGED_BY_UPDATE, "Tags", "PermissionsBoundary") if m in properties},
         }
         made = call(context, "iam", "CreateRole", request)["Role"]
         _put_policies(context, role, properties, {})
@@ -28,6 +31,7 @@ class Role(Handler):
         if properties["AssumeRolePolicyDocument"] != before["AssumeRolePolicyDocument"]:
             document = json.dumps(properties["AssumeRolePolicyDocument"])
             call(context, "iam", "UpdateAssumeRolePolicy", {"RoleName": role, "PolicyDocument": document})
+        _update(context, role, properties, before)
         _put_policies(context, role, properties, before)
         return made
 
@@ -38,6 +42,30 @@ class Role(Handler):
         for arn in properties.get("ManagedPolicyArns", []):
             call_unless_gone(context, "iam", "DetachRolePolicy", {"RoleName": role, "PolicyArn": arn})
         call_unless_gone(context, "iam", "DeleteRole", {"RoleName": role})
+
+
+class InlinePolicy(Handler):
+    """One document that several roles have inline, under the same name."""
+
+    type = "AWS::IAM::Policy"
+    fixed = frozenset({"PolicyName"})
+
+    def create(self, context: Context, properties: Json, name: str) -> PhysicalResource:
+        if not properties.get("Roles") or properties.get("Users") or properties.get("Groups"):
+            raise AwsError("ValidationError", "Here a policy belongs to roles: give Roles, without Users and Groups.")
+        for role in properties["Roles"]:
+            _put_policies(context, role, {"Policies": [properties]}, {})
+        return PhysicalResource(properties["PolicyName"])
+
+    def update(self, context: Context, made: PhysicalResource, properties: Json, before: Json) -> PhysicalResource:
+        self.create(context, properties, made.physical_id)
+        for role in set(before["Roles"]) - set(properties["Roles"]):
+            _put_policies(context, role, {}, {"Policies": [before]})
+        return made
+
+    def delete(self, context: Context, made: PhysicalResource, properties: Json) -> None:
+        for role in properties["Roles"]:
+            _put_policies(context, role, {}, {"Policies": [properties]})
 
 
 class InstanceProfile(Handler):
@@ -58,6 +86,23 @@ class InstanceProfile(Handler):
     def delete(self, context: Context, made: PhysicalResource, properties: Json) -> None:
         _remove_roles(context, made.physical_id, properties)
         call_unless_gone(context, "iam", "DeleteInstanceProfile", {"InstanceProfileName": made.physical_id})
+
+
+def _update(context: Context, role: str, properties: Json, before: Json) -> None:
+    """Description, longest session, tags and boundary."""
+    changed = {m: properties[m] for m in CHANGED_BY_UPDATE if m in properties and properties[m] != before.get(m)}
+    if changed:
+        call(context, "iam", "UpdateRole", {"RoleName": role, **changed})
+    gone = {tag["Key"] for tag in before.get("Tags", [])} - {tag["Key"] for tag in properties.get("Tags", [])}
+    if gone:
+        call(context, "iam", "UntagRole", {"RoleName": role, "TagKeys": sorted(gone)})
+    if properties.get("Tags"):
+        call(context, "iam", "TagRole", {"RoleName": role, "Tags": properties["Tags"]})
+    boundary = properties.get("PermissionsBoundary")
+    if boundary and boundary != before.get("PermissionsBoundary"):
+        call(context, "iam", "PutRolePermissionsBoundary", {"RoleName": role, "PermissionsBoundary": boundary})
+    elif not boundary and "PermissionsBoundary" in before:
+        call(context, "iam", "DeleteRolePermissionsBoundary", {"RoleName": role})
 
 
 def _put_policies(context: Context, role: str, properties: Json, before: Json) -> None:
@@ -87,4 +132,4 @@ def _remove_roles(context: Context, profile: str, properties: Json) -> None:
         call_unless_gone(context, "iam", "RemoveRoleFromInstanceProfile", request)
 
 
-register(Role(), InstanceProfile())
+register(Role(), InlinePolicy(), InstanceProfile())

@@ -1,24 +1,26 @@
 """What the rest of the server calls: refuses what the caller of a context may not do, in AWS's own words.
 
-A context without a caller is the account's owner or a service itself: nothing is refused. Neither is it for a role that
-was never created in this IAM.
+A context without a caller is the account's root: only a resource's own policy refuses it anything. The same holds for a
+role that was never created in this IAM. What a service does by itself is not asked for here.
 """
 
 import hashlib
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from sagelocal.core.caller import Caller
+from sagelocal.core.caller import ANONYMOUS, Caller
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError, ValidationException
-from sagelocal.services.iam import evaluation, policy, roles
+from sagelocal.services.iam import evaluation, policy, resource_tags, roles
 from sagelocal.services.iam.conditions import Keys
 from sagelocal.services.iam.documents import Role
-from sagelocal.services.iam.evaluation import Decision
+from sagelocal.services.iam.evaluation import Decision, Resource
 from sagelocal.services.iam.policy import Call
 from sagelocal.services.iam.used import record
+
+PolicyOf = Callable[[Context, str], str]
 
 XML_SERVICES = ("s3", "iam", "sts", "cloudformation", "cloudwatch", "sns", "ec2")
 REST_SERVICES = ("lambda", "scheduler", "sagemaker-runtime")
@@ -48,16 +50,31 @@ class AccessDenied(AwsError):
         super().__init__(code, message, 403 if service in (*XML_SERVICES, *REST_SERVICES) else 400)
 
 
+# By the first part of an action: the policy of the resource that is asked for, "" where it has none.
+RESOURCE_POLICIES: dict[str, Callable[[Context, str], str]] = {}
+# What no bucket policy can take from the account's root. Source: PutBucketPolicy in the S3 API reference.
+ALWAYS_ROOTS = ("s3:PutBucketPolicy", "s3:GetBucketPolicy", "s3:DeleteBucketPolicy")
+
+
+def policy_of(service: str) -> Callable[[PolicyOf], PolicyOf]:
+    """Register a function that gives the text of a resource's policy, by the resource's ARN."""
+
+    def register(function: PolicyOf) -> PolicyOf:
+        RESOURCE_POLICIES[service] = function
+        return function
+
+    return register
+
+
 def authorize(context: Context, service: str, calls: Iterable[Call]) -> None:
-    """Raise AccessDenied at the first of `calls` that the context's caller may not make."""
-    caller = context.caller
-    role = roles.find(context, caller.role_arn) if caller else None
-    if caller is None or role is None:
-        return
+    """Raise AccessDenied at the first of `calls` that the context's caller may not make.
+
+    The account's root, and a role that was never created here, may do everything that no resource's policy denies.
+    """
     for call in calls:
-        decision = _decide(context, caller, role, call)
+        decision = _decide(context, call)
         if not decision.allowed:
-            raise AccessDenied(service, refusal(caller, call, decision, quoted=service == "s3"))
+            raise AccessDenied(service, refusal(context, call, decision, quoted=service == "s3"))
 
 
 def may(context: Context, call: Call) -> bool:
@@ -69,19 +86,19 @@ def may(context: Context, call: Call) -> bool:
     return True
 
 
-def simulate(context: Context, role: Role, call: Call) -> Decision:
-    """The decision, with nothing noted."""
-    return evaluation.decide(
-        roles.statements(context, role), call, common_keys(context, Caller(role["Arn"])), roles.boundary(context, role)
-    )
-
-
-def refusal(caller: Caller, call: Call, decision: Decision, quoted: bool = False) -> str:
+def refusal(context: Context, call: Call, decision: Decision, quoted: bool = False) -> str:
+    if context.caller == ANONYMOUS:
+        return "Access Denied"
     resource = f'"{call.resource}"' if quoted else call.resource
+    who = context.caller.arn if context.caller else root(context)
     return (
-        f"User: {caller.arn} is not authorized to perform: {call.action} on resource: {resource} "
-        f"{decision.why(call.action)}"
+        f"User: {who} is not authorized to perform: {call.action} on resource: {resource} {decision.why(call.action)}"
     )
+
+
+def root(context: Context) -> str:
+    """The ARN of the account's root."""
+    return f"arn:aws:iam::{context.account}:root"
 
 
 def enforced(context: Context) -> bool:
@@ -96,18 +113,13 @@ def check_trust(context: Context, service: str, role_arn: str, source_arn: str |
     if role is None or principal is None:
         return
     about = {"aws:SourceAccount": context.account, "aws:SourceArn": source_arn}
-    if not trusts(context, role, "Service", principal, dict(policy.keys_of(about))):
+    common = {name.lower(): values for name, values in policy.keys_of(about)} | dict(_of_request(context))
+    statements = policy.parse(role["AssumeRolePolicyDocument"], policy.TRUST)
+    trusting = [statement for statement in statements if statement.is_for_service(principal)]
+    if not evaluation.decide(trusting, Call("sts:AssumeRole", role["Arn"]), common).allowed:
         code, message = CANNOT_ASSUME.get(service, CANNOT_ASSUME["sagemaker"])
         text = message.format(role=role_arn, principal=principal)
         raise ValidationException(text) if code == "ValidationException" else AwsError(code, text, 400)
-
-
-def trusts(context: Context, role: Role, kind: str, principal: str, keys: Keys) -> bool:
-    """Whether a role's trust policy lets a principal assume it."""
-    common = {**{name.lower(): values for name, values in keys.items()}, **_of_request(context)}
-    statements = policy.parse(role["AssumeRolePolicyDocument"], trust=True)
-    about = [s for s in statements if s.is_for(kind, principal)]
-    return evaluation.decide(about, Call("sts:AssumeRole", role["Arn"]), common).allowed
 
 
 def passed_roles(request: Any) -> Iterator[str]:
@@ -124,16 +136,25 @@ def passed_roles(request: Any) -> Iterator[str]:
                 yield from passed_roles(value)
 
 
-def common_keys(context: Context, caller: Caller) -> Keys:
-    """The condition keys of every request of a caller, in lower case."""
+def common_keys(context: Context, caller: Caller | None, role: Role | None = None) -> Keys:
+    """The condition keys of every request of a caller, in lower case. `role`: the caller's, if it was created here."""
+    common = {"aws:resourceaccount": (context.account,), "aws:viaawsservice": ("false",), **_of_request(context)}
+    common |= {"s3:resourceaccount": (context.account,), "aws:principalisawsservice": ("false",)}
+    if caller is None:
+        common |= {"aws:principalarn": (root(context),), "aws:principaltype": ("Account",)}
+        return {**common, "aws:principalaccount": (context.account,), "aws:userid": (context.account,)}
+    if caller == ANONYMOUS:
+        return {**common, "aws:principaltype": ("Anonymous",)}
+    tags = {tag["Key"]: tag["Value"] for tag in role["Tags"]} if role else {}
+    if caller.source_identity:
+        common["aws:sourceidentity"] = (caller.source_identity,)
     return {
+        **common,
         "aws:principalarn": (caller.role_arn,),
         "aws:principalaccount": (caller.account,),
         "aws:principaltype": ("AssumedRole",),
         "aws:userid": (f"{role_id(caller.role_arn)}:{caller.session}",),
-        "aws:resourceaccount": (context.account,),
-        "aws:viaawsservice": ("false",),
-        **_of_request(context),
+        **{f"aws:principaltag/{key.lower()}": (value,) for key, value in (tags | dict(caller.tags)).items()},
     }
 
 
@@ -153,12 +174,46 @@ def _of_request(context: Context) -> Keys:
     }
 
 
-def _decide(context: Context, caller: Caller, role: Role, call: Call) -> Decision:
-    common = common_keys(context, caller)
-    decision = evaluation.decide(roles.statements(context, role), call, common, roles.boundary(context, role))
+def _decide(context: Context, call: Call) -> Decision:
+    caller = context.caller
+    role = roles.find(context, caller.role_arn) if caller else None
+    if caller is None and call.action in ALWAYS_ROOTS:
+        return Decision(True)
+    resource = _resource(context, call)
+    if role is None or caller is None:
+        common = common_keys(context, caller) if resource else {}
+        everything = () if caller == ANONYMOUS else (policy.EVERYTHING,)
+        return evaluation.decide(everything, call, common, resource=resource)
+    own = roles.statements(context, role)
+    tags = resource_tags.keys(context, call, (*own, *(resource.statements if resource else ())))
+    decision = evaluation.decide(
+        own,
+        call,
+        {**common_keys(context, caller, role), **tags},
+        roles.boundary(context, role),
+        roles.session(context, caller),
+        resource,
+    )
     kept = record(context)
     if decision.allowed:
         kept.allow(caller, call, decision.statements)
     else:
-        kept.refuse(caller, call, refusal(caller, call, decision))
+        kept.refuse(caller, call, refusal(context, call, decision))
     return decision
+
+
+def _resource(context: Context, call: Call) -> Resource | None:
+    """The policy of what a call is about, None where it has none."""
+    service = call.action.partition(":")[0]
+    trust = service == "sts"
+    text = RESOURCE_POLICIES[service](context, call.resource) if service in RESOURCE_POLICIES else ""
+    if not text:
+        return None
+    statements = policy.parse(text, policy.TRUST if trust else policy.RESOURCE, "the resource's policy")
+    return Resource(statements, context.caller, context.account, required=trust)
+
+
+@policy_of("sts")
+def _trust(context: Context, role_arn: str) -> str:
+    role = roles.find(context, role_arn)
+    return role["AssumeRolePolicyDocument"] if role else ""

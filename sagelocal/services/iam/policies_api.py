@@ -1,4 +1,4 @@
-"""IAM: managed policies, instance profiles, and what a role may do (SimulatePrincipalPolicy)."""
+"""IAM: managed policies and instance profiles."""
 
 import time
 from urllib.parse import quote
@@ -8,10 +8,9 @@ from sagelocal.core.errors import AwsError
 from sagelocal.core.json import Json
 from sagelocal.core.registry import operation
 from sagelocal.core.store import AlreadyExists
-from sagelocal.services.iam import enforcement, evaluation, policy, roles
+from sagelocal.services.iam import enforcement, grammar, policy, roles
 from sagelocal.services.iam.api import change, check_size, conflict, exists, find, missing, page, shown
 from sagelocal.services.iam.documents import POLICY, PROFILE, ROLE, InstanceProfile, Policy, Role
-from sagelocal.services.iam.policy import Call
 
 MAX_MANAGED = 6_144  # characters without white space; source: IAM quotas
 
@@ -20,7 +19,7 @@ MAX_MANAGED = 6_144  # characters without white space; source: IAM quotas
 def create_policy(context: Context, request: Json) -> Json:
     name, path = request["PolicyName"], request.get("Path", "/")
     arn = f"arn:aws:iam::{context.account}:policy{path}{name}"
-    _check(request["PolicyDocument"], name)
+    _check(request["PolicyDocument"])
     now = time.time()
     body: Policy = {
         "PolicyName": name,
@@ -71,7 +70,7 @@ def list_policy_versions(context: Context, request: Json) -> Json:
 @operation("iam", "CreatePolicyVersion")
 def create_policy_version(context: Context, request: Json) -> Json:
     body = _own_policy(context, request["PolicyArn"])
-    _check(request["PolicyDocument"], body["PolicyName"])
+    _check(request["PolicyDocument"])
     number = max(int(version[1:]) for version in body["_Versions"]) + 1
 
     def edit(body: Policy) -> None:
@@ -181,39 +180,10 @@ def delete_instance_profile(context: Context, request: Json) -> None:
     context.store.delete(PROFILE, name)
 
 
-@operation("iam", "SimulatePrincipalPolicy")
-def simulate_principal_policy(context: Context, request: Json) -> Json:
-    """What the enforcement here would decide. The account's owner may do everything."""
-    source = request["PolicySourceArn"]
-    role = roles.find(context, source)
-    if role is None and ":role/" in source:
-        raise missing(f"The role with name {source.rpartition('/')[2]} cannot be found.")
-    keys = {e["ContextKeyName"]: e.get("ContextKeyValues", []) for e in request.get("ContextEntries", [])}
-    results = []
-    for action in request["ActionNames"]:
-        for resource in request.get("ResourceArns", ["*"]):
-            call = Call(action, resource, policy.keys_of(keys))
-            decision = enforcement.simulate(context, role, call) if role else evaluation.Decision(True)
-            results.append(_result(call, decision))
-    return page(results, request, "EvaluationResults")
-
-
-def _result(call: Call, decision: evaluation.Decision) -> Json:
-    refused = evaluation.DENIED if decision.refusal == evaluation.DENIED else evaluation.NOT_ALLOWED
-    matched = [
-        {"SourcePolicyId": statement.policy, "SourcePolicyType": "IAM Policy"} for statement in decision.statements
-    ]
-    return {
-        "EvalActionName": call.action,
-        "EvalResourceName": call.resource,
-        "EvalDecision": "allowed" if decision.allowed else refused,
-        "MatchedStatements": matched,
-        "MissingContextValues": [],
-    }
-
-
-def _check(document: str, name: str) -> None:
-    policy.parse(document, name=name)
+def _check(document: str) -> None:
+    grammar.check(document)
+    if policy.read(document).get("Version") != policy.VERSIONS[0]:
+        raise policy.MalformedPolicyDocument(f"Policy document must be version {policy.VERSIONS[0]} or greater.")
     check_size(document, MAX_MANAGED, "Cannot exceed quota for PolicySize: {limit}")
 
 

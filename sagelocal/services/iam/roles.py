@@ -3,6 +3,7 @@
 import json
 from functools import cache
 
+from sagelocal.core.caller import Caller
 from sagelocal.core.context import Context
 from sagelocal.services.iam import policy
 from sagelocal.services.iam.documents import POLICY, ROLE, Role
@@ -39,6 +40,16 @@ def managed_text(context: Context, arn: str) -> str | None:
         return aws_managed().get(arn)
     body = context.store.get(POLICY, arn)
     return str(body["_Versions"][body["DefaultVersionId"]]["Document"]) if body else None
+
+
+def session(context: Context, caller: Caller) -> tuple[Statement, ...] | None:
+    """What the policies of a session say together, None when it has none."""
+    if not caller.policies:
+        return None
+    found: list[Statement] = []
+    for item in caller.policies:
+        found += managed(context, item) if item.startswith("arn:") else policy.parse(item, name="session")
+    return tuple(found)
 
 
 def boundary(context: Context, role: Role) -> tuple[Statement, ...] | None:

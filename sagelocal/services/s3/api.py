@@ -1,4 +1,4 @@
-"""S3: which function answers which request. Path-style addressing only; no signatures are checked."""
+"""S3: which function answers which request. Path-style addressing only."""
 
 from collections.abc import Callable
 from urllib.parse import unquote
@@ -8,7 +8,7 @@ from werkzeug.wrappers import Request, Response
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError, InternalFailure
 from sagelocal.services.iam import enforcement
-from sagelocal.services.s3 import buckets, listing, multipart, permissions, reading, tree, writing, xml
+from sagelocal.services.s3 import buckets, forms, listing, multipart, permissions, reading, tree, writing, xml
 
 # Query parameters name the operation; those not named below (x-id, prefix, X-Amz-Signature …) leave it as it is.
 # Source: the request URIs of https://docs.aws.amazon.com/AmazonS3/latest/API/API_Operations_Amazon_Simple_Storage_Service.html
@@ -85,8 +85,7 @@ def _route(context: Context, request: Request) -> Response:
         bucket, _, key = unquote(_path(request).removeprefix("/"), errors="strict").partition("/")
     except UnicodeDecodeError:
         raise AwsError("InvalidURI", "Couldn't parse the specified URI: it is not UTF-8.", 400) from None
-    if context.caller:
-        enforcement.authorize(context, "s3", permissions.needed(bucket, key, request))
+    enforcement.authorize(context, "s3", permissions.needed(bucket, key, request))
     if not bucket and request.method == "GET":
         return buckets.list_all(context, request)
     query = request.args
@@ -106,6 +105,8 @@ def _route(context: Context, request: Request) -> Response:
             return SETTING[request.method](context, bucket, setting, request)
         names = ("list-type", "versions", "uploads", "location", "acl", "delete")
         special = next((name for name in names if name in query), "")
+        if not special and forms.is_form(request):
+            return forms.post(context, bucket, request)
         answer = BUCKET.get((request.method, special))
         if answer:
             return answer(context, bucket, request)

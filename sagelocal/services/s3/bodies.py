@@ -1,12 +1,13 @@
 """Request bodies on their way to disk: plain or aws-chunked, measured and checked as they pass, never whole in memory.
 
-Source of the framing: https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming-trailers.html. Signatures of
-chunks are not checked (there are no secrets here); checksums are, but for CRC32C and CRC64NVME, which Python has no
-fast way to compute: those are kept and given back as the client sent them.
+Source of the framing: https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming-trailers.html. Checksums are
+checked, but for CRC32C and CRC64NVME, which Python has no fast way to compute: those are kept and given back as the
+client sent them.
 """
 
 import base64
 import hashlib
+import re
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -18,9 +19,12 @@ from werkzeug.wrappers import Request
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
 from sagelocal.core.json import Json
+from sagelocal.core.sigv4 import CHUNKS, ChunkSignatures
 from sagelocal.services.s3 import tree
 
 BLOCK = 1 << 18
+MAX_OBJECT = 5 << 40  # bytes; S3's own limit
+LONGEST_LINE = 1024  # bytes, of a chunk's head or of a trailer
 CHECKSUM = "x-amz-checksum-"
 
 
@@ -65,7 +69,8 @@ def _receive(request: Request, temporary: Path) -> Received:
     trailers: dict[str, str] = {}
     chunked = request.headers.get("x-amz-content-sha256", "").startswith("STREAMING-")
     chunked = chunked or "aws-chunked" in request.headers.get("Content-Encoding", "")
-    source = _chunks(request.stream, trailers) if chunked else iter(lambda: request.stream.read(BLOCK), b"")
+    signatures = request.environ.get(CHUNKS)
+    source = _chunks(request.stream, trailers, signatures) if chunked else iter(lambda: request.stream.read(BLOCK), b"")
     trailer = request.headers.get("x-amz-trailer", "").lower()
     wanted = {a for a in KNOWN if CHECKSUM + a == trailer or CHECKSUM + a in request.headers}
     asked = request.headers.get("x-amz-sdk-checksum-algorithm", "").lower()
@@ -90,32 +95,48 @@ def _receive(request: Request, temporary: Path) -> Received:
     return Received(temporary, size, md5.hexdigest(), checksums)
 
 
-def _chunks(stream: BinaryIO | Any, trailers: dict[str, str]) -> Iterator[bytes]:
-    """The data of an aws-chunked body; what follows the last chunk goes to `trailers`."""
-    reader = stream
-    while True:
-        line = reader.readline(1024)
-        try:
-            left = int(line.partition(b";")[0], 16)
-        except ValueError:
-            raise AwsError("IncompleteBody", "The aws-chunked body ends in the middle of a chunk.", 400) from None
-        if left == 0:
-            break
-        while left:
-            block = reader.read(min(left, BLOCK))
+def _chunks(stream: BinaryIO | Any, trailers: dict[str, str], signatures: ChunkSignatures | None) -> Iterator[bytes]:
+    """The data of an aws-chunked body; what follows the last chunk goes to `trailers`. Raises IncompleteBody, and
+    SignatureDoesNotMatch where the chunks are signed."""
+    left = -1
+    while left:
+        left, claimed = _chunk_head(stream)
+        digest = hashlib.sha256()
+        remaining = left
+        while remaining:
+            block = stream.read(min(remaining, BLOCK))
             if not block:
-                raise AwsError("IncompleteBody", "The aws-chunked body ends in the middle of a chunk.", 400)
-            left -= len(block)
+                raise _cut_off()
+            remaining -= len(block)
+            if signatures:
+                digest.update(block)
             yield block
-        reader.readline(16)
-    while line := reader.readline(1024).strip():
+        if signatures:
+            signatures.check_chunk(claimed, digest.hexdigest())
+        if left:
+            stream.readline(16)
+    while line := stream.readline(LONGEST_LINE).strip():
         name, _, value = line.decode("latin-1").partition(":")
         trailers[name.strip().lower()] = value.strip()
+    if signatures and signatures.trailer:
+        signatures.check_trailer(trailers.pop("x-amz-trailer-signature", ""), trailers)
+
+
+def _chunk_head(stream: BinaryIO | Any) -> tuple[int, str]:
+    """(size, signature) of the chunk that comes next; the signature is empty where there is none."""
+    size, _, extension = stream.readline(LONGEST_LINE).partition(b";")
+    if not re.fullmatch(rb"[0-9a-fA-F]{1,16}", size.strip()):
+        raise _cut_off()
+    return int(size, 16), extension.strip().removeprefix(b"chunk-signature=").decode("latin-1")
+
+
+def _cut_off() -> AwsError:
+    return AwsError("IncompleteBody", "The aws-chunked body ends in the middle of a chunk.", 400)
 
 
 def _check_size(request: Request, size: int, chunked: bool) -> None:
     expected = request.headers.get("x-amz-decoded-content-length" if chunked else "Content-Length")
-    if expected is not None and int(expected) != size:
+    if expected is not None and expected != str(size):
         message = f"You did not provide the number of bytes specified by the Content-Length HTTP header: {expected}."
         raise AwsError("IncompleteBody", f"{message} Received: {size}.", 400)
 

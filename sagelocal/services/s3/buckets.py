@@ -1,12 +1,10 @@
 """Buckets and their settings. Settings are kept as they were sent; what this S3 cannot honour it refuses to keep."""
 
-from pathlib import Path
-
 from werkzeug.wrappers import Request, Response
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
-from sagelocal.services.s3 import tree, xml
+from sagelocal.services.s3 import lifecycle, policies, tree, xml
 from sagelocal.services.s3.documents import BUCKET_SETTING, Setting
 
 # What GetBucket<Setting> answers while nothing is set: an error code, or a document.
@@ -29,9 +27,8 @@ UNSET = {
 
 
 def list_all(context: Context, request: Request) -> Response:
-    root = context.state_dir / "s3"
-    found = sorted(path for path in root.iterdir() if path.name[0] != ".") if root.is_dir() else []
-    buckets = [{"Name": path.name, "CreationDate": xml.time_text(_created(context, path.name))} for path in found]
+    named = ((name, xml.time_text(_created(context, name))) for name in tree.buckets(context))
+    buckets = [{"Name": name, "CreationDate": created} for name, created in named]
     owner = {"ID": context.account, "DisplayName": "embedded"}
     return xml.answer("ListAllMyBucketsResult", {"Owner": owner, "Buckets": {"Bucket": buckets}})
 
@@ -42,7 +39,7 @@ def create(context: Context, bucket: str, request: Request) -> Response:
         if path.is_dir() and context.region != "us-east-1":
             message = "Your previous request to create the named bucket succeeded and you already own it."
             raise AwsError("BucketAlreadyOwnedByYou", message, 409)
-        path.mkdir(parents=True, exist_ok=True)
+        tree.create_bucket(context, bucket)
         if context.store.get(BUCKET_SETTING, f"{bucket}?created") is None:
             context.store.put(BUCKET_SETTING, f"{bucket}?created", Setting(seconds=path.stat().st_ctime))
     return Response(headers={"Location": f"/{bucket}"})
@@ -55,12 +52,10 @@ def head(context: Context, bucket: str, request: Request) -> Response:
 
 def delete(context: Context, bucket: str, request: Request) -> Response:
     with tree.changing(context):
-        path = tree.existing_bucket(context, bucket)
-        if next(tree.walk(context, bucket), None):
-            raise AwsError("BucketNotEmpty", "The bucket you tried to delete is not empty", 409)
-        _remove_empty_directories(path)
-        for setting in (*UNSET, "created"):
-            context.store.delete(BUCKET_SETTING, f"{bucket}?{setting}")
+        tree.remove_bucket(context, bucket)
+        with context.store.transaction():
+            for setting in (*UNSET, "created"):
+                context.store.delete(BUCKET_SETTING, f"{bucket}?{setting}")
     return Response(status=204)
 
 
@@ -90,10 +85,14 @@ def get_setting(context: Context, bucket: str, setting: str, request: Request) -
 def put_setting(context: Context, bucket: str, setting: str, request: Request) -> Response:
     tree.existing_bucket(context, bucket)
     text = request.get_data(as_text=True)
-    if setting != "policy":
+    if setting == "policy":
+        policies.check(bucket, text)
+    else:
         document = xml.parse(text.encode())
         if setting == "versioning" and document.findtext("Status") == "Enabled":
             raise AwsError("NotImplemented", "The embedded S3 keeps one version of each object.", 501)
+        if setting == "lifecycle":
+            lifecycle.rules(document)
     context.store.put(BUCKET_SETTING, f"{bucket}?{setting}", Setting(text=text))
     return Response(status=204 if setting in ("policy", "tagging") else 200)
 
@@ -107,9 +106,3 @@ def delete_setting(context: Context, bucket: str, setting: str, request: Request
 def _created(context: Context, bucket: str) -> float:
     noted = context.store.get(BUCKET_SETTING, f"{bucket}?created")
     return noted["seconds"] if noted else tree.bucket_path(context, bucket).stat().st_ctime
-
-
-def _remove_empty_directories(path: Path) -> None:
-    for directory in sorted((p for p in path.rglob("*") if p.is_dir()), reverse=True):
-        directory.rmdir()
-    path.rmdir()

@@ -8,9 +8,14 @@ from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
 from sagelocal.core.json import Json
 from sagelocal.services.cloudformation.resource import Handler, PhysicalResource, register
-from sagelocal.services.s3 import buckets, tree, xml
+from sagelocal.services.s3 import buckets, lifecycle, policies, tree, xml
 from sagelocal.services.s3.documents import BUCKET_SETTING, Setting
 
+EXPIRATION = {
+    "ExpirationInDays": "Days",
+    "ExpirationDate": "Date",
+    "ExpiredObjectDeleteMarker": "ExpiredObjectDeleteMarker",
+}
 NO_REQUEST = Request({})  # the bucket functions answer HTTP requests but read nothing of these
 
 
@@ -44,6 +49,7 @@ class BucketPolicy(Handler):
         bucket = properties["Bucket"]
         tree.existing_bucket(context, bucket)
         text = json.dumps(properties["PolicyDocument"])
+        policies.check(bucket, text)
         context.store.put(BUCKET_SETTING, f"{bucket}?policy", Setting(text=text))
         return PhysicalResource(bucket)
 
@@ -65,6 +71,8 @@ def _keep_settings(context: Context, bucket: str, properties: Json) -> None:
     }
     for setting, (root, content) in documents.items():
         if content:
+            if setting == "lifecycle":
+                lifecycle.rules(xml.parse(xml.document(root, content).encode()))
             context.store.put(BUCKET_SETTING, f"{bucket}?{setting}", Setting(text=xml.document(root, content)))
         else:
             context.store.delete(BUCKET_SETTING, f"{bucket}?{setting}")
@@ -102,12 +110,19 @@ def _lifecycle(lifecycle: Json | None) -> Json | None:
 
 
 def _lifecycle_rule(rule: Json) -> Json:
-    said: Json = {"ID": rule.get("Id"), "Status": rule["Status"], "Filter": {"Prefix": rule.get("Prefix", "")}}
-    if "ExpirationInDays" in rule:
-        said["Expiration"] = {"Days": rule["ExpirationInDays"]}
-    for member in ("NoncurrentVersionExpiration", "AbortIncompleteMultipartUpload"):
-        if member in rule:
-            said[member] = rule[member]
+    """A rule as PutBucketLifecycleConfiguration has it; where CloudFormation has no other name, members stay."""
+    tags = [{"Key": tag["Key"], "Value": tag["Value"]} for tag in rule.get("TagFilters", [])]
+    sizes: Json = {name: rule[name] for name in ("ObjectSizeGreaterThan", "ObjectSizeLessThan") if name in rule}
+    conditions: Json = {"Prefix": rule.get("Prefix", ""), "Tag": tags, **sizes}
+    said: Json = {"ID": rule.get("Id"), "Status": rule["Status"]}
+    said["Filter"] = {"And": conditions} if tags or sizes else {"Prefix": rule.get("Prefix", "")}
+    expiration = {name: rule[member] for member, name in EXPIRATION.items() if member in rule}
+    said["Expiration"] = expiration or None
+    if "NoncurrentVersionExpirationInDays" in rule:
+        said["NoncurrentVersionExpiration"] = {"NoncurrentDays": rule["NoncurrentVersionExpirationInDays"]}
+    for member, value in rule.items():
+        if member in lifecycle.ACTIONS or "Transition" in member:
+            said[member.removesuffix("s")] = value
     return said
 
 

@@ -15,6 +15,7 @@ class ObjectRecord(TypedDict):
     checksums: dict[str, str]
     tags: dict[str, str]
     modified: float  # seconds since 1970
+    upload: NotRequired[str]  # the multipart upload that it was completed from
     stamp: NotRequired[str]  # the very file that it is about: inode, time and size
 
 

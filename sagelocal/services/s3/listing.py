@@ -1,9 +1,8 @@
 """ListObjects, ListObjectsV2 and ListObjectVersions: pages of keys and common prefixes."""
 
 import base64
-from collections.abc import Callable, Iterator
-from itertools import islice
-from pathlib import Path
+import re
+from collections.abc import Callable
 from urllib.parse import quote
 
 from werkzeug.wrappers import Request, Response
@@ -11,20 +10,18 @@ from werkzeug.wrappers import Request, Response
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
 from sagelocal.core.json import Json
-from sagelocal.services.s3 import metadata, tree, xml
+from sagelocal.services.s3 import pages, xml
 
 MAX_KEYS = 1000
-
-
-Entry = tuple[str, Path | None]  # a key and its file, or a common prefix and None
+PLAIN = re.compile(r"[A-Za-z0-9_.~/-]*")  # what encoding-type=url leaves as it is
 
 
 def list_v1(context: Context, bucket: str, request: Request) -> Response:
     marker = request.args.get("marker", "")
-    content, entries = _listed(context, bucket, request, marker, marker)
-    last = entries[-1][0] if content["IsTruncated"] and request.args.get("delimiter") else None
+    content, last, _ = _listed(context, bucket, request, marker, marker)
     content["Marker"] = _encoder(request)(marker)
-    content["NextMarker"] = _encoder(request)(last) if last else None
+    told = content["IsTruncated"] and request.args.get("delimiter")
+    content["NextMarker"] = _encoder(request)(last) if told else None
     return xml.answer("ListBucketResult", content)
 
 
@@ -32,30 +29,34 @@ def list_v2(context: Context, bucket: str, request: Request) -> Response:
     token = request.args.get("continuation-token")
     start_after = request.args.get("start-after", "")
     last = _from_token(token) if token is not None else ""
-    content, entries = _listed(context, bucket, request, last or start_after, last)
-    content["KeyCount"] = len(entries)
+    content, end, count = _listed(context, bucket, request, last or start_after, last)
+    content["KeyCount"] = count
     content["StartAfter"] = _encoder(request)(start_after) if start_after else None
     content["ContinuationToken"] = token
-    content["NextContinuationToken"] = _to_token(entries[-1][0]) if content["IsTruncated"] else None
+    content["NextContinuationToken"] = _to_token(end) if content["IsTruncated"] else None
     return xml.answer("ListBucketResult", content)
 
 
 def list_versions(context: Context, bucket: str, request: Request) -> Response:
     """Without versioning each object has the one version "null"."""
     marker = request.args.get("key-marker", "")
-    content, entries = _listed(context, bucket, request, marker, marker)
-    content["Version"] = [item | {"VersionId": "null", "IsLatest": True} for item in content.pop("Contents")]
-    content["NextKeyMarker"] = _encoder(request)(entries[-1][0]) if content["IsTruncated"] else None
+    also = "<VersionId>null</VersionId><IsLatest>true</IsLatest>"
+    content, last, _ = _listed(context, bucket, request, marker, marker, "Version", also)
+    content["NextKeyMarker"] = _encoder(request)(last) if content["IsTruncated"] else None
     return xml.answer("ListVersionsResult", content)
 
 
-def _listed(context: Context, bucket: str, request: Request, after: str, past: str) -> tuple[Json, list[Entry]]:
-    """(what all three answer, the entries of this page). Prefixes up to `past` were listed before."""
+def _listed(
+    context: Context, bucket: str, request: Request, after: str, past: str, element: str = "Contents", also: str = ""
+) -> tuple[Json, str, int]:
+    """(what all three answer, the last key or prefix of this page, how many there are). Prefixes up to `past` were
+    listed before. element: what an object is called; also: XML that is in each."""
     limit, encode = _max_keys(request), _encoder(request)
     prefix, delimiter = request.args.get("prefix", ""), request.args.get("delimiter", "")
-    found = list(islice(_rolled_up(context, bucket, prefix, delimiter, after, past), limit + 1)) if limit else []
+    asked = pages.Asked(prefix, delimiter, after, again=bool(past))
+    found = pages.page(context, bucket, asked, limit + 1 if limit else 0)
     entries = found[:limit]
-    described = [_described(context, bucket, key, path, encode(key)) for key, path in entries if path]
+    objects = (_object(entry, encode(entry.key), element, also) for entry in entries if isinstance(entry, pages.Row))
     content = {
         "Name": bucket,
         "Prefix": encode(prefix),
@@ -63,45 +64,26 @@ def _listed(context: Context, bucket: str, request: Request, after: str, past: s
         "MaxKeys": limit,
         "EncodingType": request.args.get("encoding-type"),
         "IsTruncated": len(found) > limit,
-        "Contents": [item for item in described if item],
-        "CommonPrefixes": [{"Prefix": encode(name)} for name, path in entries if path is None],
+        element: xml.Written("".join(objects)),
+        "CommonPrefixes": [{"Prefix": encode(entry)} for entry in entries if isinstance(entry, str)],
     }
-    return content, entries
+    last = entries[-1] if entries else ""
+    return content, last if isinstance(last, str) else last.key, len(entries)
 
 
-def _rolled_up(context: Context, bucket: str, prefix: str, delimiter: str, after: str, past: str) -> Iterator[Entry]:
-    seen = ""
-    for key, path in tree.walk(context, bucket, prefix, after, shallow=delimiter == "/"):
-        rest = key[len(prefix) :]
-        if delimiter and delimiter in rest:
-            common = prefix + rest[: rest.index(delimiter) + len(delimiter)]
-            if common != seen and not (past and common <= past and past.startswith(common)):
-                yield common, None
-            seen = common
-        else:
-            yield key, path
-
-
-def _described(context: Context, bucket: str, key: str, path: Path, shown: str) -> Json | None:
-    try:
-        record = metadata.load(context, bucket, key, path)
-        size = path.stat().st_size
-    except FileNotFoundError:  # deleted while we listed
-        return None
-    algorithms = [name.upper() for name in record["checksums"]]
-    return {
-        "Key": shown,
-        "LastModified": xml.time_text(record["modified"]),
-        "ETag": f'"{record["etag"]}"',
-        "ChecksumAlgorithm": algorithms or None,
-        "Size": size,
-        "StorageClass": "STANDARD",
-    }
+def _object(row: pages.Row, shown: str, element: str, also: str) -> str:
+    """The element of an object. There are up to a thousand in a page, so it is written without detours."""
+    algorithms = "".join(f"<ChecksumAlgorithm>{name.upper()}</ChecksumAlgorithm>" for name in row.checksums)
+    return (
+        f"<{element}><Key>{xml.text(shown)}</Key><LastModified>{xml.time_text(row.modified)}</LastModified>"
+        f'<ETag>"{row.etag}"</ETag>{algorithms}<Size>{row.size}</Size><StorageClass>STANDARD</StorageClass>'
+        f"{also}</{element}>"
+    )
 
 
 def _encoder(request: Request) -> Callable[[str], str]:
     if request.args.get("encoding-type") == "url":
-        return lambda text: quote(text, safe="/")
+        return lambda text: text if PLAIN.fullmatch(text) else quote(text, safe="/")
     return lambda text: text
 
 

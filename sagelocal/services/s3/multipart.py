@@ -1,4 +1,7 @@
-"""Multipart uploads: parts as files of their own under `s3/.uploads/<upload id>/`, joined when the upload completes."""
+"""Multipart uploads: parts as files of their own under `s3/.uploads/<upload id>/`, joined when the upload completes.
+
+An upload appears and goes as a whole, and a part is there when its note `<number>.json` is, which names its file.
+"""
 
 import base64
 import hashlib
@@ -20,18 +23,21 @@ from sagelocal.services.s3 import bodies, metadata, notifications, reading, sour
 
 MIN_PART_BYTES = 5 << 20  # of every part but the last
 MAX_PARTS = 10_000
+NOTE = "upload.json"
 
 
 def create(context: Context, bucket: str, key: str, request: Request) -> Response:
     tree.existing_bucket(context, bucket)
     upload_id = uuid.uuid4().hex
-    directory = _uploads(context) / upload_id
-    directory.mkdir(parents=True)
     algorithm = request.headers.get("x-amz-checksum-algorithm", "").lower()
     kind = request.headers.get("x-amz-checksum-type") or ("FULL_OBJECT" if algorithm == "crc64nvme" else "COMPOSITE")
     upload = {"bucket": bucket, "key": key, "started": time.time(), "algorithm": algorithm, "checksum_type": kind}
     upload["record"] = writing.record_from_headers(request)
-    (directory / "upload.json").write_text(json.dumps(upload))
+    prepared = tree.incoming(context)
+    prepared.mkdir()
+    (prepared / NOTE).write_text(json.dumps(upload))
+    uploads(context).mkdir(exist_ok=True)
+    prepared.rename(uploads(context) / upload_id)
     answer = xml.answer("InitiateMultipartUploadResult", {"Bucket": bucket, "Key": key, "UploadId": upload_id})
     if algorithm:
         answer.headers["x-amz-checksum-algorithm"] = algorithm.upper()
@@ -57,41 +63,37 @@ def copy_part(context: Context, bucket: str, key: str, request: Request) -> Resp
     size = source.stat().st_size
     header = request.headers.get("x-amz-copy-source-range", "")
     first, length = reading.byte_range(header, size) or (0, size)
-    temporary = tree.incoming(context)
     digest = hashlib.md5(usedforsecurity=False)
-    with source.open("rb") as file, temporary.open("wb") as target:
-        file.seek(first)
-        while length and (block := file.read(min(length, bodies.BLOCK))):
-            target.write(block)
-            digest.update(block)
-            length -= len(block)
     now = time.time()
-    part = {"etag": digest.hexdigest(), "size": temporary.stat().st_size, "checksums": {}, "modified": now}
-    _keep_part(context, directory, number, temporary, part)
+    with tree.unfinished(context) as temporary:
+        with source.open("rb") as file, temporary.open("wb") as target:
+            file.seek(first)
+            while length and (block := file.read(min(length, bodies.BLOCK))):
+                target.write(block)
+                digest.update(block)
+                length -= len(block)
+        part = {"etag": digest.hexdigest(), "size": temporary.stat().st_size, "checksums": {}, "modified": now}
+        _keep_part(context, directory, number, temporary, part)
     content = {"LastModified": xml.time_text(now), "ETag": f'"{digest.hexdigest()}"'}
     return xml.answer("CopyPartResult", content)
 
 
 def complete(context: Context, bucket: str, key: str, request: Request) -> Response:
     directory, upload = _upload(context, bucket, key, request)
-    numbers, parts = _wanted_parts(directory, xml.parse(request.get_data()))
+    parts = _wanted_parts(directory, xml.parse(request.get_data()))
     record = upload["record"]
     digests = b"".join(bytes.fromhex(part["etag"]) for part in parts)
     record["etag"] = f"{hashlib.md5(digests, usedforsecurity=False).hexdigest()}-{len(parts)}"
     record["modified"] = time.time()
-    temporary = tree.incoming(context)
-    try:
-        _join([directory / str(number) for number in numbers], temporary)
+    record["upload"] = directory.name
+    with tree.unfinished(context) as temporary:
+        _join([directory / part["file"] for part in parts], temporary)
         record["checksums"] = _checksums(upload, parts, temporary, request)
         with tree.changing(context):
             writing.check_conditions(context, bucket, key, request)
-            path = tree.commit(context, bucket, key, temporary)
-            metadata.save(context, bucket, key, path, record)
+            path = tree.commit(context, bucket, key, temporary, record)
             notifications.object_created(context, bucket, key, path, record["etag"], "CompleteMultipartUpload")
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    shutil.rmtree(directory, ignore_errors=True)
+    tree.discard(context, directory)
     location = f"{context.url}/{bucket}/{key}"
     content = {"Location": location, "Bucket": bucket, "Key": key, "ETag": f'"{record["etag"]}"'}
     content |= {f"Checksum{algorithm.upper()}": value for algorithm, value in record["checksums"].items()}
@@ -100,7 +102,7 @@ def complete(context: Context, bucket: str, key: str, request: Request) -> Respo
 
 def abort(context: Context, bucket: str, key: str, request: Request) -> Response:
     directory, _ = _upload(context, bucket, key, request)
-    shutil.rmtree(directory, ignore_errors=True)
+    tree.discard(context, directory)
     return Response(status=204)
 
 
@@ -129,7 +131,7 @@ def list_uploads(context: Context, bucket: str, request: Request) -> Response:
     tree.existing_bucket(context, bucket)
     prefix = request.args.get("prefix", "")
     found = []
-    for note in _uploads(context).glob("*/upload.json"):
+    for note in uploads(context).glob(f"*/{NOTE}"):
         upload = json.loads(note.read_text())
         if upload["bucket"] == bucket and upload["key"].startswith(prefix):
             started = xml.time_text(upload["started"])
@@ -138,7 +140,7 @@ def list_uploads(context: Context, bucket: str, request: Request) -> Response:
     return xml.answer("ListMultipartUploadsResult", {"Bucket": bucket, "IsTruncated": False, "Upload": found})
 
 
-def _uploads(context: Context) -> Path:
+def uploads(context: Context) -> Path:
     return context.state_dir / "s3" / ".uploads"
 
 
@@ -146,9 +148,9 @@ def _upload(context: Context, bucket: str, key: str, request: Request) -> tuple[
     """The directory and the note of the upload that a request names. Raises NoSuchUpload."""
     tree.existing_bucket(context, bucket)
     upload_id = request.args["uploadId"]
-    directory = _uploads(context) / upload_id
-    if re.fullmatch(r"[0-9a-f]{32}", upload_id) and (directory / "upload.json").is_file():
-        upload = json.loads((directory / "upload.json").read_text())
+    directory = uploads(context) / upload_id
+    if re.fullmatch(r"[0-9a-f]{32}", upload_id) and (directory / NOTE).is_file():
+        upload = json.loads((directory / NOTE).read_text())
         if (upload["bucket"], upload["key"]) == (bucket, key):
             return directory, upload
     message = "The specified upload does not exist. It may have been completed or aborted already."
@@ -163,21 +165,32 @@ def _part_number(request: Request) -> int:
 
 
 def _keep_part(context: Context, directory: Path, number: int, temporary: Path, part: Json) -> None:
-    with tree.changing(context):
+    part["file"] = f"{number}-{uuid.uuid4().hex}"
+    with tree.changing(context), tree.unfinished(context) as note:
+        place = directory / f"{number}.json"
         try:
-            temporary.replace(directory / str(number))
-            (directory / f"{number}.json").write_text(json.dumps(part))
+            replaced = _part(place) if place.exists() else None
+            temporary.replace(directory / part["file"])
+            note.write_text(json.dumps(part))
+            note.replace(place)
         except FileNotFoundError:
             temporary.unlink(missing_ok=True)
             raise AwsError("NoSuchUpload", "The upload was completed or aborted meanwhile.", 404) from None
+        if replaced:
+            (directory / replaced["file"]).unlink(missing_ok=True)
 
 
 def _parts(directory: Path) -> dict[int, Json]:
     notes = (path for path in directory.glob("*.json") if path.stem.isdecimal())
-    return {int(path.stem): json.loads(path.read_text()) for path in notes}
+    return {int(path.stem): _part(path) for path in notes}
 
 
-def _wanted_parts(directory: Path, wanted: ElementTree.Element) -> tuple[list[int], list[Json]]:
+def _part(note: Path) -> Json:
+    part: Json = json.loads(note.read_text())
+    return {"file": note.stem} | part
+
+
+def _wanted_parts(directory: Path, wanted: ElementTree.Element) -> list[Json]:
     """The parts that the client names, in its order. Raises InvalidPart, InvalidPartOrder, EntityTooSmall."""
     there = _parts(directory)
     named = [(int(e.findtext("PartNumber", "0")), e.findtext("ETag", "").strip('"')) for e in wanted.iterfind("Part")]
@@ -193,7 +206,7 @@ def _wanted_parts(directory: Path, wanted: ElementTree.Element) -> tuple[list[in
         if part["size"] < MIN_PART_BYTES:
             message = f"Your proposed upload is smaller than the minimum allowed size: part {number} has {part['size']}"
             raise AwsError("EntityTooSmall", f"{message} bytes, {MIN_PART_BYTES} are needed.", 400)
-    return [number for number, _ in named], parts
+    return parts
 
 
 def _join(paths: list[Path], target: Path) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import ValidationException
-from sagelocal.services.s3 import tree
+from sagelocal.services.s3 import pages, tree
+from sagelocal.services.s3.spelling import KeyTooLong as KeyTooLong
 from sagelocal.services.s3.tree import NoSuchBucket as NoSuchBucket
 from sagelocal.services.s3.tree import NoSuchKey as NoSuchKey
 
@@ -40,7 +41,7 @@ def exists(context: Context, uri: str) -> bool:
 def keys(context: Context, uri_prefix: str) -> list[str]:
     """Keys that start with the URI's key, sorted: a string prefix, as S3 has it ("data" also gives "database/x")."""
     bucket, prefix = parse_uri(uri_prefix)
-    return [key for key, _ in tree.walk(context, bucket, prefix)]
+    return pages.keys(context, bucket, prefix)
 
 
 def read_bytes(context: Context, uri: str) -> bytes:
@@ -74,4 +75,4 @@ def write_bytes(context: Context, uri: str, data: bytes) -> None:
 
 def create_bucket(context: Context, bucket: str) -> None:
     """Make a bucket if it is not there. Raises tree.InvalidBucketName."""
-    tree.bucket_path(context, bucket).mkdir(parents=True, exist_ok=True)
+    tree.create_bucket(context, bucket)

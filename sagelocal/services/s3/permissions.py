@@ -4,13 +4,18 @@ Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-poli
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
+from urllib.parse import parse_qsl
 
 from werkzeug.datastructures import Headers
 from werkzeug.wrappers import Request
 
+from sagelocal.core.context import Context
+from sagelocal.services.iam import enforcement
 from sagelocal.services.iam.policy import Call, keys_of
 from sagelocal.services.s3 import sources
+from sagelocal.services.s3.documents import BUCKET_SETTING
 
 SETTINGS = {  # query parameter -> the end of the action's name
     "tagging": "BucketTagging",
@@ -32,12 +37,30 @@ VERBS = {"GET": "Get", "HEAD": "Get", "PUT": "Put", "DELETE": "Delete", "POST": 
 
 def needed(bucket: str, key: str, request: Request) -> Iterator[Call]:
     """What a request must be allowed. DeleteObjects is checked key by key where they are deleted."""
+    every = {
+        "aws:Referer": request.headers.get("Referer"),
+        "aws:UserAgent": request.headers.get("User-Agent"),
+        "s3:x-amz-content-sha256": request.headers.get("x-amz-content-sha256"),
+    }
+    for call in _own(bucket, key, request):
+        yield replace(call, keys=call.keys + keys_of(every))
+
+
+def _own(bucket: str, key: str, request: Request) -> Iterator[Call]:
     if not bucket:
         yield Call("s3:ListAllMyBuckets")
     elif key:
         yield from _of_object(bucket, key, request)
     else:
         yield from _of_bucket(bucket, request)
+
+
+@enforcement.policy_of("s3")
+def bucket_policy(context: Context, arn: str) -> str:
+    """The policy of the bucket that an ARN is about."""
+    bucket = arn.removeprefix("arn:aws:s3:::").partition("/")[0]
+    kept = context.store.get(BUCKET_SETTING, f"{bucket}?policy")
+    return kept["text"] if kept else ""
 
 
 def object_arn(bucket: str, key: str) -> str:
@@ -83,5 +106,13 @@ def _of_bucket(bucket: str, request: Request) -> Iterator[Call]:
 
 
 def _sent(headers: Headers) -> tuple[Any, ...]:
-    names = ("x-amz-server-side-encryption", "x-amz-server-side-encryption-aws-kms-key-id", "x-amz-acl")
-    return keys_of({f"s3:{name}": headers.get(name) for name in names})
+    names = (
+        *("x-amz-server-side-encryption", "x-amz-server-side-encryption-aws-kms-key-id", "x-amz-acl"),
+        *("x-amz-copy-source", "x-amz-metadata-directive", "x-amz-storage-class"),
+    )
+    tags = dict(parse_qsl(headers.get("x-amz-tagging", "")))
+    return keys_of(
+        {f"s3:{name}": headers.get(name) for name in names}
+        | {f"s3:RequestObjectTag/{key}": value for key, value in tags.items()}
+        | {"s3:RequestObjectTagKeys": list(tags) or None}
+    )

@@ -25,11 +25,10 @@ def put(context: Context, bucket: str, key: str, request: Request) -> Response:
     with tree.changing(context):
         try:
             check_conditions(context, bucket, key, request)
-            path = tree.commit(context, bucket, key, received.path)
+            path = tree.commit(context, bucket, key, received.path, record)
         except BaseException:
             received.path.unlink(missing_ok=True)
             raise
-        metadata.save(context, bucket, key, path, record)
         notifications.object_created(context, bucket, key, path, received.md5, "PutObject")
     return Response(headers={"ETag": f'"{received.md5}"', **reading.checksum_headers(record)})
 
@@ -51,17 +50,16 @@ def copy(context: Context, bucket: str, key: str, request: Request) -> Response:
         record["etag"], record["checksums"] = original["etag"], original["checksums"]
         if request.headers.get("x-amz-tagging-directive", "COPY") == "COPY":
             record["tags"] = original["tags"]
-        temporary = tree.incoming(context)
-        tree.link(source, temporary)
-        path = tree.commit(context, bucket, key, temporary)
-        metadata.save(context, bucket, key, path, record)
+        with tree.unfinished(context) as temporary:
+            tree.link(source, temporary)
+            path = tree.commit(context, bucket, key, temporary, record)
         notifications.object_created(context, bucket, key, path, record["etag"], "CopyObject")
     content = {"LastModified": xml.time_text(record["modified"]), "ETag": f'"{record["etag"]}"'}
     return xml.answer("CopyObjectResult", content)
 
 
 def delete(context: Context, bucket: str, key: str, request: Request) -> Response:
-    remove(context, bucket, key)
+    remove(context, bucket, key, "DeleteObject")
     return Response(status=204)
 
 
@@ -75,7 +73,7 @@ def delete_many(context: Context, bucket: str, request: Request) -> Response:
     for key in keys:
         try:
             enforcement.authorize(context, "s3", [Call("s3:DeleteObject", object_arn(bucket, key))])
-            remove(context, bucket, key)
+            remove(context, bucket, key, "DeleteObjects")
             deleted.append({"Key": key})
         except AwsError as problem:
             errors.append({"Key": key, "Code": problem.code, "Message": problem.message})
@@ -83,11 +81,10 @@ def delete_many(context: Context, bucket: str, request: Request) -> Response:
     return xml.answer("DeleteResult", {"Deleted": [] if quiet else deleted, "Error": errors})
 
 
-def remove(context: Context, bucket: str, key: str) -> None:
-    """Delete an object; as in S3 it is no error when there is none."""
-    with tree.changing(context):
-        tree.remove(context, bucket, key)
-        metadata.forget(context, bucket, key)
+def remove(context: Context, bucket: str, key: str, reason: str) -> None:
+    """Delete an object; as in S3 it is no error when there is none. reason: the operation."""
+    if tree.remove(context, bucket, key):
+        notifications.object_deleted(context, bucket, key, reason, context.account)
 
 
 def get_tags(context: Context, bucket: str, key: str, request: Request) -> Response:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 from sagelocal.core.json import Json
-from sagelocal.core.store import Kind
+from sagelocal.core.store import BY_NAME, Kind
 
 if TYPE_CHECKING:
     from types_boto3_sagemaker import type_defs as api
@@ -54,11 +54,13 @@ class TrainingJob(Progress):
     FinalMetricDataList: NotRequired[list[Json]]
     TuningJobArn: NotRequired[str]
     _TunedHyperParameters: NotRequired[dict[str, str]]  # of a tuning job's trial: what the search chose
+    _CutOff: NotRequired[bool]  # it failed by no fault of its own, see jobs.job.NOT_ITS_FAULT
 
 
 class ProcessingJob(Progress):
     ProcessingJobName: str
     ProcessingJobStatus: str
+    ProcessingStartTime: NotRequired[float]
     ExitMessage: NotRequired[str]
     AppSpecification: api.AppSpecificationOutputTypeDef
     Environment: NotRequired[dict[str, str]]
@@ -106,6 +108,8 @@ class Execution(TypedDict):
     _Variables: dict[str, str]  # the execution variables, see runner.variables
     _StartToken: str  # name of its document of kind START_TOKEN
     _RetryToken: NotRequired[str]  # ClientRequestToken of the last retry
+    _Attempts: NotRequired[dict[str, int]]  # step → its last attempt that has failed, or was stopped
+    _Resumes: NotRequired[int]  # how often a server went on with it since a step of it succeeded
 
 
 class StepRecord(TypedDict):
@@ -176,17 +180,19 @@ class ModelPackage(Resource):
     _ClientToken: str | None
 
 
-TRAINING_JOB = Kind[TrainingJob]("training-job")
-PROCESSING_JOB = Kind[ProcessingJob]("processing-job")
-TUNING_JOB = Kind[TuningJob]("tuning-job")
+TRAINING_JOB = Kind[TrainingJob]("training-job", status="TrainingJobStatus", parent="TuningJobArn")
+PROCESSING_JOB = Kind[ProcessingJob]("processing-job", status="ProcessingJobStatus")
+TUNING_JOB = Kind[TuningJob]("tuning-job", status="HyperParameterTuningJobStatus")
 PIPELINE = Kind[Pipeline]("pipeline")
+PACKAGE_TOKEN = Kind[Json]("model-package-token")  # ModelPackageArn, what a ClientToken of a group registered
 START_TOKEN = Kind[Json]("pipeline-start-token")  # PipelineExecutionArn, which a pipeline's ClientRequestToken started
-EXECUTION = Kind[Execution]("pipeline-execution")
+EXECUTION = Kind[Execution]("pipeline-execution", status="PipelineExecutionStatus", parent="PipelineArn")
 DEFINITION = Kind[Json]("pipeline-execution-definition")  # PipelineDefinition as it was when the execution started
-STEP = Kind[StepRecord]("pipeline-execution-step")
-CACHE_ENTRY = Kind[Json]("pipeline-step-cache")  # a successful run of a step that may be reused; see execution.cache
+STEP = Kind[StepRecord]("pipeline-execution-step", created="StartTime", status="StepStatus", parent=BY_NAME)
+# A successful run of a step that may be reused, see execution.cache. Its parent is <pipeline>/<step>.
+CACHE_ENTRY = Kind[Json]("pipeline-step-cache", created="Time", parent=BY_NAME)
 MODEL = Kind[Model]("model")
 ENDPOINT_CONFIG = Kind[EndpointConfig]("endpoint-config")
-ENDPOINT = Kind[Endpoint]("endpoint")
+ENDPOINT = Kind[Endpoint]("endpoint", status="EndpointStatus")
 GROUP = Kind[ModelPackageGroup]("model-package-group")
-PACKAGE = Kind[ModelPackage]("model-package")
+PACKAGE = Kind[ModelPackage]("model-package", status="ModelApprovalStatus", parent=BY_NAME)

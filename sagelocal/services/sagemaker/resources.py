@@ -1,5 +1,6 @@
 """What SageMaker's resources have in common: a name that is free or taken, and Describe, List and Delete."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, cast
@@ -12,6 +13,11 @@ from sagelocal.core.registry import operation
 from sagelocal.core.store import AlreadyExists, Document, Kind
 
 Explain = Callable[[str, str], AwsError]
+
+
+def now_after(*moments: float | None) -> float:
+    """Now, and not before what has happened already: somebody may have set the clock back meanwhile."""
+    return max(time.time(), *(moment for moment in moments if moment is not None), 0.0)
 
 
 @dataclass(frozen=True)
@@ -57,8 +63,7 @@ class Resource(Generic[Document]):
 
         @operation("sagemaker", name)
         def list_all(context: Context, request: Json) -> Json:
-            bodies = context.store.list(self.kind)
-            return listing.page(bodies, request, answer, listing.members(members), word=self.word)
+            return listing.stored(context.store, self.kind, request, answer, listing.members(members))
 
     def answers_delete(self, name: str) -> None:
         @operation("sagemaker", name)

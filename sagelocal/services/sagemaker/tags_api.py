@@ -61,7 +61,7 @@ def _named(context: Context, request: Json) -> tuple[Kind[Any], str]:
     named, _, name = request["ResourceArn"].split(":", 5)[-1].partition("/")
     kind = KINDS.get(named, Kind[Any](named))
     if context.store.get(kind, name) is None:
-        name = next((there for there, _ in context.store.items(kind) if there.lower() == name.lower()), name)
+        name = context.store.spelled(kind, name) or name
     return kind, name
 
 

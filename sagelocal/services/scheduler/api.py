@@ -1,6 +1,5 @@
 """Amazon EventBridge Scheduler: schedules that fire, and their groups. They are fired in loop.py."""
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
@@ -8,7 +7,7 @@ from typing import Any, cast
 from sagelocal.core import listing
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError, ConflictException, ValidationException
-from sagelocal.core.json import Json
+from sagelocal.core.json import Json, read
 from sagelocal.core.registry import on_start, on_stop, operation
 from sagelocal.core.store import AlreadyExists
 from sagelocal.services.events import targets
@@ -125,7 +124,7 @@ def delete_schedule_group(context: Context, request: Json) -> None:
 def fire_again(context: Context) -> None:
     now = time.time()
     for body in context.store.list(SCHEDULE):
-        loop(context).changed(f"{body['GroupName']}/{body['Name']}", now)
+        loop(context).take_up(f"{body['GroupName']}/{body['Name']}", body, now)
 
 
 @on_stop
@@ -165,7 +164,7 @@ def _check_target(target: Json) -> None:
     targets.check(target["Arn"])
     if target["Arn"].split(":")[2] == "lambda" and "Input" in target:
         try:
-            json.loads(target["Input"])
+            read(target["Input"])
         except ValueError as problem:
             raise ValidationException(f"Target.Input is not JSON: {problem}") from None
 

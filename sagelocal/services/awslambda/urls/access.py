@@ -4,14 +4,18 @@ Both lambda:InvokeFunctionUrl and lambda:InvokeFunction are needed.
 Source: https://docs.aws.amazon.com/lambda/latest/dg/urls-auth.html
 """
 
+from collections.abc import Callable
+from dataclasses import replace
+
 from sagelocal.core.caller import Caller
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
 from sagelocal.core.json import Json
 from sagelocal.services.awslambda.documents import FunctionDocument, UrlConfig
-from sagelocal.services.iam import conditions, enforcement, sessions
+from sagelocal.services.iam import conditions, enforcement
 from sagelocal.services.iam.matching import action_matches
 from sagelocal.services.iam.policy import Call, keys_of
+from sagelocal.services.iam.sessions import Identity
 
 HELP = "For troubleshooting Function URL authorization issues, see: https://docs.aws.amazon.com/lambda/latest/dg/urls-auth.html"
 
@@ -21,8 +25,10 @@ class Forbidden(AwsError):
         super().__init__("AccessDeniedException", f"Forbidden. {HELP}", 403)
 
 
-def check(context: Context, config: UrlConfig, function: FunctionDocument, access_key: str) -> Json | None:
-    """The caller as the event shows it, None for one that did not sign. Raises Forbidden, and sessions' errors.
+def check(
+    context: Context, config: UrlConfig, function: FunctionDocument, signer: Callable[[], Identity | None]
+) -> Json | None:
+    """The caller as the event shows it, None where nobody need sign. Raises Forbidden, and what `signer` raises.
 
     `config`, `function`: the documents of the URL and of its function.
     """
@@ -31,33 +37,30 @@ def check(context: Context, config: UrlConfig, function: FunctionDocument, acces
         Call("lambda:InvokeFunction", config["FunctionArn"], _keys({"InvokedViaFunctionUrl": "true"})),
     ]
     if config["AuthType"] == "NONE":
-        if not all(_invited(function, call, None) for call in calls):
+        if not all(_open(function, call) for call in calls):
             raise Forbidden
         return None
-    if not access_key:
+    identity = signer()
+    if identity is None:
         raise Forbidden
-    caller = sessions.caller_of(context, access_key)
-    acting = context if caller is None else context.as_role(caller.role_arn, caller.session)
-    if not all(enforcement.may(acting, call) or _invited(function, call, caller) for call in calls):
+    caller = identity.caller
+    acting = context if caller is None else replace(context, caller=caller)
+    if not all(enforcement.may(acting, call) for call in calls):
         raise Forbidden
-    return _described(context, caller, access_key)
+    return _described(context, caller, identity.access_key)
 
 
 def _keys(values: dict[str, str]) -> tuple[tuple[str, tuple[str, ...]], ...]:
     return keys_of({f"lambda:{name}": value for name, value in values.items()})
 
 
-def _invited(function: FunctionDocument, call: Call, caller: Caller | None) -> bool:
-    """Whether the function's own policy lets everybody, or that role or its account, make the call."""
-    names = {"*"}
-    if caller:
-        names |= {caller.role_arn, caller.account, f"arn:aws:iam::{caller.account}:root"}
+def _open(function: FunctionDocument, call: Call) -> bool:
+    """Whether the function's own policy lets everybody make the call."""
     keys = call.all_keys({})
     for statement in function["Policy"].values():
         principal = statement["Principal"]
-        named = principal if isinstance(principal, str) else principal.get("AWS")
         if (
-            named in names
+            (principal if isinstance(principal, str) else principal.get("AWS")) == "*"
             and action_matches(statement["Action"], call.action)
             and statement["Resource"] == call.resource
             and all(condition.holds(keys) for condition in conditions.parse(statement.get("Condition", {})))

@@ -32,7 +32,7 @@ def add_headers(config: UrlConfig, request: Request, response: Response) -> None
     """Tell the browser that the page's origin may read the response. The setting wins over what the function says."""
     settings, origin = config.get("Cors") or {}, request.headers.get("Origin", "")
     allowed = settings.get("AllowOrigins", [])
-    if not origin or not any(glob(pattern).fullmatch(origin) for pattern in allowed):
+    if not origin or not any(glob(pattern).matches(origin) for pattern in allowed):
         return
     anybody = "*" in allowed and not settings.get("AllowCredentials")
     response.headers["Access-Control-Allow-Origin"] = "*" if anybody else origin

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 from werkzeug.wrappers import Request, Response
 
 from sagelocal.core.context import Context
-from sagelocal.core.json import Json
+from sagelocal.core.json import Json, read
 from sagelocal.services.awslambda.documents import UrlConfig
 
 TEXT_TYPES = ("application/json", "application/javascript", "application/xml")
@@ -69,7 +69,10 @@ def event(
 
 def response(payload: str) -> Response:
     """The response for a function's answer (JSON text): one with a statusCode says all, any other is a body itself."""
-    answer = json.loads(payload)
+    try:
+        answer = read(payload)
+    except ValueError:
+        return failed()
     if not isinstance(answer, dict) or "statusCode" not in answer:
         return Response(payload, 200, content_type="application/json")
     try:

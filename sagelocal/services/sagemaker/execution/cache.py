@@ -13,6 +13,7 @@ from typing import Any
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
 from sagelocal.core.json import Json
+from sagelocal.core.selection import Selection
 from sagelocal.core.store import Kind
 from sagelocal.definition.caching import CacheConfig
 from sagelocal.services.s3 import objects
@@ -35,26 +36,30 @@ def keys_of(arguments: Mapping[str, Any], paths: Sequence[str]) -> Json:
 
 def look_up(context: Context, pipeline: str, step: str, keys: Json, config: CacheConfig) -> tuple[Json | None, str]:
     """An earlier run of this step with the same keys whose job and outputs still exist; else the reason for a miss."""
-    entry = context.store.get(CACHE_ENTRY, _name(pipeline, step, keys))
-    if entry is None:
+    found = context.store.get(CACHE_ENTRY, _name(pipeline, step, keys))
+    if found is None:
         return None, _difference(context, pipeline, step, keys)
-    age = time.time() - entry["Time"]
+    age = time.time() - found["Time"]
     if config.expire_after and age > config.expire_after:
         return None, f"expired: it ran {_shown_age(age)} ago and ExpireAfter is {_shown_age(config.expire_after)}"
-    kind, name = entry["Job"] or ("", "")
+    kind, name = found["Job"] or ("", "")
     if kind and context.store.get(Kind[Any](kind), name) is None:
         return None, f"its {kind} {name} is gone"
-    for uri in entry["Outputs"]:
+    for uri in found["Outputs"]:
         if not _there(context, uri):
             return None, f"its output {uri} is gone"
-    return entry, ""
+    return found, ""
 
 
-def record(context: Context, pipeline: str, step: str, keys: Json, entry: Json, outputs: Sequence[str]) -> None:
-    """Keep a successful run for reuse. An output that the run left empty is not asked for later."""
+def entry(context: Context, pipeline: str, step: str, keys: Json, about: Json, outputs: Sequence[str]) -> Json:
+    """What `keep` keeps of a successful run. An output that the run left empty is not asked for later."""
     written = [uri for uri in outputs if _there(context, uri)]
-    about = {"Pipeline": pipeline, "Step": step, "Keys": keys, "Time": time.time(), "Outputs": written}
-    context.store.put(CACHE_ENTRY, _name(pipeline, step, keys), about | entry)
+    return {"Pipeline": pipeline, "Step": step, "Keys": keys, "Time": time.time(), "Outputs": written} | about
+
+
+def keep(context: Context, made: Json) -> None:
+    """Keep a successful run for reuse."""
+    context.store.put(CACHE_ENTRY, _name(made["Pipeline"], made["Step"], made["Keys"]), made)
 
 
 def forget(context: Context, pipeline: str) -> None:
@@ -69,11 +74,11 @@ def _name(pipeline: str, step: str, keys: Json) -> str:
 
 
 def _difference(context: Context, pipeline: str, step: str, keys: Json) -> str:
-    earlier = context.store.list(CACHE_ENTRY, f"{pipeline}/{step}/")
+    newest = Selection(parent=f"{pipeline}/{step}", descending=True, limit=1)
+    earlier = context.store.page(CACHE_ENTRY, newest)
     if not earlier:
         return "no earlier successful run of this step"
-    latest = max(earlier, key=lambda entry: entry["Time"])
-    found = _changes(latest["Keys"], keys)
+    found = _changes(earlier[0][0]["Keys"], keys)
     changes = [f"{where.removeprefix('.')}: {_short(old)} -> {_short(new)}" for where, old, new in found]
     more = f" (and {len(changes) - 3} more)" if len(changes) > 3 else ""
     return "; ".join(changes[:3]) + more

@@ -16,9 +16,11 @@ LOG_GROUP = "/aws/sagemaker/PipelineExecutions"
 
 def emit(context: Context, execution_arn: str, step: str, event: str, detail: str = "") -> None:
     """Append {"time", "step", "event", "detail"}: time in seconds since 1970, event one of started, succeeded, failed,
-    stopped, cached, cache-miss, retry, skipped, abandoned."""
+    stopped, cached, cache-miss, retry, skipped, abandoned, and resumed, of the execution itself ("step" is "").
+
+    A full disk keeps no events, and fails no step for that."""
     line = json.dumps({"time": round(time.time(), 3), "step": step, "event": event, "detail": detail})
-    streams.append(context, LOG_GROUP, stream_name(execution_arn), line)
+    streams.note(context, LOG_GROUP, stream_name(execution_arn), line)
 
 
 def forget(context: Context, execution_arn: str) -> None:

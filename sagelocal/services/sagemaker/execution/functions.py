@@ -1,6 +1,5 @@
 """Values at run time: references, Std:Join and Std:JsonGet replaced by what they stand for."""
 
-import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,7 +8,7 @@ from typing import Any
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
-from sagelocal.core.json import Json
+from sagelocal.core.json import Json, read
 from sagelocal.definition import references
 from sagelocal.definition.document import Definition
 from sagelocal.definition.parameters import as_text
@@ -92,7 +91,7 @@ class Scope:
         if uri not in self._documents:
             try:
                 service_calls.check_read(self.context, uri)
-                self._documents[uri] = json.loads(objects.read_bytes(self.context, uri))
+                self._documents[uri] = read(objects.read_bytes(self.context, uri))
             except (AwsError, OSError, KeyError) as missing:
                 raise BadReference(f"Std:JsonGet cannot read {uri}: {missing}.") from missing
             except ValueError as problem:

@@ -1,18 +1,23 @@
 """One step of an execution: reused from the cache, or tried until it succeeds or its retry policies give up."""
 
 import logging
+import sqlite3
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from sagelocal.core.context import Context
 from sagelocal.core.json import Json
+from sagelocal.core.patience import refused
 from sagelocal.definition.document import Step
 from sagelocal.definition.references import BadReference
 from sagelocal.services.sagemaker.execution import cache, events, records, retry
 from sagelocal.services.sagemaker.execution.functions import Scope
 from sagelocal.services.sagemaker.execution.steps import HANDLERS
 from sagelocal.services.sagemaker.execution.steps.base import Result, StepFailed, StepStopped, Task
+from sagelocal.services.sagemaker.jobs.job import CUT_OFF_PAUSES
 
 logger = logging.getLogger(__name__)
 
@@ -28,15 +33,20 @@ class OneStep:
     scope: Scope
     stopping: threading.Event
     task: Task | None = None
+    attempt: int = 0  # the last one that was begun
 
     def run(self) -> Json | None:
-        """The step's properties, or None when it failed or was stopped; either is recorded by then."""
+        """The step's properties, or None when it failed or was stopped; either is recorded by then.
+
+        Nothing is recorded while the server stops: what was cut off is for the next one to go on with.
+        """
         self._begin()
         try:
             keys, result = self._from_cache()
             if result is None:
                 result = self._with_retries()
-                self._keep(keys, result)
+                self._succeed(result, keys)
+                self._event("succeeded", result.detail)
         except StepStopped:
             self._end("Stopped")
         except StepFailed as failure:
@@ -56,7 +66,8 @@ class OneStep:
         """Ask a running step to end soon."""
         task = self.task
         if task:
-            records.mark_stopping(self.context.store, self.execution_arn, self.step.name)
+            with suppress(sqlite3.Error):  # the state only shows for a moment; the step must end, also on a full disk
+                records.mark_stopping(self.context.store, self.execution_arn, self.step.name)
             HANDLERS[self.step.type].stop(task)
 
     def _begin(self) -> None:
@@ -67,7 +78,7 @@ class OneStep:
             "AttemptCount": 1,
             "_Type": self.step.type,
         }
-        records.begin_step(self.context.store, self.execution_arn, body)
+        records.begin_step(self.context, self.execution_arn, body)
         self._event("started")
 
     def _new_task(self) -> Task:
@@ -78,8 +89,13 @@ class OneStep:
             execution_id=self.execution_arn.rpartition("/")[2],
             stopping=self.stopping,
             on_started=lambda metadata: self._change(StepStatus="Executing", Metadata=metadata),
+            attempt=records.last_attempt(self.context.store, self.execution_arn, self.step.name) + 1,
         )
-        task.name = HANDLERS[self.step.type].name(task)
+        handler = HANDLERS[self.step.type]
+        task.name = handler.name(task)
+        while handler.is_spent(task):
+            task.attempt += 1
+            task.name = handler.name(task)
         return task
 
     def _from_cache(self) -> tuple[Json, Result | None]:
@@ -95,67 +111,79 @@ class OneStep:
             self._event("cache-miss", reason)
             return keys, None
         source, result = entry["ExecutionArn"], Result(entry["Properties"], entry["Metadata"])
-        self._succeed(result, CacheHitResult={"SourcePipelineExecutionArn": source})
+        self._succeed(result, {}, CacheHitResult={"SourcePipelineExecutionArn": source})
         self._event("cached", f"reused from {source}")
         return keys, result
 
     def _with_retries(self) -> Result:
         started = time.monotonic()
         retries: dict[str, int] = {}
+        pauses = iter(CUT_OFF_PAUSES)
         while True:
             try:
-                result = self._attempt()
+                return self._attempt()
             except StepFailed as failure:
                 policy = retry.policy_for(self.step.retry, failure.exception_type)
                 kind = failure.exception_type or ""
                 done = retries.get(kind, 0)
                 delay = policy.delay(done, time.monotonic() - started) if policy else None
-                if delay is None:
+                if failure.cut_off:  # whatever the step's policies say
+                    delay = next(pauses, None)
+                if delay is None or self.context.stopping.is_set():
                     raise
-                retries[kind] = done + 1
-                self._event("retry", f"{kind}, again in {delay:g} s: {failure.reason}")
+                if not failure.cut_off:
+                    retries[kind] = done + 1
+                    records.end_attempt(self.context, self.execution_arn, self.step.name, self.attempt)
+                self._event("retry", f"{kind or 'cut off'}, again in {delay:g} s: {failure.reason}")
                 if self.stopping.wait(delay):
                     raise StepStopped from None
                 self._change(AttemptCount=1 + sum(retries.values()))
-            else:
-                self._succeed(result)
-                self._event("succeeded", result.detail)
-                return result
 
     def _attempt(self) -> Result:
         handler = HANDLERS[self.step.type]
         self.task = self._new_task()
+        self.attempt = self.task.attempt
         try:
             if self.stopping.is_set():
                 raise StepStopped
             return handler.run(self.task, handler.arguments(self.task))
+        except (OSError, sqlite3.Error) as problem:
+            if not refused(problem):
+                raise
+            raise StepFailed(f"InternalServerError: {problem}", cut_off=True) from problem
         finally:
             self.task = None
 
-    def _keep(self, keys: Json, result: Result) -> None:
-        if not keys:
-            return
-        entry = {
+    def _succeed(self, result: Result, keys: Json, **changes: Any) -> None:
+        """Every state that another step may build on is on disk before that step can start."""
+        changes |= {"Metadata": result.metadata, "_Properties": result.properties}
+        entry = self._cache_entry(keys, result) if keys else None
+
+        def keep() -> None:
+            if entry:
+                cache.keep(self.context, entry)
+
+        records.end_step(self.context, self.execution_arn, self.step.name, "Succeeded", also=keep, **changes)
+
+    def _cache_entry(self, keys: Json, result: Result) -> Json:
+        about = {
             "ExecutionArn": self.execution_arn,
             "Properties": result.properties,
             "Metadata": result.metadata,
             "Job": result.job,
         }
         outputs = HANDLERS[self.step.type].outputs(self.context, result.properties)
-        cache.record(self.context, self.pipeline, self.step.name, keys, entry, outputs)
-
-    def _succeed(self, result: Result, **changes: object) -> None:
-        # Every state that another step may build on is on disk before that step can start.
-        changes |= {"Metadata": result.metadata, "_Properties": result.properties}
-        records.end_step(self.context.store, self.execution_arn, self.step.name, "Succeeded", **changes)
+        return cache.entry(self.context, self.pipeline, self.step.name, keys, about, outputs)
 
     def _end(self, status: str, reason: str = "") -> None:
-        changes = {"FailureReason": reason} if reason else {}
-        records.end_step(self.context.store, self.execution_arn, self.step.name, status, **changes)
+        if self.context.stopping.is_set():
+            return
+        changes: Json = {"FailureReason": reason} if reason else {}
+        records.end_step(self.context, self.execution_arn, self.step.name, status, attempt=self.attempt, **changes)
         self._event(status.lower(), reason)
 
     def _change(self, **changes: object) -> None:
-        records.change_step(self.context.store, self.execution_arn, self.step.name, **changes)
+        records.change_step(self.context, self.execution_arn, self.step.name, **changes)
 
     def _event(self, event: str, detail: str = "") -> None:
         events.emit(self.context, self.execution_arn, self.step.name, event, detail)

@@ -9,6 +9,7 @@ from threading import Event, Lock
 
 from sagelocal.core.context import Context, one_per_server
 from sagelocal.core.json import Json
+from sagelocal.core.patience import patiently
 from sagelocal.definition import graph
 from sagelocal.definition.document import Definition
 from sagelocal.services.sagemaker.documents import Execution
@@ -42,7 +43,11 @@ class Run:
     def start(self) -> None:
         """Run in the background; the execution's document says how it ends."""
         running(self.context)[self.arn] = self
-        self.context.spawn(f"execution {self.arn}", self._run)
+        try:
+            self.context.spawn(f"execution {self.arn}", self._run)
+        except BaseException:  # there is no thread for it: it is nobody's, and the supervisor goes on with it
+            del running(self.context)[self.arn]
+            raise
 
     def stop(self) -> None:
         """Start nothing new and stop the running jobs. Returns at once."""
@@ -56,19 +61,23 @@ class Run:
         try:
             self._run_steps()
             if not self.context.stopping.is_set():
-                status = "Failed" if self._failed else "Succeeded"
-                records.end_execution(self.context.store, self.arn, status, self._failed or None)
+                self._end("Failed" if self._failed else "Succeeded", self._failed or None)
         except Exception as problem:
             if not self.context.stopping.is_set():
-                reason = f"InternalServerError: {type(problem).__name__}: {problem}"
-                records.end_execution(self.context.store, self.arn, "Failed", reason)
+                self._end("Failed", f"InternalServerError: {type(problem).__name__}: {problem}")
             raise
         finally:
             if running(self.context).get(self.arn) is self:  # a retry may have begun as soon as the end was written
                 del running(self.context)[self.arn]
 
+    def _end(self, status: str, reason: str | None) -> None:
+        store = self.context.store
+        patiently(
+            self.context, f"the end of {self.arn}", lambda: records.end_execution(store, self.arn, status, reason)
+        )
+
     def _run_steps(self) -> None:
-        for body in records.steps(self.context.store, self.arn):
+        for body in patiently(self.context, self.arn, lambda: records.steps(self.context.store, self.arn)):
             self.scope.properties[body["StepName"]] = body["_Properties"]
         waits_for = graph.waits_for(self.definition)
         order = graph.sorter(waits_for)
@@ -121,8 +130,8 @@ class Run:
             return False
         reason = f"Step {name} cannot run: it reads step {gone[0]}, which was skipped ({self._skipped[gone[0]]})."
         begin = {"StepName": name, "AttemptCount": 0, "_Type": self.definition.by_name[name].type}
-        records.begin_step(self.context.store, self.arn, begin)
-        records.end_step(self.context.store, self.arn, name, "Failed", FailureReason=reason)
+        records.begin_step(self.context, self.arn, begin)
+        records.end_step(self.context, self.arn, name, "Failed", FailureReason=reason)
         events.emit(self.context, self.arn, name, "abandoned", reason)
         self._failed = reason
         return True

@@ -94,10 +94,10 @@ class Recorder:
         try:
             service_calls.check_write(context, uri)
             objects.write_bytes(context, uri, lines.encode())
-        except AwsError as problem:
+        except (AwsError, OSError) as problem:
             group_name = f"/aws/sagemaker/Endpoints/{served.endpoint}"
-            text = f"[embedded] {len(group)} captured request(s) were dropped: {problem.message}"
-            streams.append(self.context, group_name, f"{served.variant}/data-log", text)
+            text = f"[embedded] {len(group)} captured request(s) were dropped: {getattr(problem, 'message', problem)}"
+            streams.note(self.context, group_name, f"{served.variant}/data-log", text)
 
 
 def record(captured: Captured) -> Json:

@@ -21,6 +21,9 @@ from sagelocal.services.sagemaker.hosting.instance import Answer, BrokenOff, Ins
 
 WAIT_FOR_INSTANCE_SECONDS = 60.0
 MAX_RESTART_PAUSE_SECONDS = 30.0
+# How many instances may die with a request before it is taken for the reason. Under load many requests are with an
+# instance that somebody kills, and the next one that they come to may be killed as well.
+DEATHS_ALONE, DEATHS_IN_COMPANY = 1, 4
 UNREACHABLE_PAUSE_SECONDS = 0.02  # until the next instance is tried
 
 
@@ -124,11 +127,12 @@ class Fleet:
     def invoke(self, endpoint: str, variant: str | None, body: bytes, headers: Mapping[str, str]) -> Outcome:
         """What one request came to. Raises NoEndpoint, NoInstance.
 
-        A request whose instance died before it answered is sent once more, to another one if there is any: predicting
-        changes nothing, and a request that kills two instances is to blame itself.
+        A request whose instance died before it answered is sent again, to another one if there is any: predicting
+        changes nothing. One that was alone with two instances that died, or met five deaths, is to blame itself.
         """
         deadline = time.monotonic() + WAIT_FOR_INSTANCE_SECONDS
         died: Instance | None = None
+        deaths = alone = 0
         while True:
             with self._taken(endpoint, variant, deadline, died) as (instance, ready):
                 began = time.monotonic()
@@ -140,9 +144,10 @@ class Fleet:
                 except TimeoutError as problem:
                     return Outcome(instance.served, ready, time.monotonic() - began, problem=problem)
                 except BrokenOff as problem:
-                    if died:
+                    deaths, died = deaths + 1, instance
+                    alone += instance.in_flight == 1
+                    if alone > DEATHS_ALONE or deaths > DEATHS_IN_COMPANY:
                         return Outcome(instance.served, ready, time.monotonic() - began, problem=problem)
-                    died = instance
                 if instance.process and instance.process.poll() is not None:
                     instance.ready = False  # its watcher starts it again and makes it ready
             time.sleep(UNREACHABLE_PAUSE_SECONDS)
@@ -197,12 +202,12 @@ class Fleet:
             if instance.leaving or self.context.stopping.is_set():
                 return
             group, stream = instance.log
-            streams.append(self.context, group, stream, f"[embedded] Exit code {code}; the process is started again.")
+            streams.note(self.context, group, stream, f"[embedded] Exit code {code}; the process is started again.")
             if time.monotonic() - started > MAX_RESTART_PAUSE_SECONDS:
                 pause = 0.0
             while not instance.leaving and not self.context.stopping.wait(pause):
                 pause = min(pause * 2 or 0.5, MAX_RESTART_PAUSE_SECONDS)
-                with suppress(StartFailed):
+                with suppress(StartFailed, OSError):
                     instance.start()
                     with self._changed:
                         instance.ready = True

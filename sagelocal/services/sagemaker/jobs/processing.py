@@ -4,17 +4,19 @@ Contract: https://docs.aws.amazon.com/sagemaker/latest/dg/build-your-own-process
 """
 
 import shutil
-import time
 from collections import deque
 from pathlib import Path
 
 from sagelocal.core.context import Context
 from sagelocal.core.json import Json
+from sagelocal.core.patience import patiently
+from sagelocal.core.store import amend
 from sagelocal.runtime import cluster, data, images, memory, process, service_calls
 from sagelocal.runtime.cluster import Control
 from sagelocal.runtime.launch import ProcessSpec
-from sagelocal.services.sagemaker.documents import PROCESSING_JOB
-from sagelocal.services.sagemaker.jobs.job import CUT_OFF, run_to_end
+from sagelocal.services.sagemaker.documents import PROCESSING_JOB, ProcessingJob
+from sagelocal.services.sagemaker.jobs.job import CUT_OFF, NOT_ITS_FAULT, UPLOAD_SECONDS, run_to_end
+from sagelocal.services.sagemaker.resources import now_after
 
 LOG_GROUP = "/aws/sagemaker/ProcessingJobs"
 GRACE_SECONDS = 30.0  # between SIGTERM and SIGKILL
@@ -25,17 +27,28 @@ def run(context: Context, name: str, control: Control) -> None:
     directory = context.state_dir / "jobs" / "processing" / name
 
     def finish(result: Json) -> None:
-        cluster.running(context).pop((PROCESSING_JOB, name), None)
-        told = _failed(CUT_OFF) if control.reason == cluster.SHUT_DOWN else result
-        now = time.time()
-        context.store.update(PROCESSING_JOB, name, {**told, "ProcessingEndTime": now, "LastModifiedTime": now})
+        told = failed(CUT_OFF) | NOT_ITS_FAULT if control.reason == cluster.SHUT_DOWN else result
+        end(context, name, told)
         if result["ProcessingJobStatus"] != "Failed":
             shutil.rmtree(directory, ignore_errors=True)
 
-    run_to_end(lambda: _Run(context, name, control, directory).run(), _failed, finish)
+    try:
+        run_to_end(context, lambda: _Run(context, name, control, directory).run(), failed, finish)
+    finally:
+        cluster.running(context).pop((PROCESSING_JOB, name), None)
 
 
-def _failed(reason: str) -> Json:
+def end(context: Context, name: str, result: Json) -> None:
+    """Bring a job's document to its end."""
+
+    def edit(body: ProcessingJob) -> None:
+        now = now_after(body["CreationTime"], body.get("ProcessingStartTime"))
+        amend(body, {**result, "ProcessingEndTime": now, "LastModifiedTime": now})
+
+    context.store.change(PROCESSING_JOB, name, edit)
+
+
+def failed(reason: str) -> Json:
     return {"ProcessingJobStatus": "Failed", "FailureReason": reason[: data.MESSAGE_LIMIT]}
 
 
@@ -66,9 +79,9 @@ class _Run:
             for output in self.outputs:
                 _local(tree, output["S3Output"]["LocalPath"]).mkdir(parents=True, exist_ok=True)
             self._write_configuration(host, tree)
-        started = time.time()
+        started = now_after(self.job["CreationTime"])
         changes = {"ProcessingStartTime": started, "LastModifiedTime": started}
-        self.context.store.update(PROCESSING_JOB, self.name, changes)
+        patiently(self.context, self.name, lambda: self.context.store.update(PROCESSING_JOB, self.name, changes))
         specs = [self._spec(host, tree, int(started)) for host, tree in zip(self.hosts, self.trees, strict=True)]
         return self._result(cluster.run_hosts(self.context, self.control, specs, self.limit, GRACE_SECONDS))
 
@@ -117,20 +130,23 @@ class _Run:
         code = cluster.exit_code(codes)
         if code:
             why = message or next((line for line in reversed(self.last_lines) if line.strip()), "see the job's log")
-            return {**_failed(f"AlgorithmError: {why[:900]}, exit code: {code}"), **said}
+            return {**failed(f"AlgorithmError: {why[:900]}, exit code: {code}"), **said}
         empty = [] if process.shows_opt_ml() else self._empty_outputs()
         if empty:
             reason = (
                 f"ClientError: The output folder {empty[0]} stayed empty. This machine cannot show it to a job (it has "
                 "no namespaces): let the job take its path from an argument, or run the server where there are some."
             )
-            return {**_failed(reason), **said}
+            return {**failed(reason), **said}
+        patiently(self.context, f"outputs of {self.name}", self._upload, UPLOAD_SECONDS)
+        return {"ProcessingJobStatus": "Completed", **said}
+
+    def _upload(self) -> None:
         for output in self.outputs:
             if not output.get("AppManaged"):
                 source, uri = output["S3Output"]["LocalPath"], output["S3Output"]["S3Uri"]
                 for tree in self.trees:
                     data.upload(self.context, _local(tree, source), uri)
-        return {"ProcessingJobStatus": "Completed", **said}
 
     def _empty_outputs(self) -> list[str]:
         """The folders to be uploaded in which no host left a file."""

@@ -6,11 +6,12 @@ from sagelocal.core.context import Context
 from sagelocal.core.errors import ResourceInUse, ResourceNotFound, ValidationException
 from sagelocal.core.json import Json
 from sagelocal.core.registry import on_start, on_stop, operation
+from sagelocal.core.store import amend
 from sagelocal.definition import local
 from sagelocal.runtime import cluster, images, launch, warm
 from sagelocal.services.sagemaker.documents import PROCESSING_JOB
 from sagelocal.services.sagemaker.jobs import processing
-from sagelocal.services.sagemaker.jobs.job import CUT_OFF, Job
+from sagelocal.services.sagemaker.jobs.job import Job, start
 
 JOBS = Job(
     PROCESSING_JOB,
@@ -25,6 +26,9 @@ SUMMARY = [
 JOBS.answers_describe("DescribeProcessingJob")
 JOBS.answers_list("ListProcessingJobs", "ProcessingJobSummaries", SUMMARY)
 JOBS.answers_delete("DeleteProcessingJob")
+WATCHED = JOBS.watched(
+    lambda context, name, why: processing.end(context, name, {"ProcessingJobStatus": "Failed", **why})
+)
 
 
 @operation("sagemaker", "CreateProcessingJob")
@@ -42,8 +46,7 @@ def create_processing_job(context: Context, request: Json) -> Json:
         "LastModifiedTime": now,
     }
     JOBS.insert(context, name, document)
-    control = cluster.register(context, PROCESSING_JOB, name)
-    context.spawn(f"processing job {name}", processing.run, context, name, control)
+    start(context, PROCESSING_JOB, name, processing.run)
     return {"ProcessingJobArn": document["ProcessingJobArn"]}
 
 
@@ -79,17 +82,14 @@ def _check_path(path: str | None, where: str) -> None:
 @operation("sagemaker", "StopProcessingJob")
 def stop_processing_job(context: Context, request: Json) -> None:
     name = request["ProcessingJobName"]
-    control = JOBS.control(context, name)
-    context.store.update(PROCESSING_JOB, name, {"ProcessingJobStatus": "Stopping", "LastModifiedTime": time.time()})
+    stopping = {"ProcessingJobStatus": "Stopping", "LastModifiedTime": time.time()}
+    control = JOBS.stop(context, name, lambda body: amend(body, stopping))
     context.spawn(f"stop {name}", control.end, cluster.STOPPED, processing.GRACE_SECONDS)
 
 
 @on_start
 def pick_up(context: Context) -> None:
-    for body in JOBS.interrupted(context):
-        now = time.time()
-        cut_off = {"FailureReason": CUT_OFF, "ProcessingEndTime": now, "LastModifiedTime": now}
-        context.store.update(PROCESSING_JOB, body["ProcessingJobName"], {"ProcessingJobStatus": "Failed", **cut_off})
+    JOBS.take_up(context, WATCHED)
     warm.worker(context).prepare()
 
 

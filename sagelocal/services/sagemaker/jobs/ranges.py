@@ -25,6 +25,10 @@ class Continuous:
         value = 1 - value if self.scaling == REVERSE_LOGARITHMIC else value
         return repr(min(max(value, self.low), self.high))
 
+    def value(self, text: str) -> float:
+        """What `text` made the text of."""
+        return 1 - float(text) if self.scaling == REVERSE_LOGARITHMIC else float(text)
+
 
 @dataclass(frozen=True)
 class Integer:
@@ -36,6 +40,9 @@ class Integer:
     def text(self, value: int) -> str:
         return str(value)
 
+    def value(self, text: str) -> int:
+        return int(text)
+
 
 @dataclass(frozen=True)
 class Categorical:
@@ -44,6 +51,9 @@ class Categorical:
 
     def text(self, value: str) -> str:
         return value
+
+    def value(self, text: str) -> str:
+        return text
 
 
 Range = Continuous | Integer | Categorical

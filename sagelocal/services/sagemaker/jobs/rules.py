@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, cast
 from sagelocal.core.context import Context
 from sagelocal.core.errors import ValidationException
 from sagelocal.core.json import Json
+from sagelocal.core.patience import patiently
+from sagelocal.core.store import Kind
 from sagelocal.runtime import cluster, data, images
 from sagelocal.services.sagemaker.documents import PROCESSING_JOB, TRAINING_JOB, ProcessingJob, TrainingJob
 from sagelocal.services.sagemaker.jobs import processing
@@ -24,6 +26,8 @@ from sagelocal.services.sagemaker.jobs.job import CUT_OFF
 if TYPE_CHECKING:
     from types_boto3_sagemaker.type_defs import DebugRuleConfigurationOutputTypeDef as Rule
 
+# The training jobs whose rules wait for their evaluation, or are in it: a server that starts again ends these.
+PENDING = Kind[Json]("debugger-rules")
 MET = "RuleEvaluationConditionMet"
 NOT_ENDED = "InternalServerError: the rule's processing job has not ended."
 TENSORS = "/opt/ml/processing/input/tensors"
@@ -58,8 +62,15 @@ def statuses(context: Context, job: TrainingJob) -> list[Json]:
 
 def create(context: Context, training: TrainingJob) -> None:
     """Put the rules' processing jobs into the store; they wait for the training's tensors."""
+    if training.get("DebugRuleConfigurations"):
+        context.store.put(PENDING, training["TrainingJobName"], {})
     for rule, name in _rules(training):
         context.store.insert(PROCESSING_JOB, name, _processing_job(context, training, rule, name))
+
+
+def register(context: Context, training: TrainingJob) -> None:
+    """Let the rules' jobs count as running from now on, so that they can be stopped before their training has ended."""
+    for _, name in _rules(training):
         cluster.register(context, PROCESSING_JOB, name)
 
 
@@ -69,11 +80,14 @@ def start(context: Context, training: TrainingJob) -> None:
         context.spawn(f"rules of {training['TrainingJobName']}", _evaluate_all, context, training)
 
 
-def cut_off(context: Context, training: TrainingJob) -> None:
+def cut_off(context: Context) -> None:
     """Mark what a server that is gone was evaluating."""
-    for status in training.get("DebugRuleEvaluationStatuses", []):
-        if status["RuleEvaluationStatus"] in ("InProgress", "Stopping"):
-            _tell(context, training["TrainingJobName"], status["RuleConfigurationName"], "Error", CUT_OFF)
+    for name, _ in context.store.items(PENDING):
+        training = context.store.get(TRAINING_JOB, name)
+        for status in training.get("DebugRuleEvaluationStatuses", []) if training else []:
+            if status["RuleEvaluationStatus"] in ("InProgress", "Stopping"):
+                _tell(context, name, status["RuleConfigurationName"], "Error", CUT_OFF)
+        context.store.delete(PENDING, name)
 
 
 def _rules(training: TrainingJob) -> "list[tuple[Rule, str]]":
@@ -127,6 +141,7 @@ def _processing_job(context: Context, training: TrainingJob, rule: "Rule", name:
 def _evaluate_all(context: Context, training: TrainingJob) -> None:
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         list(pool.map(lambda entry: _evaluate(context, training["TrainingJobName"], *entry), _rules(training)))
+    context.store.delete(PENDING, training["TrainingJobName"])
 
 
 def _evaluate(context: Context, job: str, rule: "Rule", name: str) -> None:
@@ -162,4 +177,4 @@ def _tell(context: Context, job: str, rule: str, status: str, details: str) -> N
                     entry["StatusDetails"] = details[: data.MESSAGE_LIMIT]
         training["LastModifiedTime"] = now
 
-    context.store.change(TRAINING_JOB, job, edit)
+    patiently(context, f"rule {rule} of {job}", lambda: context.store.change(TRAINING_JOB, job, edit))

@@ -38,6 +38,7 @@ class Search:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._optuna = optuna
         self._lock = threading.Lock()
+        self._learned: list[dict[str, str]] = []
         self._ranges = {item.name: item for item in given}
         self._distributions = {item.name: _distribution(optuna, item) for item in given}
         self._strategy = config["Strategy"]
@@ -56,10 +57,27 @@ class Search:
                 self._study.enqueue_trial(point)
 
     def ask(self) -> Trial:
-        """The next point."""
+        """The next point; one that was learned is not proposed again by a search that begins anew."""
+        while True:
+            with self._lock:
+                asked = self._study.ask(self._distributions)
+                point = {name: self._ranges[name].text(value) for name, value in asked.params.items()}
+                if point not in self._learned:
+                    return Trial(point, asked)
+                self._learned.remove(point)
+                self._study.tell(asked, state=self._optuna.trial.TrialState.FAIL)
+
+    def learn(self, hyperparameters: dict[str, str], value: float | None) -> None:
+        """Take over a trial that has ended before this search began; None: it has no objective."""
+        states, make = self._optuna.trial.TrialState, self._optuna.trial.create_trial
+        params = {
+            name: _within(self._distributions[name], self._ranges[name].value(text))
+            for name, text in hyperparameters.items()
+        }
+        state = states.FAIL if value is None else states.COMPLETE
         with self._lock:
-            asked = self._study.ask(self._distributions)
-        return Trial({name: self._ranges[name].text(value) for name, value in asked.params.items()}, asked)
+            self._study.add_trial(make(state=state, value=value, params=params, distributions=self._distributions))
+            self._learned.append(hyperparameters)
 
     def report(self, trial: Trial, value: float) -> bool:
         """Note the objective's next value of a running trial; True when the trial should be given up."""
@@ -91,6 +109,11 @@ def _distribution(optuna: Any, item: Range) -> Any:
             return optuna.distributions.FloatDistribution(1 - item.high, 1 - item.low, log=True)
         return optuna.distributions.FloatDistribution(item.low, item.high, log=item.scaling == LOGARITHMIC)
     return optuna.distributions.IntDistribution(item.low, item.high, log=item.scaling == LOGARITHMIC)
+
+
+def _within(distribution: Any, value: Any) -> Any:
+    """A number that rounding has put outside of its distribution, at the bound."""
+    return min(max(value, distribution.low), distribution.high) if hasattr(distribution, "low") else value
 
 
 def _sampler(optuna: Any, strategy: str, seed: int | None, jobs: int) -> Any:

@@ -9,7 +9,7 @@ import sys
 from functools import cache
 from typing import Any
 
-from sagelocal.core.json import Json
+from sagelocal.core.json import Json, read
 
 MASTER_ADDRESS = "127.0.0.1"  # every host of a job is a process of this machine
 NETWORK_INTERFACE = "lo" if sys.platform == "linux" else "lo0"
@@ -29,7 +29,7 @@ def decoded(hyperparameters: dict[str, str]) -> Json:
     values = {}
     for name, text in hyperparameters.items():
         try:
-            values[name] = json.loads(text)
+            values[name] = read(text)
         except ValueError:
             values[name] = text
     return values

@@ -8,10 +8,13 @@ import shutil
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+from sagelocal.core import patterns
 from sagelocal.core.context import Context
 from sagelocal.core.json import Json
+from sagelocal.core.patience import patiently
 from sagelocal.core.store import amend
 from sagelocal.runtime import cluster, data, images, memory, process, service_calls
 from sagelocal.runtime.checkpoints import Checkpoints
@@ -20,8 +23,9 @@ from sagelocal.runtime.launch import ProcessSpec
 from sagelocal.services.s3 import objects
 from sagelocal.services.sagemaker.documents import TRAINING_JOB, TrainingJob
 from sagelocal.services.sagemaker.jobs import rules, toolkit
-from sagelocal.services.sagemaker.jobs.job import CUT_OFF, run_to_end
+from sagelocal.services.sagemaker.jobs.job import CUT_OFF, NOT_ITS_FAULT, UPLOAD_SECONDS, run_to_end
 from sagelocal.services.sagemaker.jobs.metrics import Collector, definitions
+from sagelocal.services.sagemaker.resources import now_after
 
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 GRACE_SECONDS = 120.0  # between SIGTERM and SIGKILL; source: API reference, StopTrainingJob
@@ -44,35 +48,43 @@ def run(
     directory = context.state_dir / "jobs" / "training" / name
 
     def finish(result: Json) -> TrainingJob:
-        told = failed(CUT_OFF) if control.reason == cluster.SHUT_DOWN else result
-        cluster.running(context).pop((TRAINING_JOB, name), None)
-        final = context.store.change(TRAINING_JOB, name, lambda body: finished(body, told))
+        told = failed(CUT_OFF) | NOT_ITS_FAULT if control.reason == cluster.SHUT_DOWN else result
+        final = end(context, name, told)
         rules.start(context, final)
         if result["TrainingJobStatus"] != "Failed":
             shutil.rmtree(directory, ignore_errors=True)
         return final
 
-    return run_to_end(lambda: _Run(context, name, control, directory, on_metric, threads).run(), failed, finish)
+    try:
+        work = partial(_Run, context, name, control, directory, on_metric, threads)
+        return run_to_end(context, lambda: work().run(), failed, finish)
+    finally:
+        cluster.running(context).pop((TRAINING_JOB, name), None)
 
 
 def failed(reason: str) -> Json:
     return {"TrainingJobStatus": "Failed", "SecondaryStatus": "Failed", "FailureReason": reason[: data.MESSAGE_LIMIT]}
 
 
-def finished(body: TrainingJob, result: Json) -> None:
+def end(context: Context, name: str, result: Json) -> TrainingJob:
     """Bring a job's document to its end: status, times, transitions."""
-    enter(body, result["SecondaryStatus"], result.get("FailureReason", ""))
-    now = time.time()
-    amend(body, result | {"TrainingEndTime": now, "LastModifiedTime": now})
-    body["SecondaryStatusTransitions"][-1]["EndTime"] = now
-    seconds = max(1, round(now - body["TrainingStartTime"])) if "TrainingStartTime" in body else 0
-    body["TrainingTimeInSeconds"] = body["BillableTimeInSeconds"] = seconds
+
+    def edit(body: TrainingJob) -> None:
+        enter(body, result["SecondaryStatus"], result.get("FailureReason", ""))
+        last = body["SecondaryStatusTransitions"][-1]
+        last["EndTime"] = now = last["StartTime"]
+        amend(body, result | {"TrainingEndTime": now, "LastModifiedTime": now})
+        seconds = max(1, round(now - body["TrainingStartTime"])) if "TrainingStartTime" in body else 0
+        body["TrainingTimeInSeconds"] = body["BillableTimeInSeconds"] = seconds
+
+    return context.store.change(TRAINING_JOB, name, edit)
 
 
 def enter(body: TrainingJob, status: str, message: str = "") -> None:
     """Go into a secondary status, with the transition noted."""
-    now = time.time()
     transitions = body.setdefault("SecondaryStatusTransitions", [])
+    earlier = [entry["StartTime"] for entry in transitions[-1:]]
+    now = now_after(body["CreationTime"], body.get("TrainingStartTime"), *earlier)
     if transitions:
         transitions[-1].setdefault("EndTime", now)
     transitions.append(
@@ -115,7 +127,8 @@ class _Run:
         self.limit = body["StoppingCondition"]["MaxRuntimeInSeconds"]
         self.hosts = [f"algo-{n + 1}" for n in range(self.resources.get("InstanceCount", 1))]
         self.trees = [directory / host / "ml" for host in self.hosts]
-        self.metrics = Collector(definitions(self.algorithm.get("MetricDefinitions", [])), on_metric)
+        wanted = definitions(self.algorithm.get("MetricDefinitions", []))
+        self.metrics = Collector(wanted, patterns.worker(context), on_metric)
         self.last_lines: deque[str] = deque(maxlen=20)
         if len(self.hosts) > 1:  # they share this machine's cores
             threads = max(1, (threads or os.cpu_count() or 1) // len(self.hosts))
@@ -123,7 +136,7 @@ class _Run:
         self.port = process.free_port()
 
     def run(self) -> Json:
-        self._enter("Downloading", TrainingStartTime=time.time())
+        self._enter("Downloading", TrainingStartTime=now_after(self.job["CreationTime"]))
         service_calls.check_pull(self.context, self.algorithm.get("TrainingImage", ""))
         for tree in self.trees:
             for folder in FOLDERS:
@@ -145,7 +158,7 @@ class _Run:
             if body["TrainingJobStatus"] == "InProgress":
                 enter(body, status)
 
-        self.context.store.change(TRAINING_JOB, self.name, edit)
+        patiently(self.context, self.name, lambda: self.context.store.change(TRAINING_JOB, self.name, edit))
 
     def _bring_channels(self) -> None:
         for channel in self.channels:
@@ -221,7 +234,8 @@ class _Run:
         def on_line(line: str) -> None:
             self.last_lines.append(line)
             write(line)
-            self.metrics.read(line)
+            for said in self.metrics.read(line):
+                write(said)
 
         protected = (channel["ChannelName"] for channel in self.channels)
         return ProcessSpec(
@@ -243,25 +257,29 @@ class _Run:
         return list(images.find(self.context, self.algorithm["TrainingImage"], "training").train)
 
     def _result(self, codes: list[int]) -> Json:
-        self._upload_tensors()
+        patiently(self.context, f"tensors of {self.name}", self._upload_tensors, UPLOAD_SECONDS)
         metrics = {"FinalMetricDataList": self.metrics.final()}
         if self.control.reason == cluster.SHUT_DOWN:
-            return failed(CUT_OFF) | metrics
+            return failed(CUT_OFF) | NOT_ITS_FAULT | metrics
         if self.control.reason == cluster.STOPPED:
-            return {"TrainingJobStatus": "Stopped", "SecondaryStatus": "Stopped", **self._upload_model(), **metrics}
+            return {"TrainingJobStatus": "Stopped", "SecondaryStatus": "Stopped", **self._outputs(), **metrics}
         if self.control.reason == cluster.TIMED_OUT:
             stopped = {"TrainingJobStatus": "Stopped", "SecondaryStatus": "MaxRuntimeExceeded"}
-            return {**stopped, **self._upload_model(), **metrics}
+            return {**stopped, **self._outputs(), **metrics}
         code = cluster.exit_code(codes)
         if code:
             message = data.message_file(self.trees, "output/failure")
             why = message or next((line for line in reversed(self.last_lines) if line.strip()), "see the job's log")
             return failed(f"AlgorithmError: {why[:900]}, exit code: {code}") | metrics
-        return {"TrainingJobStatus": "Completed", "SecondaryStatus": "Completed", **self._upload_model(), **metrics}
+        return {"TrainingJobStatus": "Completed", "SecondaryStatus": "Completed", **self._outputs(), **metrics}
+
+    def _outputs(self) -> Json:
+        """ModelArtifacts. What the job has made waits for room on the disk rather than being lost."""
+        self._enter("Uploading")
+        return patiently(self.context, f"outputs of {self.name}", self._upload_model, UPLOAD_SECONDS)
 
     def _upload_model(self) -> Json:
         """Store model and output archives; the model last, so that it is there only when all is."""
-        self._enter("Uploading")
         output = self.job["OutputDataConfig"]
         prefix = f"{output['S3OutputPath'].rstrip('/')}/{self.name}/output"
         extra = [tree / "output" / "data" for tree in self.trees]

@@ -1,7 +1,6 @@
 """SageMaker's training jobs."""
 
 import time
-from functools import partial
 from typing import cast
 
 from sagelocal.core.context import Context
@@ -12,7 +11,7 @@ from sagelocal.definition import local
 from sagelocal.runtime import cluster, images
 from sagelocal.services.sagemaker.documents import TRAINING_JOB, TrainingJob
 from sagelocal.services.sagemaker.jobs import metrics, rules, training
-from sagelocal.services.sagemaker.jobs.job import CUT_OFF, Job
+from sagelocal.services.sagemaker.jobs.job import Job, start
 
 JOBS = Job(
     TRAINING_JOB,
@@ -33,6 +32,9 @@ SETTINGS = [  # members of the request that Describe answers as they are
 JOBS.answers_describe("DescribeTrainingJob")
 JOBS.answers_list("ListTrainingJobs", "TrainingJobSummaries", SUMMARY)
 JOBS.answers_delete("DeleteTrainingJob")
+WATCHED = JOBS.watched(
+    lambda context, name, why: rules.start(context, training.end(context, name, training.failed("") | why))
+)
 
 
 @operation("sagemaker", "CreateTrainingJob")
@@ -40,8 +42,7 @@ def create_training_job(context: Context, request: Json) -> Json:
     check(context, request)
     body = insert(context, request)
     name = body["TrainingJobName"]
-    control = cluster.register(context, TRAINING_JOB, name)
-    context.spawn(f"training job {name}", training.run, context, name, control)
+    start(context, TRAINING_JOB, name, training.run)
     return {"TrainingJobArn": body["TrainingJobArn"]}
 
 
@@ -66,8 +67,10 @@ def insert(context: Context, request: Json, extra: Json | None = None) -> Traini
     if body.get("DebugRuleConfigurations"):
         body["DebugRuleEvaluationStatuses"] = rules.statuses(context, body)
     training.enter(body, "Starting")
-    JOBS.insert(context, name, body)
-    rules.create(context, body)
+    with context.store.transaction():
+        JOBS.insert(context, name, body)
+        rules.create(context, body)
+    rules.register(context, body)
     return body
 
 
@@ -102,20 +105,16 @@ def check(context: Context, request: Json) -> None:
 @operation("sagemaker", "StopTrainingJob")
 def stop_training_job(context: Context, request: Json) -> None:
     name = request["TrainingJobName"]
-    control = JOBS.control(context, name)
 
     def stopping(body: TrainingJob) -> None:
         body["TrainingJobStatus"] = "Stopping"
         training.enter(body, "Stopping")
 
-    context.store.change(TRAINING_JOB, name, stopping)
+    control = JOBS.stop(context, name, stopping)
     context.spawn(f"stop {name}", control.end, cluster.STOPPED, training.GRACE_SECONDS)
 
 
 @on_start
 def pick_up(context: Context) -> None:
-    for body in JOBS.interrupted(context):
-        failed = training.failed(CUT_OFF)
-        context.store.change(TRAINING_JOB, body["TrainingJobName"], partial(training.finished, result=failed))
-    for body in context.store.list(TRAINING_JOB):
-        rules.cut_off(context, body)
+    JOBS.take_up(context, WATCHED)
+    rules.cut_off(context)

@@ -12,13 +12,15 @@ from typing import Any, Final
 from sagelocal.core import listing
 from sagelocal.core.context import Context
 from sagelocal.core.json import Json
+from sagelocal.core.patience import patiently, refused
 from sagelocal.core.store import amend
 from sagelocal.runtime import cluster, data
 from sagelocal.runtime.cluster import Control
 from sagelocal.services.sagemaker.documents import TRAINING_JOB, TUNING_JOB, TrainingJob, TuningJob
 from sagelocal.services.sagemaker.jobs import ranges, training, training_api
-from sagelocal.services.sagemaker.jobs.job import CUT_OFF
+from sagelocal.services.sagemaker.jobs.job import CUT_OFF, CUT_OFF_PAUSES, NOT_ITS_FAULT, start
 from sagelocal.services.sagemaker.jobs.search import Search, Trial, max_resource
+from sagelocal.services.sagemaker.resources import now_after
 
 COPIED = (  # from a training job into its summary
     *("TrainingJobName", "TrainingJobArn", "TrainingJobStatus", "FailureReason"),
@@ -31,12 +33,33 @@ OBJECTIVE_PARAMETER = "_tuning_objective_metric"  # tells SageMaker's own algori
 
 def run(context: Context, name: str, control: Control) -> None:
     """Run a created tuning job to its end; everything that happens is in its document."""
+
+    def finish(result: Json) -> None:
+        patiently(context, f"the end of tuning job {name}", lambda: end(context, name, result))
+
     try:
-        result = _Run(context, name, control).run()
+        finish(_Run(context, name, control).run())
     except Exception as problem:
-        _finish(context, name, {STATUS: "Failed", "FailureReason": f"InternalError: {problem}"})
+        failed = {STATUS: "Failed", "FailureReason": f"InternalError: {problem}"}
+        if refused(problem):
+            finish(failed | NOT_ITS_FAULT)
+            return
+        finish(failed)
         raise
-    _finish(context, name, result)
+    finally:
+        cluster.running(context).pop((TUNING_JOB, name), None)
+
+
+def go_on(context: Context, name: str) -> None:
+    """Go on with a tuning job that was cut off. Its trials that have ended count, and are not run again."""
+
+    def edit(body: TuningJob) -> None:
+        amend(body, {STATUS: "InProgress", "LastModifiedTime": now_after(body["CreationTime"])})
+        for member in ("FailureReason", "HyperParameterTuningEndTime", *NOT_ITS_FAULT):
+            amend(body, {member: None})
+
+    context.store.change(TUNING_JOB, name, edit)
+    start(context, TUNING_JOB, name, run)
 
 
 def stop(context: Context, name: str, control: Control) -> None:
@@ -50,8 +73,7 @@ def stop(context: Context, name: str, control: Control) -> None:
 
 def trials(context: Context, name: str) -> list[TrainingJob]:
     """The training jobs of a tuning job, oldest first."""
-    arn = context.arn("sagemaker", f"hyper-parameter-tuning-job/{name}")
-    return [job for job in context.store.list(TRAINING_JOB, f"{name}-") if job.get("TuningJobArn") == arn]
+    return context.store.list(TRAINING_JOB, parent=context.arn("sagemaker", f"hyper-parameter-tuning-job/{name}"))
 
 
 def summary(job: TrainingJob, objective: Mapping[str, Any]) -> Json:
@@ -98,11 +120,11 @@ def state(context: Context, name: str, config: Mapping[str, Any]) -> Json:
     return found
 
 
-def _finish(context: Context, name: str, result: Json) -> None:
-    cluster.running(context).pop((TUNING_JOB, name), None)
-    now = time.time()
+def end(context: Context, name: str, result: Json) -> None:
+    """Bring a tuning job's document to its end."""
 
     def edit(body: TuningJob) -> None:
+        now = now_after(body["CreationTime"])
         amend(body, state(context, name, body["HyperParameterTuningJobConfig"]))
         amend(body, result | {"HyperParameterTuningEndTime": now, "LastModifiedTime": now})
         body["ConsumedResources"] = {"RuntimeInSeconds": round(now - body["CreationTime"])}
@@ -134,18 +156,29 @@ class _Run:
         self.lock = threading.Lock()
         self.not_improving = 0
         self.best: float | None = None
+        self._take_over()
+
+    def _take_over(self) -> None:
+        """Count the trials of a tuning job that was cut off and goes on, as far as they have ended by themselves."""
+        for job in trials(self.context, self.name):
+            if not job.get("_CutOff"):
+                value = objective_value(job, self.objective["MetricName"])
+                self.search.learn(job["_TunedHyperParameters"], value)
+                self.started += 1
+                self._judge(value)
 
     def run(self) -> Json:
         with ThreadPoolExecutor(self.parallel, f"trials of {self.name}") as pool:
             for worker in [pool.submit(self._work) for _ in range(self.parallel)]:
                 worker.result()
         if self.control.reason == cluster.SHUT_DOWN or self.context.stopping.is_set():
-            return {STATUS: "Failed", "FailureReason": CUT_OFF}
+            return {STATUS: "Failed", "FailureReason": CUT_OFF, **NOT_ITS_FAULT}
         if self.control.reason == cluster.STOPPED:
             return {STATUS: "Stopped"}
         jobs = trials(self.context, self.name)
         if all(objective_value(job, self.objective["MetricName"]) is None for job in jobs):
-            return {STATUS: "Failed", "FailureReason": self._why_all_failed(jobs)}
+            failed = {STATUS: "Failed", "FailureReason": self._why_all_failed(jobs)}
+            return failed | (NOT_ITS_FAULT if jobs and all(job.get("_CutOff") for job in jobs) else {})
         return {STATUS: "Completed"}
 
     def _work(self) -> None:
@@ -153,10 +186,19 @@ class _Run:
             trial = self.search.ask()
             value = None
             try:
-                value = self._train(index, trial)
+                value = objective_value(self._try(index, trial), self.objective["MetricName"])
             finally:
                 self.search.tell(trial, value)
             self._judge(value)
+
+    def _try(self, index: int, trial: Trial) -> TrainingJob:
+        """The training job of a trial as it has ended. One that the disk cut off is made again, a few times."""
+        job = self._train(index, trial)
+        for pause in CUT_OFF_PAUSES:
+            if not job.get("_CutOff") or self.control.reason or self.context.stopping.wait(pause):
+                break
+            job = self._train(index, trial)
+        return job
 
     def _next_index(self) -> int | None:
         with self.lock:
@@ -166,8 +208,8 @@ class _Run:
             self.started += 1
             return self.started
 
-    def _train(self, index: int, trial: Trial) -> float | None:
-        """Run one trial; its objective, None when it has none."""
+    def _train(self, index: int, trial: Trial) -> TrainingJob:
+        """Run one training job to its end."""
         name = f"{self.name}-{index:03d}-{secrets.token_hex(4)}"
         request = listing.members(training_api.SETTINGS)(self.definition)
         request["TrainingJobName"] = name
@@ -178,14 +220,17 @@ class _Run:
         }
         tuning_arn = self.context.arn("sagemaker", f"hyper-parameter-tuning-job/{self.name}")
         about = {"TuningJobArn": tuning_arn, "_TunedHyperParameters": trial.hyperparameters}
-        training_api.insert(self.context, request, about)
+        patiently(self.context, f"trial {name}", lambda: training_api.insert(self.context, request, about))
         control = cluster.register(self.context, TRAINING_JOB, name)
         if self.control.reason:  # the stop request came between the look at it and now
             control.end(self.control.reason, training.GRACE_SECONDS)
         on_metric = partial(self._reported, trial, control)
         job = training.run(self.context, name, control, on_metric, threads=self.threads)
+        patiently(self.context, self.name, self._count)
+        return job
+
+    def _count(self) -> None:
         self.context.store.update(TUNING_JOB, self.name, state(self.context, self.name, self.config))
-        return objective_value(job, self.objective["MetricName"])
 
     def _reported(self, trial: Trial, control: Control, metric: str, value: float) -> None:
         if metric != self.objective["MetricName"]:

@@ -9,11 +9,11 @@ from sagelocal.core.context import Context
 from sagelocal.core.errors import ResourceInUse, ResourceNotFound, ValidationException
 from sagelocal.core.json import Json
 from sagelocal.core.registry import on_start, operation
+from sagelocal.core.store import amend
 from sagelocal.definition import local
-from sagelocal.runtime import cluster
 from sagelocal.services.sagemaker.documents import TUNING_JOB, TuningJob
 from sagelocal.services.sagemaker.jobs import ranges, training_api, tuning
-from sagelocal.services.sagemaker.jobs.job import CUT_OFF, Job
+from sagelocal.services.sagemaker.jobs.job import Job, start
 from sagelocal.services.sagemaker.jobs.search import EPOCHS, max_resource
 from sagelocal.services.sagemaker.jobs.tuning import STATUS
 
@@ -32,6 +32,7 @@ SUMMARY = [
     *["TrainingJobStatusCounters", "ObjectiveStatusCounters"],
 ]
 JOBS.answers_delete("DeleteHyperParameterTuningJob")
+WATCHED = JOBS.watched(lambda context, name, why: tuning.end(context, name, {STATUS: "Failed", **why}))
 
 
 @operation("sagemaker", "CreateHyperParameterTuningJob")
@@ -50,8 +51,7 @@ def create_hyper_parameter_tuning_job(context: Context, request: Json) -> Json:
         **tuning.state(context, name, config),
     }
     JOBS.insert(context, name, document)
-    control = cluster.register(context, TUNING_JOB, name)
-    context.spawn(f"tuning job {name}", tuning.run, context, name, control)
+    start(context, TUNING_JOB, name, tuning.run)
     return {"HyperParameterTuningJobArn": document["HyperParameterTuningJobArn"]}
 
 
@@ -125,8 +125,7 @@ def list_hyper_parameter_tuning_jobs(context: Context, request: Json) -> Json:
         chosen = {"Strategy": config["Strategy"], "ResourceLimits": config["ResourceLimits"]}
         return listing.members(SUMMARY)(body) | chosen
 
-    bodies = context.store.list(TUNING_JOB)
-    return listing.page(bodies, request, "HyperParameterTuningJobSummaries", summary, word="HyperParameterTuningJob")
+    return listing.stored(context.store, TUNING_JOB, request, "HyperParameterTuningJobSummaries", summary)
 
 
 @operation("sagemaker", "ListTrainingJobsForHyperParameterTuningJob")
@@ -143,14 +142,11 @@ def list_training_jobs_for_hyper_parameter_tuning_job(context: Context, request:
 @operation("sagemaker", "StopHyperParameterTuningJob")
 def stop_hyper_parameter_tuning_job(context: Context, request: Json) -> None:
     name = request[NAME]
-    control = JOBS.control(context, name)
-    context.store.update(TUNING_JOB, name, {STATUS: "Stopping", "LastModifiedTime": time.time()})
+    stopping = {STATUS: "Stopping", "LastModifiedTime": time.time()}
+    control = JOBS.stop(context, name, lambda body: amend(body, stopping))
     tuning.stop(context, name, control)
 
 
 @on_start
 def pick_up(context: Context) -> None:
-    for body in JOBS.interrupted(context):
-        now = time.time()
-        cut_off = {"FailureReason": CUT_OFF, "HyperParameterTuningEndTime": now, "LastModifiedTime": now}
-        context.store.update(TUNING_JOB, body[NAME], {STATUS: "Failed", **cut_off})
+    JOBS.take_up(context, WATCHED)

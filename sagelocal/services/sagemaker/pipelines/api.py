@@ -9,10 +9,10 @@ from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError, ConflictException, ResourceNotFound, ValidationException
 from sagelocal.core.json import Json
 from sagelocal.core.registry import operation
-from sagelocal.core.store import Document, amend
+from sagelocal.core.store import amend
 from sagelocal.runtime import images
 from sagelocal.services.s3 import objects
-from sagelocal.services.sagemaker.documents import EXECUTION, PIPELINE, START_TOKEN, Execution, Pipeline
+from sagelocal.services.sagemaker.documents import EXECUTION, PIPELINE, START_TOKEN, Pipeline
 from sagelocal.services.sagemaker.execution import cache, events, records
 from sagelocal.services.sagemaker.resources import Resource
 
@@ -29,9 +29,9 @@ PIPELINES = Resource(
 @operation("sagemaker", "CreatePipeline")
 def create_pipeline(context: Context, request: Json) -> Json:
     name, now = request["PipelineName"], time.time()
-    known = context.store.get(PIPELINE, name)
-    if known and known["_ClientRequestToken"] == request["ClientRequestToken"]:
-        return {"PipelineArn": known["PipelineArn"]}
+    known = _known(context, request)
+    if known:
+        return {"PipelineArn": known}
     document = {
         "PipelineArn": PIPELINES.arn(context, name),
         "PipelineName": name,
@@ -47,7 +47,8 @@ def create_pipeline(context: Context, request: Json) -> Json:
         "_ClientRequestToken": request["ClientRequestToken"],
         "_VersionId": 1,
     }
-    return {"PipelineArn": PIPELINES.insert(context, name, document)["PipelineArn"]}
+    with context.store.transaction():
+        return {"PipelineArn": _known(context, request) or PIPELINES.insert(context, name, document)["PipelineArn"]}
 
 
 @operation("sagemaker", "UpdatePipeline")
@@ -76,32 +77,32 @@ def describe_pipeline(context: Context, request: Json) -> Pipeline:
 @operation("sagemaker", "DeletePipeline")
 def delete_pipeline(context: Context, request: Json) -> Json:
     """Deletes the pipeline's executions with it, as AWS does; refused while one of them runs."""
-    pipeline = PIPELINES.find(context, request["PipelineName"])
-    all_executions = executions(context, pipeline)
-    running = [e["PipelineExecutionArn"] for e in all_executions if e["PipelineExecutionStatus"] in records.RUNNING]
-    if running:
-        raise ConflictException(
-            f"Pipeline '{pipeline['PipelineArn']}' has running executions: {', '.join(running)}. Stop them first."
-        )
+    with context.store.transaction():
+        pipeline = PIPELINES.find(context, request["PipelineName"])
+        going = context.store.list(EXECUTION, parent=pipeline["PipelineArn"], status=records.RUNNING)
+        running = [execution["PipelineExecutionArn"] for execution in going]
+        if running:
+            raise ConflictException(
+                f"Pipeline '{pipeline['PipelineArn']}' has running executions: {', '.join(running)}. Stop them first."
+            )
+        all_executions = context.store.list(EXECUTION, parent=pipeline["PipelineArn"])
+        for execution in all_executions:
+            records.forget(context.store, execution["PipelineExecutionArn"])
+            context.store.delete(START_TOKEN, execution["_StartToken"])
+        cache.forget(context, pipeline["PipelineName"])
+        context.store.delete(PIPELINE, pipeline["PipelineName"])
     for execution in all_executions:
-        records.forget(context.store, execution["PipelineExecutionArn"])
         events.forget(context, execution["PipelineExecutionArn"])
-        context.store.delete(START_TOKEN, execution["_StartToken"])
-    cache.forget(context, pipeline["PipelineName"])
-    context.store.delete(PIPELINE, pipeline["PipelineName"])
     return {"PipelineArn": pipeline["PipelineArn"]}
 
 
 @operation("sagemaker", "ListPipelines")
 def list_pipelines(context: Context, request: Json) -> Json:
-    found = created_between(context.store.list(PIPELINE, request.get("PipelineNamePrefix", "")), request)
-    shown = [{**body, "LastExecutionTime": body.get("LastRunTime")} for body in found]
-    return listing.page(shown, request, "PipelineSummaries", dict, "Pipeline")
+    def summary(pipeline: Pipeline) -> Json:
+        return {**pipeline, "LastExecutionTime": pipeline.get("LastRunTime")}
 
-
-def executions(context: Context, pipeline: Pipeline) -> list[Execution]:
-    """A pipeline's executions, oldest first."""
-    return context.store.list(EXECUTION, f"{pipeline['PipelineArn']}/execution/")
+    prefix = request.get("PipelineNamePrefix", "")
+    return listing.stored(context.store, PIPELINE, request, "PipelineSummaries", summary, prefix=prefix)
 
 
 def refuse(request: Json, *members: str) -> None:
@@ -111,11 +112,11 @@ def refuse(request: Json, *members: str) -> None:
             raise ValidationException(f"{member} is not run by the embedded SageMaker. Leave it out.")
 
 
-def created_between(found: list[Document], request: Json) -> list[Document]:
-    """Those of `found` that a request's CreatedAfter and CreatedBefore let through."""
-    after = listing.seconds(request.get("CreatedAfter"), 0.0)
-    before = listing.seconds(request.get("CreatedBefore"), float("inf"))
-    return [body for body in found if after <= body["CreationTime"] <= before]
+def _known(context: Context, request: Json) -> str | None:
+    """The ARN of the pipeline that an earlier request with the same ClientRequestToken has created."""
+    pipeline = context.store.get(PIPELINE, request["PipelineName"])
+    same = pipeline is not None and pipeline["_ClientRequestToken"] == request["ClientRequestToken"]
+    return pipeline["PipelineArn"] if pipeline and same else None
 
 
 def _checked_definition(context: Context, request: Json) -> str:

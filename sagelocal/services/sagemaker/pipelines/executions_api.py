@@ -4,7 +4,7 @@ import secrets
 import string
 import time
 
-from sagelocal.core import listing
+from sagelocal.core import listing, supervisor
 from sagelocal.core.context import Context
 from sagelocal.core.errors import ResourceNotFound, ValidationException
 from sagelocal.core.json import Json
@@ -12,9 +12,9 @@ from sagelocal.core.registry import on_start, operation
 from sagelocal.core.store import AlreadyExists
 from sagelocal.definition import document, parameters
 from sagelocal.definition.document import Definition
-from sagelocal.services.sagemaker.documents import DEFINITION, EXECUTION, PIPELINE, START_TOKEN, Execution
-from sagelocal.services.sagemaker.execution import records, runner
-from sagelocal.services.sagemaker.pipelines.api import PIPELINES, created_between, executions, refuse
+from sagelocal.services.sagemaker.documents import DEFINITION, EXECUTION, PIPELINE, START_TOKEN, STEP, Execution
+from sagelocal.services.sagemaker.execution import records, resume, runner
+from sagelocal.services.sagemaker.pipelines.api import PIPELINES, refuse
 
 NOT_RUN_HERE = ("SelectiveExecutionConfig", "PipelineVersionId", "PipelineVersionAlias")
 
@@ -28,10 +28,6 @@ def start_pipeline_execution(context: Context, request: Json) -> Json:
     identifier = "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(12))
     arn = f"{pipeline['PipelineArn']}/execution/{identifier}"
     token = f"{pipeline['PipelineName']}/{request['ClientRequestToken']}"
-    try:
-        context.store.insert(START_TOKEN, token, {"PipelineExecutionArn": arn})
-    except AlreadyExists:
-        return {"PipelineExecutionArn": context.store.expect(START_TOKEN, token)["PipelineExecutionArn"]}
     now = time.time()
     body: Execution = {
         "PipelineArn": pipeline["PipelineArn"],
@@ -50,9 +46,14 @@ def start_pipeline_execution(context: Context, request: Json) -> Json:
         "_StartToken": token,
     }
     written = {"PipelineDefinition": pipeline["PipelineDefinition"], "CreationTime": now}
-    context.store.put(DEFINITION, arn, written)
-    context.store.put(EXECUTION, arn, body)
-    context.store.update(PIPELINE, pipeline["PipelineName"], {"LastRunTime": now})
+    try:
+        with context.store.transaction():
+            context.store.insert(START_TOKEN, token, {"PipelineExecutionArn": arn})
+            context.store.put(DEFINITION, arn, written)
+            context.store.put(EXECUTION, arn, body)
+            context.store.update(PIPELINE, pipeline["PipelineName"], {"LastRunTime": now})
+    except AlreadyExists:
+        return {"PipelineExecutionArn": context.store.expect(START_TOKEN, token)["PipelineExecutionArn"]}
     runner.Run(context, body, parsed).start()
     return {"PipelineExecutionArn": arn}
 
@@ -66,20 +67,20 @@ def describe_pipeline_execution(context: Context, request: Json) -> Execution:
 def list_pipeline_executions(context: Context, request: Json) -> Json:
     refuse(request, "PipelineVersionAlias")
     pipeline = PIPELINES.find(context, request["PipelineName"])
-    found = [
-        {**body, "StartTime": body["CreationTime"], "PipelineExecutionFailureReason": body.get("FailureReason")}
-        for body in created_between(executions(context, pipeline), request)
-    ]
-    word, name = "PipelineExecution", "PipelineExecutionArn"
-    return listing.page(found, request, "PipelineExecutionSummaries", dict, word, name)
+
+    def summary(body: Execution) -> Json:
+        reason = body.get("FailureReason")
+        return {**body, "StartTime": body["CreationTime"], "PipelineExecutionFailureReason": reason}
+
+    arn, answer = pipeline["PipelineArn"], "PipelineExecutionSummaries"
+    return listing.stored(context.store, EXECUTION, request, answer, summary, parent=arn)
 
 
 @operation("sagemaker", "ListPipelineExecutionSteps")
 def list_pipeline_execution_steps(context: Context, request: Json) -> Json:
     """Steps that have started, the latest first unless asked otherwise."""
     arn = _execution(context, request)["PipelineExecutionArn"]
-    steps = [{**step, "CreationTime": step["StartTime"]} for step in records.steps(context.store, arn)]
-    return listing.page(steps, request, "PipelineExecutionSteps", dict, word="Step")
+    return listing.stored(context.store, STEP, request, "PipelineExecutionSteps", dict, parent=arn)
 
 
 @operation("sagemaker", "ListPipelineParametersForExecution")
@@ -129,15 +130,17 @@ def retry_pipeline_execution(context: Context, request: Json) -> Json:
             fit = "only one that is Failed or Stopped can be retried"
             raise ValidationException(f"Pipeline execution '{arn}' is {status}; {fit}.")
         body.update({"PipelineExecutionStatus": "Executing", "LastModifiedTime": time.time(), "_RetryToken": token})
+        body["_Resumes"] = 0
         body.pop("FailureReason", None)
         if "ParallelismConfiguration" in request:
             body["ParallelismConfiguration"] = request["ParallelismConfiguration"]
 
-    execution = context.store.change(EXECUTION, arn, edit)
+    with context.store.transaction():
+        execution = context.store.change(EXECUTION, arn, edit)
+        if not repeated:
+            records.drop_unfinished(context.store, arn)
     if not repeated:
-        records.drop_unfinished(context.store, arn)
-        parsed = document.read(context.store.expect(DEFINITION, arn)["PipelineDefinition"])
-        runner.Run(context, execution, parsed).start()
+        resume.run(context, execution)
     return {"PipelineExecutionArn": arn}
 
 
@@ -150,7 +153,9 @@ def update_pipeline_execution(context: Context, request: Json) -> Json:
     return {"PipelineExecutionArn": arn}
 
 
-on_start(records.mark_interrupted)
+@on_start
+def go_on(context: Context) -> None:
+    supervisor.take_up(context, resume.WATCHED)
 
 
 def _execution(context: Context, request: Json) -> Execution:

@@ -9,7 +9,7 @@ from sagelocal.core.json import Json
 from sagelocal.core.registry import operation
 from sagelocal.core.store import amend
 from sagelocal.services.s3 import objects
-from sagelocal.services.sagemaker.documents import GROUP, PACKAGE, ModelPackage, ModelPackageGroup
+from sagelocal.services.sagemaker.documents import GROUP, PACKAGE, PACKAGE_TOKEN, ModelPackage, ModelPackageGroup
 from sagelocal.services.sagemaker.resources import Resource
 
 GROUPS = Resource(
@@ -62,15 +62,16 @@ def create_model_package_group(context: Context, request: Json) -> Json:
 
 @operation("sagemaker", "DeleteModelPackageGroup")
 def delete_model_package_group(context: Context, request: Json) -> None:
-    group = GROUPS.find(context, request["ModelPackageGroupName"])
-    versions = _packages(context, group)
-    if versions:
-        arn = group["ModelPackageGroupArn"]
-        raise ConflictException(
-            f"Cannot delete Model Package Group {arn}: it still contains {len(versions)} Model Packages. "
-            "Delete them with DeleteModelPackage first."
-        )
-    context.store.delete(GROUP, group["ModelPackageGroupName"])
+    with context.store.transaction():
+        group = GROUPS.find(context, request["ModelPackageGroupName"])
+        versions = context.store.list(PACKAGE, parent=_packages(context, group))
+        if versions:
+            arn = group["ModelPackageGroupArn"]
+            raise ConflictException(
+                f"Cannot delete Model Package Group {arn}: it still contains {len(versions)} Model Packages. "
+                "Delete them with DeleteModelPackage first."
+            )
+        context.store.delete(GROUP, group["ModelPackageGroupName"])
 
 
 @operation("sagemaker", "CreateModelPackage")
@@ -81,11 +82,23 @@ def create_model_package(context: Context, request: Json) -> Json:
         )
     group = GROUPS.find(context, request["ModelPackageGroupName"])
     _check_inference(context, request.get("InferenceSpecification"))
-    token = request.get("ClientToken")
-    for package in _packages(context, group):
-        if token and package["_ClientToken"] == token:
-            return {"ModelPackageArn": package["ModelPackageArn"]}
-    name = group["ModelPackageGroupName"]
+    with context.store.transaction():
+        token = request.get("ClientToken")
+        return {"ModelPackageArn": _registered(context, group, token) or _register(context, group, request)}
+
+
+def _registered(context: Context, group: ModelPackageGroup, token: str | None) -> str | None:
+    """The ARN of the package that an earlier request with the same ClientToken has registered."""
+    if token is None:
+        return None
+    known = context.store.get(PACKAGE_TOKEN, f"{group['ModelPackageGroupName']}/{token}")
+    arn = known["ModelPackageArn"] if known else ""
+    return arn if context.store.get(PACKAGE, arn) else None
+
+
+def _register(context: Context, group: ModelPackageGroup, request: Json) -> str:
+    """Add the next version to a group: its ARN."""
+    name, token = group["ModelPackageGroupName"], request.get("ClientToken")
     version = context.store.change(GROUP, name, _next_version)["_LastVersion"]
     arn = context.arn("sagemaker", f"model-package/{name}/{version}")
     now = time.time()
@@ -105,7 +118,9 @@ def create_model_package(context: Context, request: Json) -> Json:
         "_ClientToken": token,
     }
     PACKAGES.insert(context, arn, document)
-    return {"ModelPackageArn": arn}
+    if token:
+        context.store.put(PACKAGE_TOKEN, f"{name}/{token}", {"ModelPackageArn": arn})
+    return arn
 
 
 @operation("sagemaker", "UpdateModelPackage")
@@ -133,18 +148,28 @@ def update_model_package(context: Context, request: Json) -> Json:
 @operation("sagemaker", "ListModelPackages")
 def list_model_packages(context: Context, request: Json) -> Json:
     """Without a group AWS lists unversioned packages, unless others are asked for; there are none of those here."""
+    parent = None
     if "ModelPackageGroupName" in request:
-        packages = _packages(context, GROUPS.find(context, request["ModelPackageGroupName"]))
-    else:
-        packages = context.store.list(PACKAGE) if request.get("ModelPackageType") in ("Versioned", "Both") else []
-    approval = request.get("ModelApprovalStatus")
-    kept = [package for package in packages if approval in (None, package["ModelApprovalStatus"])]
-    summary, name = listing.members(PACKAGE_SUMMARY), "ModelPackageGroupName"
-    return listing.page(kept, request, "ModelPackageSummaryList", summary, "ModelPackage", name, order="Ascending")
+        group = GROUPS.find(context, request["ModelPackageGroupName"])
+        parent = _packages(context, group)
+        request = request | {"SortBy": "CreationTime"}  # they all have one name
+    elif request.get("ModelPackageType") not in ("Versioned", "Both"):
+        return {"ModelPackageSummaryList": []}
+    return listing.stored(
+        context.store,
+        PACKAGE,
+        request,
+        "ModelPackageSummaryList",
+        listing.members(PACKAGE_SUMMARY),
+        parent=parent,
+        status=request.get("ModelApprovalStatus"),
+        order="Ascending",
+    )
 
 
-def _packages(context: Context, group: ModelPackageGroup) -> list[ModelPackage]:
-    return context.store.list(PACKAGE, context.arn("sagemaker", f"model-package/{group['ModelPackageGroupName']}/"))
+def _packages(context: Context, group: ModelPackageGroup) -> str:
+    """What the packages of a group have as their parent."""
+    return context.arn("sagemaker", f"model-package/{group['ModelPackageGroupName']}")
 
 
 def _next_version(group: ModelPackageGroup) -> None:

@@ -1,8 +1,6 @@
 """What every handler has in common, and the handler of the steps that run a job."""
 
 import re
-import secrets
-import string
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,21 +9,26 @@ from typing import Any
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
 from sagelocal.core.json import Json
+from sagelocal.core.patience import patiently
 from sagelocal.core.store import Kind
 from sagelocal.definition.document import Step
-from sagelocal.services.sagemaker.execution import retry
+from sagelocal.services.sagemaker.execution import identity, retry
 from sagelocal.services.sagemaker.execution.functions import Scope
 
 NAME_LENGTH = 63
 
 
 class StepFailed(Exception):
-    """A step did not succeed; `exception_type` is what a retry policy would call it."""
+    """A step did not succeed; `exception_type` is what a retry policy would call it.
 
-    def __init__(self, reason: str, exception_type: str | None = None):
+    `cut_off`: by no fault of its own, but by the server's end or the disk's. That does not count as an attempt.
+    """
+
+    def __init__(self, reason: str, exception_type: str | None = None, *, cut_off: bool = False):
         super().__init__(reason)
         self.reason = reason
         self.exception_type = exception_type
+        self.cut_off = cut_off
 
 
 class StepStopped(Exception):
@@ -52,7 +55,13 @@ class Task:
     execution_id: str
     stopping: threading.Event
     on_started: Callable[[Json], None]
+    attempt: int = 1
     name: str = ""
+
+    @property
+    def mark(self) -> str:
+        """Ten letters and digits that this attempt alone has, after a restart too."""
+        return identity.mark(self.execution_id, self.step.name, self.attempt)
 
     def call(self, operation: str, **request: Any) -> Json:
         """Call SageMaker for the step. Raises StepFailed, in the service's own words, when the call is refused."""
@@ -74,8 +83,12 @@ class Handler:
         return resolved
 
     def name(self, task: Task) -> str:
-        """The name of what the step creates, if it creates something."""
+        """The name of what the attempt creates, if it creates something."""
         return ""
+
+    def is_spent(self, task: Task) -> bool:
+        """Whether an earlier server began the attempt and cut it off, so that it cannot go on with this name."""
+        return False
 
     def run(self, task: Task, arguments: Json) -> Result:
         """Raises StepFailed or StepStopped."""
@@ -92,6 +105,8 @@ class Handler:
 class JobHandler(Handler):
     """Creates a job under a name that the service makes, waits for its end, and describes it.
 
+    A job of that name which is there already is the attempt's own: a server that has ended since created it.
+
     `job` is the word in the operations Create<job>, Describe<job>, Stop<job> and the members <job>Name, <job>Arn,
     <job>Status; `kind` is that of its document in the store.
     """
@@ -101,11 +116,14 @@ class JobHandler(Handler):
     metadata_name: str
 
     def name(self, task: Task) -> str:
-        return job_name(task.execution_id, task.step.name, task.step.arguments.get(f"{self.job}Name"))
+        return job_name(task, task.step.arguments.get(f"{self.job}Name"))
+
+    def is_spent(self, task: Task) -> bool:
+        job = task.context.store.get(self.kind, task.name)
+        return job is not None and (bool(job.get("_CutOff")) or job[f"{self.job}Status"] == "Stopped")
 
     def run(self, task: Task, arguments: Json) -> Result:
-        request = {**arguments, f"{self.job}Name": task.name}
-        arn = task.call(f"Create{self.job}", **request)[f"{self.job}Arn"]
+        arn = self.begin(task, arguments)
         metadata = {self.metadata_name: {"Arn": arn}}
         task.on_started(metadata)
         if task.stopping.is_set():
@@ -116,7 +134,13 @@ class JobHandler(Handler):
             return Result(properties, metadata, (self.kind, task.name))
         if status == "Stopped" and task.stopping.is_set():
             raise StepStopped
-        raise self._failure(task.name, status, properties)
+        raise self._failure(task, status, properties)
+
+    def begin(self, task: Task, arguments: Json) -> str:
+        """The ARN of the attempt's job."""
+        request = {**arguments, f"{self.job}Name": task.name}
+        there = task.context.store.get(self.kind, task.name)
+        return str((there or task.call(f"Create{self.job}", **request))[f"{self.job}Arn"])
 
     def stop(self, task: Task) -> None:
         try:
@@ -131,33 +155,34 @@ class JobHandler(Handler):
     def _wait(self, task: Task) -> str:
         status, ended = f"{self.job}Status", ("Completed", "Failed", "Stopped")
         try:
-            body = task.context.store.wait(self.kind, task.name, lambda job: job[status] in ended)
+            body = patiently(
+                task.context,
+                f"the end of {task.name}",
+                lambda: task.context.store.wait(self.kind, task.name, lambda job: job[status] in ended),
+            )
         except KeyError:
             raise StepFailed(f"ClientError: {self.job} {task.name} was deleted while the step waited for it.") from None
         return str(body[status])
 
-    def _failure(self, name: str, status: str, properties: Json) -> StepFailed:
-        reason = properties.get("FailureReason") or f"{self.job} {name} ended as {status}"
+    def _failure(self, task: Task, status: str, properties: Json) -> StepFailed:
+        reason = properties.get("FailureReason") or f"{self.job} {task.name} ended as {status}"
         said = properties.get("ExitMessage", "")
         if said and said not in reason:
             reason = f"{reason}: {said}"
-        return StepFailed(f"ClientError: {reason}", retry.type_of_failure(reason))
+        job = task.context.store.get(self.kind, task.name) or {}
+        return StepFailed(f"ClientError: {reason}", retry.type_of_failure(reason), cut_off=bool(job.get("_CutOff")))
 
 
-def job_name(execution_id: str, step: str, prefix: str | None = None) -> str:
-    """`pipelines-<execution id>-<step>-<random>`, at most 63 long; with a prefix from the arguments,
-    `<prefix>-<execution id>-<random>`."""
-    tail = f"-{random_text(10)}"
+def job_name(task: Task, prefix: str | None = None) -> str:
+    """`pipelines-<execution id>-<step>-<mark>`, at most 63 long; with a prefix from the arguments,
+    `<prefix>-<execution id>-<mark>`."""
+    tail = f"-{task.mark}"
     if isinstance(prefix, str):
-        tail = f"-{execution_id}{tail}"
+        tail = f"-{task.execution_id}{tail}"
         return f"{plain(prefix[: NAME_LENGTH - len(tail)])}{tail}"
-    return f"{plain(f'pipelines-{execution_id}-{step}'[: NAME_LENGTH - len(tail)])}{tail}"
+    return f"{plain(f'pipelines-{task.execution_id}-{task.step.name}'[: NAME_LENGTH - len(tail)])}{tail}"
 
 
 def plain(text: str) -> str:
     """`text` with what job names do not allow turned into hyphens."""
     return re.sub(r"[^a-zA-Z0-9]+", "-", text).strip("-")
-
-
-def random_text(length: int) -> str:
-    return "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(length))

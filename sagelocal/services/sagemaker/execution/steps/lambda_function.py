@@ -3,12 +3,13 @@
 import json
 import queue
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from sagelocal.core.errors import AwsError
-from sagelocal.core.json import Json
+from sagelocal.core.json import Json, read
 from sagelocal.definition import parameters
-from sagelocal.services.sagemaker.execution import retry
+from sagelocal.services.sagemaker.execution import identity, retry
 from sagelocal.services.sagemaker.execution.steps.base import Handler, Result, StepFailed, Task
 
 MAX_SECONDS = 600.0
@@ -34,13 +35,19 @@ class LambdaStep(Handler):
         return Result({"OutputParameters": outputs}, metadata)
 
     def _invoke(self, task: Task, arn: str, event: Json) -> Any:
-        """The function's answer. The step gives up after ten minutes, as on AWS; the function has its own time-out."""
+        """The function's answer. The step gives up after ten minutes, as on AWS; the function has its own time-out.
+
+        An attempt that is made again, since the server ended before the answer was recorded, has the same request id:
+        a function that keeps the ids of what it has done does nothing twice.
+        """
+        request_id = identity.token(task.execution_id, task.step.name, task.attempt)
+        context = replace(task.context, request_id=request_id)
         answers: queue.SimpleQueue[Json | Exception] = queue.SimpleQueue()
 
         def invoke() -> None:
             try:
                 payload = json.dumps(event).encode()
-                answers.put(task.context.call("lambda", "Invoke", FunctionName=arn, Payload=payload))
+                answers.put(context.call("lambda", "Invoke", FunctionName=arn, Payload=payload))
             except Exception as error:
                 answers.put(error)
 
@@ -65,7 +72,7 @@ class LambdaStep(Handler):
 def _decoded(payload: Any) -> Any:
     raw = payload.read() if hasattr(payload, "read") else payload
     try:
-        return json.loads(raw or b"null")
+        return read(raw or b"null")
     except ValueError:
         return None
 

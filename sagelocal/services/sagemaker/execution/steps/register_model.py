@@ -2,6 +2,7 @@
 
 from sagelocal.core.json import Json
 from sagelocal.services.sagemaker.documents import GROUP, PACKAGE
+from sagelocal.services.sagemaker.execution import identity
 from sagelocal.services.sagemaker.execution.steps.base import Handler, Result, StepFailed, Task
 
 
@@ -10,7 +11,8 @@ class RegisterModelStep(Handler):
         group = arguments.get("ModelPackageGroupName")
         if group:
             self._ensure_group(task, group)
-        arn = task.call("CreateModelPackage", **arguments)["ModelPackageArn"]
+        once = {"ClientToken": identity.token(task.execution_id, task.step.name)}
+        arn = task.call("CreateModelPackage", **(once | arguments))["ModelPackageArn"]
         metadata = {"RegisterModel": {"Arn": arn}}
         task.on_started(metadata)
         properties = task.call("DescribeModelPackage", ModelPackageName=arn)

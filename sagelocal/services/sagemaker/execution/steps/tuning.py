@@ -3,7 +3,8 @@
 from sagelocal.core.context import Context
 from sagelocal.core.json import Json
 from sagelocal.services.sagemaker.documents import TRAINING_JOB, TUNING_JOB
-from sagelocal.services.sagemaker.execution.steps.base import JobHandler, Task, plain, random_text
+from sagelocal.services.sagemaker.execution.steps.base import JobHandler, Task, plain
+from sagelocal.services.sagemaker.jobs import tuning
 
 NAME_LENGTH = 32
 
@@ -22,8 +23,19 @@ class TuningStep(JobHandler):
     )
 
     def name(self, task: Task) -> str:
-        tail = f"-{random_text(10)}"
+        tail = f"-{task.mark}"
         return f"{plain(f'{task.execution_id}-{task.step.name}'[: NAME_LENGTH - len(tail)])}{tail}"
+
+    def is_spent(self, task: Task) -> bool:
+        job = task.context.store.get(TUNING_JOB, task.name)
+        return job is not None and job["HyperParameterTuningJobStatus"] == "Stopped"
+
+    def begin(self, task: Task, arguments: Json) -> str:
+        """One that was cut off goes on, with the trials that had ended."""
+        job = task.context.store.get(TUNING_JOB, task.name)
+        if job is not None and job.get("_CutOff"):
+            tuning.go_on(task.context, task.name)
+        return super().begin(task, arguments)
 
     def describe(self, task: Task) -> Json:
         properties = super().describe(task)

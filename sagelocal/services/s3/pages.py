@@ -1,0 +1,179 @@
+"""Pages of a bucket's keys, in S3's order, from the index; which is first brought up to date where the page looks."""
+
+import sqlite3
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from sagelocal.core.context import Context
+from sagelocal.services.s3 import folders, metadata, rows, tree
+from sagelocal.services.s3.index import index
+from sagelocal.services.s3.rows import BETWEEN, END
+
+MOST_LOOKED_AT = 256  # folders whose time is asked for a page, so that it stays fast; the others are, by and by
+AT_ONCE = 16  # folders that nobody looked into before the page is asked for again
+
+OBJECT = "key, size, modified, etag, checksums, stamp"
+OBJECTS = f"SELECT {OBJECT} FROM object WHERE bucket = ? AND key >= ? AND key < ? ORDER BY key LIMIT ?"
+CHILDREN = """SELECT path FROM folder WHERE bucket = ? AND parent = ? AND live = 1 AND path >= ? AND path < ?
+              ORDER BY path LIMIT ?"""
+BETWEEN_CHILDREN = BETWEEN.format(columns=", ".join(f"o.{name}" for name in OBJECT.split(", "))) + " LIMIT :count"
+
+# From one key or common prefix to the next. cut: where the delimiter begins behind the prefix, 0 where it does not.
+ROLLED_UP = f"""
+WITH RECURSIVE item({OBJECT}, cut) AS (
+    SELECT * FROM (SELECT {OBJECT}, instr(substr(key, :skip), :delimiter)
+                   FROM object WHERE bucket = :bucket AND key >= :low AND key < :high ORDER BY key LIMIT 1)
+    UNION ALL
+    SELECT o.key, o.size, o.modified, o.etag, o.checksums, o.stamp, instr(substr(o.key, :skip), :delimiter)
+    FROM item JOIN object o ON o.bucket = :bucket AND o.key = (
+        SELECT key FROM object WHERE bucket = :bucket AND key < :high AND key >= CASE
+            WHEN cut THEN CAST(substr(item.key, 1, :skip + cut - 2) || :delimiter || x'FF' AS BLOB)
+            ELSE CAST(item.key || x'00' AS BLOB) END
+        ORDER BY key LIMIT 1)
+    LIMIT :count)
+SELECT {OBJECT}, cut FROM item"""
+
+
+# The first folder that nobody looked into, of each child folder in which nothing was found yet.
+UNEXPLORED = """
+SELECT (SELECT u.path FROM folder u WHERE u.bucket = c.bucket AND u.stamp = ''
+        AND u.path >= c.path AND u.path < CAST(c.path || x'FF' AS BLOB) ORDER BY u.path LIMIT 1) AS first
+FROM folder c WHERE c.bucket = ? AND c.parent = ? AND c.live = 0 AND c.path >= ? AND c.path <= ?
+AND first IS NOT NULL LIMIT ?"""
+
+
+class Asked(NamedTuple):
+    """What a page is of. after: keys sort behind it. again: the common prefix that `after` is in was listed before."""
+
+    prefix: str
+    delimiter: str = ""
+    after: str = ""
+    again: bool = False
+
+    def common(self, key: str) -> str:
+        """The common prefix that a key goes under, "" where it is listed itself."""
+        at = key.find(self.delimiter, len(self.prefix)) if self.delimiter and key.startswith(self.prefix) else -1
+        return key[: at + len(self.delimiter)] if at >= 0 else ""
+
+
+class Row(NamedTuple):
+    """An object as a listing shows it."""
+
+    key: str
+    size: int
+    modified: float
+    etag: str
+    checksums: list[str]
+
+
+Entry = tuple[bytes, tuple[Any, ...] | None]  # a key and the columns of its row, or a common prefix and None
+
+
+def page(context: Context, bucket: str, asked: Asked, count: int) -> list[Row | str]:
+    """The first `count` keys, as rows, and common prefixes, as text. Raises NoSuchBucket."""
+    tree.existing_bucket(context, bucket)
+    found = index(context).surviving(lambda: _up_to_date(context, bucket, asked, count))
+    described = describe(context, bucket, [key.decode() for key, row in found if row and row[3] is None])
+    shown: list[Row | str] = []
+    for name, row in found:
+        key = name.decode()
+        if row is None:
+            shown.append(key)
+        elif row[3] is not None:
+            shown.append(Row(key, row[1], row[2], row[3], row[4].split() if row[4] else []))
+        elif now := described.get(key):
+            shown.append(Row(key, now.size, now.modified or 0.0, now.etag or "", list(now.checksums)))
+    return shown
+
+
+def describe(context: Context, bucket: str, undescribed: list[str]) -> dict[str, rows.Described]:
+    """Complete the rows of objects whose files were not read yet. Left out: what is gone meanwhile."""
+    paths = {}
+    for key in undescribed:
+        with suppress(tree.NoSuchKey, tree.NoSuchBucket):
+            paths[key] = tree.find(context, bucket, key)
+    return metadata.describe(context, bucket, paths) if paths else {}
+
+
+def keys(context: Context, bucket: str, prefix: str = "") -> list[str]:
+    """All keys that start with a prefix, in order. Raises NoSuchBucket."""
+    tree.existing_bucket(context, bucket)
+    return index(context).surviving(
+        lambda: [row[0].decode() for row in _up_to_date(context, bucket, Asked(prefix), -1)]
+    )
+
+
+def _up_to_date(context: Context, bucket: str, asked: Asked, count: int) -> list[Entry]:
+    done = set[str]()
+    while True:
+        with index(context).reading() as db:
+            number = rows.number_of(db, bucket)
+            entries = _entries(db, number, asked, count)
+            end = entries[-1][0] if len(entries) == count else _bytes(asked.prefix) + END
+            looked_at = _where(db, number, asked, end, MOST_LOOKED_AT if count > 0 else -1)
+        some = [f for f in folders.changed(context.state_dir / "s3" / bucket, looked_at) if f not in done]
+        if not number:
+            rows.add_bucket(context, bucket)
+        elif not some:
+            return entries
+        for folder in some[:AT_ONCE]:
+            folders.scan(context, bucket, folder)
+            done.add(folder)
+
+
+def _where(db: sqlite3.Connection, bucket: int, asked: Asked, end: bytes, most: int) -> list[folders.Found]:
+    """The folders that a page looks into: those that lead to it, and those in which its keys are. With "/" it is their
+    parent that has them; of each it need only be known that there is something in it."""
+    prefix = asked.prefix
+    low = max(_bytes(prefix), _bytes(asked.after))
+    found = folders.on_the_way(db, bucket, asked.after if asked.after.startswith(prefix) else prefix)
+    if asked.delimiter != "/":
+        return found + folders.within(db, bucket, low, end, most) + folders.unknown(db, bucket, low, end, AT_ONCE)
+    parent = _bytes(prefix[: prefix.rfind("/") + 1])
+    unexplored = db.execute(UNEXPLORED, (bucket, parent, low, end, AT_ONCE)).fetchall()
+    return found + folders.children(db, bucket, parent, low, end, most) + [(path, "", None) for (path,) in unexplored]
+
+
+def _entries(db: sqlite3.Connection, bucket: int, asked: Asked, count: int) -> list[Entry]:
+    prefix = _bytes(asked.prefix)
+    low, high = prefix, prefix + END
+    first: list[Entry] = []
+    if asked.after:
+        low = max(low, _bytes(asked.after) + b"\0")
+        if common := _bytes(asked.common(asked.after)):
+            if not asked.again and db.execute(OBJECTS, (bucket, low, common + END, 1)).fetchone():
+                first = [(common, None)]
+            low = common + END
+    count -= len(first)
+    if asked.delimiter == "/":
+        return first + _by_folder(db, bucket, prefix, low, high, count)
+    if asked.delimiter:
+        return first + _rolled_up(db, bucket, asked, low, high, count)
+    return first + [(row[0], row) for row in db.execute(OBJECTS, (bucket, low, high, count))]
+
+
+def _by_folder(db: sqlite3.Connection, bucket: int, prefix: bytes, low: bytes, high: bytes, count: int) -> list[Entry]:
+    parent = prefix[: prefix.rfind(b"/") + 1]
+    children = [path for (path,) in db.execute(CHILDREN, (bucket, parent, low, high, count))]
+    if not children:
+        return [(row[0], row) for row in db.execute(OBJECTS, (bucket, low, high, count))]
+    found: list[Entry] = [(path, None) for path in children]
+    if db.execute("SELECT objects FROM folder WHERE bucket = ? AND path = ?", (bucket, parent)).fetchone()[0]:
+        end = children[-1] if len(children) == count else high
+        where = {"bucket": bucket, "parent": parent, "or_live": 1, "low": low, "high": end, "count": count}
+        found += [(row[0], row) for row in db.execute(BETWEEN_CHILDREN, where)]
+        found.sort(key=lambda entry: entry[0])
+    return found[:count]
+
+
+def _rolled_up(db: sqlite3.Connection, bucket: int, asked: Asked, low: bytes, high: bytes, count: int) -> list[Entry]:
+    skip, delimiter = len(_bytes(asked.prefix)) + 1, _bytes(asked.delimiter)
+    where = {"bucket": bucket, "skip": skip, "delimiter": delimiter, "low": low, "high": high, "count": count}
+    found: list[Entry] = []
+    for *row, cut in db.execute(ROLLED_UP, where):
+        found.append((row[0][: skip + cut - 2 + len(delimiter)], None) if cut else (row[0], tuple(row)))
+    return found
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode(errors="surrogatepass")
