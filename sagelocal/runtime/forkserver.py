@@ -13,6 +13,7 @@ import os
 import selectors
 import signal
 import socket
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,7 @@ from typing import Any
 FORK, PLAIN_FORK, PING, PONG = b"F", b"P", b"?", b"!"
 READY = b"R"
 MOST_DESCRIPTORS = 5
+LOOKS, LOOK_SECONDS = 3, 0.005
 
 Fork = Callable[[bytes, list[int]], int]
 
@@ -144,7 +146,12 @@ def _kill_group(pid: int) -> None:
 
 def _end(spared: set[int]) -> None:
     """Kill this process's children, adopted ones too, and theirs, until only the `spared` are left (Linux only)."""
-    while others := [pid for pid in _children(os.getpid()) if pid not in spared]:
+    looks = 0
+    while looks < LOOKS:  # the kernel's list may leave out a child that is being adopted
+        others = [pid for pid in _children(os.getpid()) if pid not in spared]
+        looks = 0 if others else looks + 1
+        if not others:
+            time.sleep(LOOK_SECONDS)
         for pid in others:
             _kill_tree(pid)
         for pid in others:
