@@ -61,7 +61,11 @@ def listed(context: Context, query: dict[str, str]) -> None:
 
 
 def main(keys: int) -> None:
-    state = Path(tempfile.mkdtemp(prefix="s3-listing-"))
+    with tempfile.TemporaryDirectory(prefix="s3-listing-") as state:
+        measure(Path(state), keys)
+
+
+def measure(state: Path, keys: int) -> None:
     context = Context(state, "", Store(state / "state.db"))
     objects.create_bucket(context, BUCKET)
     make_files(tree.existing_bucket(context, BUCKET), keys)
@@ -100,7 +104,7 @@ def main(keys: int) -> None:
     server = lifecycle.ensure(state)
     start = time.perf_counter() - began
     try:
-        s3 = boto3.client("s3", endpoint_url=server.url, region_name="us-east-1")
+        s3 = boto3.client("s3", **server.client_settings())
         process = psutil.Process(server.pid)
         s3.list_objects_v2(Bucket=BUCKET, Prefix="flat/")
         before = sum(process.cpu_times()[:2])

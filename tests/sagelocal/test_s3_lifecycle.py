@@ -5,6 +5,7 @@ import shutil
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import boto3
@@ -228,21 +229,28 @@ def test_what_belongs_to_no_upload_is_swept_and_an_open_upload_stays(context: Co
     assert list(upload.parent.iterdir()) == [] and objects.read_bytes(context, "s3://kept/big") == b"part"
 
 
+@pytest.fixture
+def own_state(tmp_path: Path) -> Iterator[Path]:
+    """The state directory of a server that may be killed."""
+    yield tmp_path
+    server_lifecycle.stop(tmp_path)
+
+
 @pytest.mark.parametrize("operation", ["put_object", "upload_part"])
-def test_a_kill_in_the_middle_of_a_body_leaves_nothing_after_the_next_start(tmp_path: Path, operation: str):
-    running = server_lifecycle.ensure(tmp_path)
+def test_a_kill_in_the_middle_of_a_body_leaves_nothing_after_the_next_start(own_state: Path, operation: str):
     config = Config(retries={"max_attempts": 0})
 
     def connected(url: str):
         return boto3.client("s3", endpoint_url=url, region_name="us-east-1", config=config)
 
+    running = server_lifecycle.ensure(own_state)
     s3 = connected(running.url)
     s3.create_bucket(Bucket="kept")
-    asked = {"Bucket": "kept", "Key": "big"}
+    upload = asked = {"Bucket": "kept", "Key": "big"}
     if operation == "upload_part":
-        asked |= {"UploadId": s3.create_multipart_upload(**asked)["UploadId"]}
-        s3.upload_part(**asked, PartNumber=1, Body=b"whole")
-        asked |= {"PartNumber": 2}
+        upload = asked | {"UploadId": s3.create_multipart_upload(**asked)["UploadId"]}
+        s3.upload_part(**upload, PartNumber=1, Body=b"whole")
+        asked = upload | {"PartNumber": 2}
 
     def send() -> None:
         while True:
@@ -253,30 +261,23 @@ def test_a_kill_in_the_middle_of_a_body_leaves_nothing_after_the_next_start(tmp_
 
     sender = threading.Thread(target=send)
     sender.start()
-    incoming = tmp_path / "s3" / ".incoming"
-    until(lambda: sizes(incoming) > MIB)
+    until(lambda: sizes(own_state / "s3" / ".incoming") > MIB)
     os.kill(running.pid, signal.SIGKILL)
     sender.join()
-    s3 = connected(server_lifecycle.ensure(tmp_path).url)
-    try:
-        until(lambda: sizes(incoming) == 0)
-        if operation == "upload_part":
-            upload = {name: asked[name] for name in ("Bucket", "Key", "UploadId")}
-            parts = s3.list_parts(**upload)["Parts"]
-            kept = sum(part["Size"] for part in parts)
-            files = [path for path in (tmp_path / "s3" / ".uploads").rglob("*") if path.suffix != ".json"]
-            until(lambda: sum(path.stat().st_size for path in files if path.is_file()) == kept)
-            s3.abort_multipart_upload(**upload)
-            assert sizes(tmp_path / "s3" / ".uploads") == 0
-    finally:
-        server_lifecycle.stop(tmp_path)
+    s3 = connected(server_lifecycle.ensure(own_state).url)
+    until(lambda: sizes(own_state / "s3" / ".incoming") == 0)
+    if operation == "upload_part":
+        kept = sum(part["Size"] for part in s3.list_parts(**upload)["Parts"])
+        until(lambda: sizes(own_state / "s3" / ".uploads", but=".json") == kept)
+        s3.abort_multipart_upload(**upload)
+        assert sizes(own_state / "s3" / ".uploads") == 0
 
 
-def sizes(directory: Path) -> int:
+def sizes(directory: Path, but: str = "no such ending") -> int:
     total = 0
     for path in directory.rglob("*"):
         try:
-            total += path.lstat().st_size if path.is_file() else 0
+            total += path.lstat().st_size if path.is_file() and path.suffix != but else 0
         except FileNotFoundError:
             continue
     return total

@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 @on_start
 def begin(context: Context) -> None:
+    context.spawn("s3-sweep", sweep.sweep, context)
     context.spawn("s3-index", keep_index, context)
     context.spawn("s3-lifecycle", keep_rules, context)
 
@@ -32,14 +33,17 @@ def end(context: Context) -> None:
 
 def keep_index(context: Context) -> None:
     """Find what changed behind the index's back, first what did while no server ran."""
-    sweep.sweep(context)
-    index(context).check()
     pause = 0.0
-    while not context.stopping.wait(pause):
-        began = time.thread_time()
+
+    def work() -> None:
+        nonlocal pause
+        pause, began = EVERY, time.thread_time()
         index(context).surviving(lambda: look(context))
         pause = max(EVERY, (time.thread_time() - began) / SHARE)
         read_new_files(context)
+
+    index(context).check()
+    repeat(context, lambda _: pause, work)
 
 
 def look(context: Context) -> None:

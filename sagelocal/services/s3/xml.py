@@ -11,6 +11,7 @@ from sagelocal.core.errors import AwsError
 from sagelocal.core.json import Json
 
 UNPRINTABLE = re.compile(r"[^\t\n\r -\U0010ffff]")
+ORDINARY = re.compile(r"[\w ./:%+=-]*")  # nothing to escape, as in nearly all keys of a page
 NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 
 
@@ -41,7 +42,7 @@ def time_text(seconds: float) -> str:
 def text(value: str) -> str:
     """A value between two tags. XML 1.0 has no way to write most control characters; clients ask for encoding-type=url
     to get keys with them."""
-    return escape(UNPRINTABLE.sub("�", value), {"\r": "&#13;"})
+    return value if ORDINARY.fullmatch(value) else escape(UNPRINTABLE.sub("�", value), {"\r": "&#13;"})
 
 
 def parse(data: bytes) -> ElementTree.Element:
