@@ -95,13 +95,7 @@ def embedded() -> Iterator[Any]:
     with tempfile.TemporaryDirectory() as folder:
         server = lifecycle.ensure(Path(folder))
         try:
-            sagemaker = boto3.client(
-                "sagemaker",
-                endpoint_url=server.url,
-                region_name=lifecycle.REGION,
-                aws_access_key_id=server.owner.access_key,
-                aws_secret_access_key=server.owner.secret_key,
-            )
+            sagemaker = boto3.client("sagemaker", **server.client_settings())
             for name, command in {"true": COMMAND, "python": PYTHON}.items():
                 sagemaker.create_pipeline(
                     PipelineName=name,

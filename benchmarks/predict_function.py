@@ -109,8 +109,8 @@ def cold_starts(photo: bytes) -> tuple[list[float], list[float]]:
     inits, firsts = [], []
     event = json.dumps({"image": base64.b64encode(photo).decode()}).encode()
     with tempfile.TemporaryDirectory() as folder:
-        url = lifecycle.ensure(Path(folder)).url
-        functions = boto3.client("lambda", endpoint_url=url, region_name="us-east-1")
+        server = lifecycle.ensure(Path(folder))
+        functions = boto3.client("lambda", **server.client_settings())
         try:
             functions.create_function(
                 FunctionName="predict",

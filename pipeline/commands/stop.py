@@ -7,6 +7,7 @@ import typer
 from pipeline import execution
 from pipeline.cloud import connect, state_dir
 from pipeline.commands.shared import AwsOption, ExecutionArgument, JsonOption, tell
+from pipeline.errors import UserError
 from sagelocal.core import lifecycle
 
 
@@ -17,7 +18,10 @@ def main(
     as_json: JsonOption = False,
 ) -> None:
     if server:
-        stopped = lifecycle.stop(state_dir())
+        try:
+            stopped = lifecycle.stop(state_dir())
+        except lifecycle.CannotStop as problem:
+            raise UserError("The embedded SageMaker was not stopped.", str(problem)) from None
         tell({"stopped": stopped}, as_json, "Stopped." if stopped else "No embedded SageMaker runs here.")
         return
     cloud = connect(aws=aws)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sagelocal import VERSION
 from sagelocal.cli.common import UserError
-from sagelocal.core.lifecycle import CannotStart, default_state_dir
+from sagelocal.core.lifecycle import CannotStart, CannotStop, default_state_dir
 from sagelocal.core.terminal import printable
 
 # command: what it does. The module of its name has run(arguments) -> exit code, and may have add_arguments(parser).
@@ -19,6 +19,9 @@ COMMANDS = {
     "status": "its address, and what runs on it",
     "env": 'the variables that point AWS clients to it: eval "$(sagelocal env)"',
     "logs": "the server's log, or a CloudWatch log group, a stream or a job's output by its name",
+    "snapshot": "write the whole account into one file",
+    "restore": "make the account of such a file that of this folder",
+    "prune": "what is old and needed by nothing: shown, or removed with --yes",
     "reset": "stop it and remove all its state",
     "lint": "everything that is wrong with a pipeline definition",
     "images": "which container images it can stand in for, and how",
@@ -38,6 +41,8 @@ def main(words: Sequence[str] | None = None) -> int:
         print(printable(f"{problem.headline}\n{problem.way_out}"), file=sys.stderr)
     except CannotStart as problem:
         print(printable(f"The server did not start.\n{problem}"), file=sys.stderr)
+    except CannotStop as problem:
+        print(printable(f"The server was not stopped.\n{problem}"), file=sys.stderr)
     except BrokenPipeError:  # whoever read the output has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

@@ -5,7 +5,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from sagelocal.core import lifecycle
+from sagelocal.core import lifecycle, lock
 from sagelocal.core.terminal import json_line, printable
 
 
@@ -18,11 +18,23 @@ class UserError(Exception):
 
 
 def running(state_dir: Path) -> lifecycle.Running:
-    """The server of a state directory. Raises UserError where none runs."""
+    """The server of a state directory. Raises UserError where none runs, or does not answer."""
     found = lifecycle.find(state_dir)
     if found is None:
-        raise UserError(f"No server runs for {state_dir}.", f"Start it: {command('up', state_dir)}")
+        raise unreachable(state_dir)
     return found
+
+
+def unreachable(state_dir: Path) -> UserError:
+    """What to say where no server answers: that none runs, or which one does not answer, and the way out."""
+    if not lock.is_held(state_dir):
+        return UserError(f"No server runs for {state_dir}.", f"Start it: {command('up', state_dir)}")
+    holder = lock.holder(state_dir)
+    named = f" (pid {holder.pid})" if holder else ""
+    return UserError(
+        f"The server of {state_dir}{named} does not answer: it has just begun, or it hangs.",
+        f"Stop it if it hangs: {command('down', state_dir)}",
+    )
 
 
 def command(name: str, state_dir: Path) -> str:
@@ -35,14 +47,7 @@ def client(server: lifecycle.Running, service: str) -> Any:
     """An unmodified boto3 client of a server, whatever else the user's environment says."""
     import boto3  # here, because most commands do without it and it takes longer than all of them
 
-    named = server.environment()
-    return boto3.client(
-        service,
-        endpoint_url=server.url,
-        region_name=named["AWS_REGION"],
-        aws_access_key_id=named["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=named["AWS_SECRET_ACCESS_KEY"],
-    )
+    return boto3.client(service, **server.client_settings())
 
 
 def tell(arguments: argparse.Namespace, answer: Any, text: str) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sagelocal.cli.common import command, tell
 from sagelocal.cli.up import PORT_VARIABLE
-from sagelocal.core import lifecycle
+from sagelocal.core import lifecycle, snapshots
 from sagelocal.runtime import launch, sandbox
 
 OLDEST_PYTHON = (3, 11)
@@ -32,7 +32,7 @@ class Check:
 def run(arguments: argparse.Namespace) -> int:
     """The exit code is 1 where something fails."""
     state_dir: Path = arguments.state_dir
-    checks = [python(), writable(state_dir), disk(state_dir), port(state_dir), isolation(), tuning()]
+    checks = [python(), writable(state_dir), disk(state_dir), state(state_dir), port(state_dir), isolation(), tuning()]
     lines = []
     for check in checks:
         lines.append(f"{check.level:4}  {check.name}: {check.said}")
@@ -65,6 +65,25 @@ def disk(state_dir: Path) -> Check:
     if free < LITTLE_DISK:
         return Check("disk", "fail" if free < TOO_LITTLE_DISK else "warn", said, fix)
     return Check("disk", "pass", said)
+
+
+def state(state_dir: Path) -> Check:
+    """Whether state.db is sound, as far as is known, and how old the copy is that it could be made again from."""
+    if snapshots.suspect(state_dir).exists():
+        said = "state.db was found damaged while the server ran"
+        return Check(
+            "state", "fail", said, f"Start the server anew, which makes it sound: {command('down', state_dir)}"
+        )
+    if not (state_dir / "state.db").exists():
+        return Check("state", "pass", "there is none yet")
+    aside = sorted((state_dir / "damaged").glob("*"))
+    if aside:
+        said = f"state.db was damaged and made again on {snapshots.moment(aside[-1].name):%Y-%m-%d %H:%M} UTC"
+        return Check("state", "warn", said, f"If nothing is missing, remove what is kept of it: {aside[-1].parent}")
+    found = snapshots.newest(snapshots.folder(state_dir))
+    if not found:
+        return Check("state", "warn", "there is no snapshot of state.db yet", "A running server takes one soon.")
+    return Check("state", "pass", f"snapshot of state.db of {snapshots.moment(found[0].stem):%Y-%m-%d %H:%M} UTC")
 
 
 def port(state_dir: Path) -> Check:

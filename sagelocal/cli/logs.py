@@ -1,10 +1,11 @@
 """`sagelocal logs`: the server's own log, or what jobs, endpoints and functions wrote to CloudWatch Logs."""
 
 import argparse
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from sagelocal.cli.common import UserError, client, command, running
 from sagelocal.core.terminal import printable
@@ -37,13 +38,24 @@ def _server_log(state_dir: Path, follow: bool) -> Iterator[str]:
     path = state_dir / "server.log"
     if not path.is_file():
         raise UserError(f"There is no server log in {state_dir}.", f"Start a server: {command('up', state_dir)}")
-    with path.open(errors="replace") as log:
-        while True:
-            for line in log:
-                yield line.rstrip("\n")
-            if not follow:
-                return
+    log = path.open(errors="replace")
+    while True:
+        put_aside = _is_another(path, log)  # asked before the rest is read, so that no line of it is lost
+        for line in log:
+            yield line.rstrip("\n")
+        if put_aside:
+            log = path.open(errors="replace")
+        elif not follow:
+            return
+        else:
             time.sleep(POLL_SECONDS)
+
+
+def _is_another(path: Path, log: TextIO) -> bool:
+    try:
+        return not os.path.samestat(path.stat(), os.fstat(log.fileno()))
+    except FileNotFoundError:
+        return False
 
 
 def _chosen(logs: Any, name: str, state_dir: Path) -> list[tuple[str, str]]:

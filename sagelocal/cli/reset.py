@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from sagelocal.cli.common import UserError, command, tell
-from sagelocal.core import lifecycle
+from sagelocal.core import lifecycle, lock
 
 KEPT = "images.toml"  # the user's own settings are no state
 
@@ -26,13 +26,13 @@ def run(arguments: argparse.Namespace) -> int:
     if not (arguments.yes or _agreed(state_dir)):
         raise UserError("Nothing was removed.", f"To remove without being asked: {command('reset --yes', state_dir)}")
     lifecycle.stop(state_dir)
-    lock = lifecycle.hold_lock(state_dir)
-    if lock is None:
+    held = lock.hold(state_dir)
+    if held is None:
         raise UserError(f"Another server has {state_dir} again; nothing was removed.", "Try again.")
     try:
         _empty(state_dir)
     finally:
-        os.close(lock)
+        os.close(held)
     tell(arguments, {"removed": True}, f"All state in {state_dir} is removed.")
     return 0
 

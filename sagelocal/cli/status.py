@@ -4,8 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from sagelocal.cli.common import client, command, tell
-from sagelocal.core import lifecycle
+from sagelocal.cli.common import client, tell, unreachable
+from sagelocal.core import lifecycle, lock
 from sagelocal.core.json import Json
 
 # What is listed: its word, boto3's paginator, SageMaker's word, with which the answer's members begin.
@@ -16,13 +16,18 @@ JOBS = (
 )
 
 
+PATIENCE_SECONDS = 5.0  # one that hangs is to be told from one that runs soon
+
+
 def run(arguments: argparse.Namespace) -> int:
-    """The exit code is 1 where no server runs, so that a script can ask."""
+    """The exit code is 1 where no server answers, so that a script can ask."""
     state_dir: Path = arguments.state_dir
-    server = lifecycle.find(state_dir)
+    server = lifecycle.find(state_dir, patience=PATIENCE_SECONDS)
     if server is None:
-        said = f"No server runs for {state_dir}.\nStart it: {command('up', state_dir)}"
-        tell(arguments, {"running": False, "state_dir": str(state_dir)}, said)
+        said, holder = unreachable(state_dir), lock.holder(state_dir)
+        hung = {"pid": holder.pid} if holder else {}
+        answer = {"running": False, "state_dir": str(state_dir), **hung}
+        tell(arguments, answer, f"{said.headline}\n{said.way_out}")
         return 1
     active = at_work(client(server, "sagemaker"))
     address = {"url": server.url, "pid": server.pid, "version": server.version, "state_dir": str(state_dir)}

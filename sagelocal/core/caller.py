@@ -35,3 +35,8 @@ class Caller:
     def arn(self) -> str:
         """The session's ARN, as GetCallerIdentity and every refusal show it."""
         return f"arn:aws:sts::{self.account}:assumed-role/{self.role}/{self.session}"
+
+
+ANONYMOUS = Caller(
+    "arn:aws:iam::anonymous:role/anonymous", ""
+)  # who did not sign: it reads what buckets let everybody read

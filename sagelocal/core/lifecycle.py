@@ -1,10 +1,9 @@
 """One server per state directory: found when it runs, started when it does not, stopped on request.
 
-The server holds a lock on `server.lock` for as long as it lives and writes `server.json` once it listens, so two
-commands that start at the same time end up with the same server.
+The server holds a lock for as long as it lives (lock.py) and writes `server.json` once it listens, so two commands that
+start at the same time end up with the same server. It is stopped by its lock, so also when it does not answer.
 """
 
-import fcntl
 import http.client
 import json
 import os
@@ -14,17 +13,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from sagelocal import VERSION
-from sagelocal.core import secret, sigv4, takeover
+from sagelocal.core import lock, recovery, secret, sigv4, takeover
+from sagelocal.core.json import Json
 
 # What a busy machine may need for what takes a second: only a server that hangs is given up.
 START_SECONDS = 120.0
 STOP_SECONDS = 60.0
+KILL_SECONDS = 10.0
 ANSWER_SECONDS = 30.0
 STATE_DIR_VARIABLE, IMAGES_VARIABLE = "SAGELOCAL_STATE_DIR", "SAGELOCAL_IMAGES"
 REGION = "us-east-1"
@@ -38,6 +38,10 @@ class CannotStart(Exception):
 
 class PortBusy(CannotStart):
     """The port asked for is taken by another program."""
+
+
+class CannotStop(Exception):
+    """The server of a state directory goes on; the message says why, and how to end it."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,15 @@ class Running:
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             "AWS_EC2_METADATA_DISABLED": "true",
+        }
+
+    def client_settings(self) -> dict[str, str]:
+        """What makes a boto3 client the account owner's, whatever else the environment says."""
+        return {
+            "endpoint_url": self.url,
+            "region_name": REGION,
+            "aws_access_key_id": self.owner.access_key,
+            "aws_secret_access_key": self.owner.secret_key,
         }
 
     def ask(self, method: str, page: str) -> bytes:
@@ -110,6 +123,7 @@ def ensure(state_dir: Path, *, port: int = 0, images: Sequence[Path] = ()) -> Ru
         if running:
             if running.pid != process.pid:
                 _end(process)  # it may not have come to the lock yet, and would serve as soon as the other stops
+            _pass_on(log_path, start_of_log)
             return _with_images(running, state_dir, files)
         code = process.poll()
         if code not in (None, 0):  # 0: another server holds the lock and is about to listen
@@ -118,6 +132,11 @@ def ensure(state_dir: Path, *, port: int = 0, images: Sequence[Path] = ()) -> Ru
             raise (PortBusy if "is busy" in last else CannotStart)(last)
         time.sleep(0.02)
     _end(process)
+    if hung := lock.holder(state_dir):
+        raise CannotStart(
+            f"A server has {state_dir} (pid {hung.pid}), but does not answer. "
+            f"Stop it, then try again: {_command('down', state_dir)}"
+        )
     raise CannotStart(f"The server did not answer within {START_SECONDS:.0f} s. Its log: {log_path}")
 
 
@@ -125,7 +144,7 @@ def prepare(state_dir: Path) -> None:
     """Make a state directory if it is not there, out of what an earlier version left if there is that, and let nobody
     else in. Raises CannotStart."""
     try:
-        taken = takeover.take_over(state_dir, hold_lock)
+        taken = takeover.take_over(state_dir)
     except takeover.StillRunning as problem:
         raise CannotStart(str(problem)) from None
     if taken:
@@ -139,43 +158,38 @@ def prepare(state_dir: Path) -> None:
     _owner(state_dir)
 
 
-def find(state_dir: Path) -> Running | None:
-    """The server of a state directory if one answers."""
-    try:
-        noted = json.loads((state_dir / "server.json").read_text())
-    except (OSError, ValueError):
+def find(state_dir: Path, *, patience: float = ANSWER_SECONDS) -> Running | None:
+    """The server of a state directory if one answers within `patience` seconds."""
+    noted = _note(state_dir)
+    if noted is None or not lock.is_held(state_dir):
         return None
-    if not (_answers(noted["url"]) and _locked(state_dir)):
+    holder = lock.holder(state_dir)
+    of_another = holder is not None and holder.pid != noted["pid"]
+    if of_another or not _answers(noted["url"], patience):
         return None
-    images = tuple(noted.get("images", ()))
-    return Running(noted["url"], noted["pid"], _owner(state_dir), noted["version"], images)
+    return Running(owner=_owner(state_dir), **noted)
 
 
 def stop(state_dir: Path, *, timeout: float = STOP_SECONDS) -> bool:
-    """Stop the server of a state directory and wait until it is gone. False when none was running."""
-    running = find(state_dir)
-    if not running:
+    """Stop the server of a state directory and wait until it is gone. False when none was running. Raises CannotStop.
+
+    It is asked by a signal, also one that is suspended, and killed when it has not ended after `timeout` seconds.
+    """
+    server = _holder(state_dir)
+    if server is None:
         return False
-    with suppress(OSError, http.client.HTTPException):  # it may be gone before its answer is out
-        running.ask("POST", "/_sagelocal/stop")
-    deadline = time.monotonic() + timeout
-    while _locked(state_dir):
-        if time.monotonic() > deadline:
-            os.kill(running.pid, signal.SIGKILL)
-            deadline += timeout
-        time.sleep(0.02)
-    return True
-
-
-def hold_lock(state_dir: Path) -> int | None:
-    """Take the state directory for this process; the file descriptor, or None when another server has it."""
-    descriptor = os.open(state_dir / "server.lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
-    return descriptor
+        server.send(signal.SIGTERM)
+        server.send(signal.SIGCONT)
+        if not _has_ended(state_dir, server, timeout):
+            server.send(signal.SIGKILL)
+            if not _has_ended(state_dir, server, KILL_SECONDS):
+                raise CannotStop(f"The server of {state_dir} (pid {server.pid}) does not end, not even when killed.")
+    except PermissionError:
+        raise CannotStop(
+            f"The server of {state_dir} (pid {server.pid}) is another user's. Stop it as that user."
+        ) from None
+    return True
 
 
 def announce(state_dir: Path, url: str) -> None:
@@ -184,6 +198,59 @@ def announce(state_dir: Path, url: str) -> None:
     note = {"url": url, "pid": os.getpid(), "version": VERSION, "images": named_images()}
     temporary.write_text(json.dumps(note) + "\n")
     temporary.replace(state_dir / "server.json")
+
+
+def is_announced(state_dir: Path) -> bool:
+    """Whether the note that others find is this process's."""
+    noted = _note(state_dir)
+    return noted is not None and noted["pid"] == os.getpid()
+
+
+def withdraw(state_dir: Path) -> None:
+    """Take back what was announced. What another server has announced since stays."""
+    if is_announced(state_dir):
+        (state_dir / "server.json").unlink()
+
+
+def _note(state_dir: Path) -> Json | None:
+    """What server.json says, as Running has it; None when it is not there, or is nothing that a server wrote."""
+    try:
+        noted = json.loads((state_dir / "server.json").read_text())
+        named = {"url": str(noted["url"]), "pid": int(noted["pid"]), "version": str(noted["version"])}
+        return {**named, "images": tuple(noted.get("images", ()))}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def _holder(state_dir: Path) -> lock.Holder | None:
+    """The process that has a state directory, None when none has. Raises CannotStop when it is not to be seen."""
+    deadline = time.monotonic() + lock.PATIENCE
+    while lock.is_held(state_dir):
+        if found := lock.holder(state_dir):
+            return found
+        if time.monotonic() > deadline:
+            raise CannotStop(
+                f"A server has {state_dir}, but its process is not to be seen from here. "
+                "Stop it where it was started: in its container, or on its machine."
+            )
+        time.sleep(lock.PAUSE)
+    return None
+
+
+def _has_ended(state_dir: Path, server: lock.Holder, timeout: float) -> bool:
+    deadline = time.monotonic() + timeout
+    while lock.holder(state_dir) == server:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(lock.PAUSE)
+    return True
+
+
+def _pass_on(log_path: Path, start: int) -> None:
+    """Say what a server that has started said of its state."""
+    for line in log_path.read_bytes()[start:].decode(errors="replace").splitlines():
+        if line.startswith(recovery.TOLD):
+            print(line, file=sys.stderr)
 
 
 def _owner(state_dir: Path) -> secret.Keys:
@@ -203,28 +270,28 @@ def _with_images(running: Running, state_dir: Path, files: list[str]) -> Running
     if missing:
         raise CannotStart(
             f"The server of {state_dir} (pid {running.pid}) was started without the images file {missing[0]}. "
-            f"Stop it, then try again: sagelocal down --state-dir {shlex.quote(str(state_dir))}"
+            f"Stop it, then try again: {_command('down', state_dir)}"
         )
     return running
 
 
-def _locked(state_dir: Path) -> bool:
-    descriptor = hold_lock(state_dir)
-    if descriptor is not None:
-        os.close(descriptor)
-    return descriptor is None
+def _command(name: str, state_dir: Path) -> str:
+    return f"sagelocal {name} --state-dir {shlex.quote(str(state_dir))}"
 
 
-def _answers(url: str) -> bool:
+def _answers(url: str, patience: float) -> bool:
     try:
-        return "version" in json.loads(_request(url, "GET", "/_sagelocal/health"))
+        answer = json.loads(_request(url, "GET", "/_sagelocal/health", patience=patience))
+        return isinstance(answer, dict) and "version" in answer
     except (OSError, ValueError, http.client.HTTPException):
         return False
 
 
-def _request(url: str, method: str, path: str, headers: Mapping[str, str] | None = None) -> bytes:
+def _request(
+    url: str, method: str, path: str, headers: Mapping[str, str] | None = None, *, patience: float = ANSWER_SECONDS
+) -> bytes:
     address = urlsplit(url)
-    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=ANSWER_SECONDS)
+    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=patience)
     try:
         connection.request(method, path, headers=headers or {})
         return connection.getresponse().read()

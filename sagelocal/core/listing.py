@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, cast
 
 from sagelocal.core.errors import ValidationException
-from sagelocal.core.json import Json
+from sagelocal.core.json import Json, read
 from sagelocal.core.selection import INFINITY, Selection
 from sagelocal.core.store import Document, Kind, Store
 
@@ -115,7 +115,7 @@ def _after_token(request: Json) -> tuple[Any, ...]:
     if token is None:
         return ()
     try:
-        question, *key = json.loads(base64.urlsafe_b64decode(token))
+        question, *key = read(base64.urlsafe_b64decode(token))
     except (ValueError, TypeError):
         raise ValidationException(f"Invalid NextToken: {token}") from None
     if question != _question(request):

@@ -17,7 +17,7 @@ from sagelocal.core.registry import Hooks
 Answer = TypeVar("Answer")
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0  # seconds between two tries; each pause is twice the one before
-REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
+REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 DATABASE_REFUSALS = (
     *(sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED),
     *(sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN),
@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 
 def refused(problem: BaseException) -> bool:
-    """Whether an error is the disk's, which may be gone at the next try."""
+    """Whether an error is the disk's or the machine's, which may be gone at the next try."""
     if isinstance(problem, sqlite3.Error):
         return getattr(problem, "sqlite_errorcode", 0) & 0xFF in DATABASE_REFUSALS
     return isinstance(problem, OSError) and problem.errno in REFUSALS

@@ -5,9 +5,10 @@ import os
 import re
 import sqlite3
 import time
-from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
+
+from sagelocal.core import lock
 
 NAME, EARLIER_NAME = ".sagelocal", ".embedded"
 PATIENCE = 2.0  # seconds
@@ -17,7 +18,7 @@ class StillRunning(Exception):
     """A server of the earlier version has the directory; the message says how to end it."""
 
 
-def take_over(state_dir: Path, hold_lock: Callable[[Path], int | None]) -> str | None:
+def take_over(state_dir: Path) -> str | None:
     """Rename the earlier version's directory beside `state_dir`, if there is one and `state_dir` is not there yet.
 
     Returns the line that says so, None where there is nothing to take over. Raises StillRunning.
@@ -26,26 +27,26 @@ def take_over(state_dir: Path, hold_lock: Callable[[Path], int | None]) -> str |
     if state_dir.name != NAME or state_dir.exists() or not (earlier / "state.db").is_file():
         return None
     with suppress(FileNotFoundError):  # another command was faster
-        lock = _lock(earlier, hold_lock)
+        held = _hold(earlier)
         try:
             _correct_paths(earlier / "state.db", state_dir)
             earlier.rename(state_dir)
         finally:
-            os.close(lock)
+            os.close(held)
         return f"{earlier} was taken over: its state is in {state_dir} now."
     return None
 
 
-def _lock(earlier: Path, hold_lock: Callable[[Path], int | None]) -> int:
+def _hold(earlier: Path) -> int:
     """Waits a moment: another command may have the directory only for as long as it takes it over."""
     deadline = time.monotonic() + PATIENCE
-    while (lock := hold_lock(earlier)) is None:
+    while (held := lock.hold(earlier)) is None:
         if time.monotonic() > deadline:
             raise StillRunning(
                 f"A server of an earlier version still runs in {earlier}. Stop it first: {_stop(earlier)}"
             )
         time.sleep(0.05)
-    return lock
+    return held
 
 
 def _stop(earlier: Path) -> str:

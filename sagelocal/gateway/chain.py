@@ -10,6 +10,7 @@ from dataclasses import replace
 from werkzeug.wrappers import Response
 
 from sagelocal.core import registry
+from sagelocal.core.caller import ANONYMOUS, Caller
 from sagelocal.core.errors import AwsError, InternalFailure
 from sagelocal.gateway import foreign, form_signature, limits, origins, own_pages, signature, verification
 from sagelocal.gateway.exchange import FUNCTION_URL, OWN_PAGE, S3, Exchange
@@ -81,11 +82,16 @@ def function_url(exchange: Exchange) -> Response | None:
 
 
 def find_caller(exchange: Exchange) -> None:
-    if exchange.service == S3 and exchange.claim is None and forms.is_form(exchange.request):
-        identity = form_signature.identify(exchange)
+    """Who reads from S3 need not sign: a bucket's policy may let everybody in."""
+    unsigned = exchange.service == S3 and exchange.claim is None
+    caller: Caller | None
+    if unsigned and forms.is_form(exchange.request):
+        caller = form_signature.identify(exchange).caller
+    elif unsigned and exchange.request.method in ("GET", "HEAD"):
+        caller = ANONYMOUS
     else:
-        identity = verification.identify(exchange)
-    exchange.context = replace(exchange.context, caller=identity.caller)
+        caller = verification.identify(exchange).caller
+    exchange.context = replace(exchange.context, caller=caller)
 
 
 def s3(exchange: Exchange) -> Response | None:

@@ -16,6 +16,7 @@ from werkzeug.wrappers import Request
 from sagelocal.core import registry
 from sagelocal.core.errors import AwsError
 from sagelocal.gateway.exchange import FUNCTION_URL, OWN_PAGE, S3, Exchange
+from sagelocal.services.s3 import forms
 
 MIB = 1 << 20
 NATIVE = 6 * MIB
@@ -71,7 +72,7 @@ def of(service: str, request: Request) -> Limit:
 
 def _of_s3(request: Request) -> Limit:
     _, _, key = request.path.removeprefix("/").partition("/")
-    if request.method == "PUT" and key and not {"tagging", "acl"} & set(request.args):
+    if forms.is_form(request) or (request.method == "PUT" and key and not {"tagging", "acl"} & set(request.args)):
         return Limit(S3_OBJECT, "EntityTooLarge", "Your proposed upload exceeds the maximum allowed object size.", 400)
     return Limit(S3_DOCUMENT, "MaxMessageLengthExceeded", "Your request was too large.", 400)
 

@@ -1,16 +1,19 @@
-"""The server's own pages: health, stop, the clock, and which permissions were used.
+"""The server's own pages: health, stop, the clock, which permissions were used, and what is old enough to go.
 
 Health tells anybody that the server lives. All else is the account's owner's: a request must be signed with the owner's
 key, for the service OWN_PAGE.
 """
 
 import json
+import time
 
 from werkzeug.wrappers import Request, Response
 
 from sagelocal import VERSION
+from sagelocal.core import pruning
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
+from sagelocal.core.pruning import Wanted
 from sagelocal.gateway import verification
 from sagelocal.gateway.exchange import OWN_PAGE, Exchange
 from sagelocal.services.cloudwatch import clock
@@ -21,6 +24,7 @@ HEALTH = f"{PREFIX}health"
 STOP = f"{PREFIX}stop"
 CLOCK = f"{PREFIX}clock"
 USED = f"{PREFIX}iam/used"
+PRUNE = f"{PREFIX}prune"
 
 
 def answer(exchange: Exchange) -> Response:
@@ -41,7 +45,18 @@ def answer(exchange: Exchange) -> Response:
         return Response("forgotten\n")
     if request.path == USED:
         return Response(json.dumps(used.used_statements(exchange.context)), content_type="application/json")
+    if request.path == PRUNE and request.method in ("GET", "POST"):
+        return _prune(exchange.context, request)
     return Response("not found\n", 404)
+
+
+def _prune(context: Context, request: Request) -> Response:
+    """GET tells what would go, POST removes it: all but `keep` executions of each pipeline, older than `seconds`."""
+    keep, seconds = request.args.get("keep", type=int), request.args.get("seconds", type=float)
+    if keep is None or seconds is None or min(keep, seconds) < 0:
+        return Response("keep and seconds must be numbers from 0\n", 400)
+    found = pruning.prune(context, Wanted(time.time() - seconds, keep), really=request.method == "POST")
+    return Response(json.dumps(found), content_type="application/json")
 
 
 def _clock(context: Context, request: Request) -> Response:

@@ -5,7 +5,6 @@ The service does it inside this server, without a request; the role is asked all
 
 import re
 from collections.abc import Callable
-from contextlib import suppress
 
 from sagelocal.core.context import Context
 from sagelocal.services.iam import enforcement
@@ -51,8 +50,7 @@ def log_writer(context: Context, group: str, stream: str, namespace: str = "") -
 
     def write(line: str) -> None:
         if logged:
-            with suppress(OSError):  # a full disk keeps no log, and ends no job for that
-                streams.append(context, group, stream, line)
+            streams.note(context, group, stream, line)
 
     arn = context.arn("logs", f"log-group:{group}:log-stream:")
     wanted = [Call(f"logs:{action}", arn + stream) for action in ("CreateLogStream", "PutLogEvents")]

@@ -1,6 +1,10 @@
 """train.py: what it learns, prints, writes and refuses."""
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -146,6 +150,10 @@ def test_a_model_carries_backbone_head_and_its_serving_code(small_model):
     assert info["metrics"]["validation:accuracy"] > 0.8
     for name in ("serve.py", "requirements.txt", "breeds/serving/inference.py", "breeds/model/classifier.py"):
         assert (small_model.model / "code" / name).is_file()
+    alone = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    program = [sys.executable, "-c", "import breeds.serving.service as service; print(service.__file__)"]
+    said = subprocess.check_output(program, cwd=small_model.model / "code", env=alone, text=True)
+    assert Path(said.strip()).is_relative_to(small_model.model)
 
 
 def test_the_time_of_training_can_be_fixed(train, make_features, tmp_path, monkeypatch):

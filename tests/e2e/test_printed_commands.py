@@ -72,7 +72,8 @@ RULES: dict[str, Run | Check] = {
     r"pawline start .*": Check(ways.parsed, MINUTES),
     r"pawline stop EXECUTION": Run(on="newest"),
     r"pawline retry.*": Run(1, on="failed"),  # what failed fails again
-    r"sagelocal (up|status|env|logs|lint|images|doctor).*": Run(),
+    r"sagelocal (up|status|env|logs|lint|images|doctor|prune|snapshot).*": Run(),
+    r"sagelocal restore .*": Check(ways.shell_syntax, "tests/sagelocal/test_archive.py restores into a new directory"),
     r"eval \"\$\(sagelocal env\)\"": Run(),
     r"pip install \./sagelocal": Check(ways.shell_syntax, STRANGER),
     r"python mine\.py": Check(ways.shell_syntax, STRANGER),

@@ -218,9 +218,14 @@ class Account:
         self.start(**fault)
 
     def start(self, **fault: str) -> None:
-        self.pid = self.nursery.start(Order(state_dir=str(self.state_dir), **fault))
-        running = until(lambda: lifecycle.find(self.state_dir) or self.is_dead())
-        assert isinstance(running, lifecycle.Running), Path(f"{self.state_dir}.log").read_text()[-2000:]
+        def come_up() -> lifecycle.Running | None:
+            """None when a killed server's last threads still had the directory's lock."""
+            self.pid = self.nursery.start(Order(state_dir=str(self.state_dir), **fault))
+            until(lambda: lifecycle.find(self.state_dir) or self.is_dead())
+            return lifecycle.find(self.state_dir)
+
+        running = until(come_up)
+        assert running
         self.client = clients(running)
 
     def is_dead(self) -> bool:
@@ -433,8 +438,11 @@ class Outcome:
 
 
 def spread(points: list[tuple[str, str]], count: int) -> list[tuple[str, str]]:
-    """`count` of the points, evenly."""
-    return points if count >= len(points) else [points[index * len(points) // count] for index in range(count)]
+    """`count` of the points, evenly over the operations; what is done to them in turn."""
+    if count >= len(points):
+        return points
+    kinds = len(injection.KINDS)  # each operation has a point for each, in this order
+    return [points[index * len(points) // count // kinds * kinds + index % kinds] for index in range(count)]
 
 
 def all_points(log: Path) -> list[tuple[str, str]]:

@@ -326,7 +326,7 @@ def _write_function(folder: Path, body: str) -> None:
 
 
 def _register_a_model(cloud: Cloud, approval: str = "PendingManualApproval") -> None:
-    container = {"Image": "python", "ModelDataUrl": f"s3://{cloud.settings.bucket}/pawline/runs/out/a.txt"}
+    container = {"Image": "python", "ModelDataUrl": f"s3://{cloud.settings.bucket}/pawline/runs/out/features/a.txt"}
     cloud.client("sagemaker").create_model_package(
         ModelPackageGroupName="pawline",
         ModelApprovalStatus=approval,

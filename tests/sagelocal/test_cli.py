@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -168,7 +169,7 @@ def test_images_are_listed_with_the_file_that_each_comes_from(folder):
     refused(sagelocal(folder, "up", "--images", "other.toml"), "started without the images file", "sagelocal down")
 
 
-@pytest.mark.parametrize("words", [["env"], ["env", "--json"], ["logs", "/aws/sagemaker/TrainingJobs"]])
+@pytest.mark.parametrize("words", [["env"], ["env", "--json"], ["logs", "/aws/sagemaker/TrainingJobs"], ["prune"]])
 def test_a_command_that_needs_a_server_says_how_to_start_one(words, tmp_path):
     refused(sagelocal(tmp_path, *words), "No server runs for", "Start it: sagelocal up")
 
@@ -194,6 +195,16 @@ def test_status_tells_a_script_by_its_exit_code_whether_a_server_runs(up, tmp_pa
     found = sagelocal(up, "status", "--json")
     assert found.returncode == 0
     assert json.loads(found.stdout)["state_dir"] == str(up / ".sagelocal")
+
+
+def test_a_server_that_hangs_is_told_with_the_way_to_stop_it(folder):
+    pid = json.loads(sagelocal(folder, "up", "--json").stdout)["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    status = sagelocal(folder, "status")
+    assert status.returncode == 1
+    assert f"(pid {pid}) does not answer" in status.stdout and "Stop it if it hangs: sagelocal down" in status.stdout
+    assert sagelocal(folder, "down").stdout.startswith("Stopped")
+    assert "No server runs" in sagelocal(folder, "status").stdout
 
 
 def test_status_and_logs_show_what_runs_and_what_it_printed(folder):
@@ -245,9 +256,42 @@ def test_doctor_passes_here_and_says_what_jobs_are_kept_apart_by(up):
     done = sagelocal(up, "doctor", "--json")
     checks = {check["name"]: check for check in json.loads(done.stdout)}
     assert done.returncode == 0
-    assert set(checks) == {"Python", "state directory", "disk", "port", "isolation", "tuning"}
+    assert set(checks) == {"Python", "state directory", "disk", "state", "port", "isolation", "tuning"}
     assert checks["port"]["said"].startswith("the server runs at http://127.0.0.1:")
     assert all(check["fix"] for check in checks.values() if check["level"] != "pass")
+
+
+def test_doctor_tells_of_a_state_that_is_or_was_damaged(tmp_path):
+    def told() -> list[str]:
+        checks = json.loads(sagelocal(tmp_path, "doctor", "--json", "--state-dir", ".").stdout)
+        return next([check["level"], check["said"]] for check in checks if check["name"] == "state")
+
+    assert told() == ["pass", "there is none yet"]
+    (tmp_path / "state.db").touch()
+    assert told() == ["warn", "there is no snapshot of state.db yet"]
+    (tmp_path / "damaged" / "20300102T030405.000006Z").mkdir(parents=True)
+    assert told() == ["warn", "state.db was damaged and made again on 2030-01-02 03:04 UTC"]
+    (tmp_path / "suspect").touch()
+    assert told() == ["fail", "state.db was found damaged while the server ran"]
+
+
+def test_prune_shows_what_is_old_and_removes_it_with_yes(folder):
+    assert sagelocal(folder, "up").returncode == 0
+    assert sagelocal(folder, "prune").stdout == "Nothing is old enough.\n"
+    aside = folder / ".sagelocal" / "damaged" / "20260102T030405.000006Z"
+    aside.mkdir(parents=True)
+    (aside / "state.db").write_bytes(b"x" * 2000)
+    shown = sagelocal(folder, "prune", "--older-than", "0h").stdout
+    assert f"damaged state {aside.name}: 2,000 bytes" in shown
+    assert "Nothing was removed. To remove it: sagelocal prune --older-than 0h --keep 10 --yes" in shown
+    assert aside.exists()
+    assert json.loads(sagelocal(folder, "prune", "--older-than", "0h", "--yes", "--json").stdout)["bytes"] == 2000
+    assert not aside.exists()
+
+
+@pytest.mark.parametrize(("word", "way_out"), [("--older-than=-1d", "Write 12h"), ("--keep=-1", "Give a whole number")])
+def test_what_is_no_age_or_number_is_refused_by_prune(word, way_out, tmp_path):
+    refused(sagelocal(tmp_path, "prune", word), word.partition("=")[0], way_out)
 
 
 def test_up_in_the_foreground_serves_until_it_is_ended(folder):

@@ -1,5 +1,8 @@
 """Templates resolved: short tags, functions, conditions, parameters, and what is refused before anything is made."""
 
+import json
+import time
+
 import pytest
 
 from sagelocal.core.patterns import Worker
@@ -123,6 +126,13 @@ Resources:
   Key: {Type: AWS::KMS::Key, Properties: {KeyPolicy: {}}}
 """
     assert wanted(context, text).order == ("Key", "Queue", "Topic")
+
+
+def test_a_text_full_of_unclosed_braces_is_resolved_at_once(context):
+    begin = time.monotonic()
+    queue = {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": {"Fn::Sub": "${AWS::Region}" + "${" * 25_000}}}
+    assert wanted(context, json.dumps({"Resources": {"Q": queue}})).order == ("Q",)
+    assert time.monotonic() - begin < 10
 
 
 DECLARED = {

@@ -10,15 +10,16 @@ import threading
 import time
 from collections.abc import Iterator
 
-import boto3
 import psutil
 import pytest
 from botocore.exceptions import ClientError
 
+from sagelocal.cli import common
 from sagelocal.core import lifecycle
 from sagelocal.gateway import connection, listener
 from sagelocal.gateway.listener import Connections, Server
 from sagelocal.gateway.server import Application
+from tests.signing import signed
 from tests.waiting import HANG
 
 MIB = 1 << 20
@@ -42,14 +43,15 @@ def connect(port: int) -> socket.socket:
     return socket.create_connection(("127.0.0.1", port), timeout=HANG)
 
 
-def head(port: int, *lines: str, first: str = f"GET {HEALTH} HTTP/1.1") -> bytes:
+def head(port: int, *lines: str, first: str = f"GET {HEALTH} HTTP/1.1", service: str = "", body: bytes = b"") -> bytes:
+    """The head of a request, signed for `service` if it is given; `body`: what is to follow."""
+    method, target = first.split()[:2]
+    if service:
+        amazons = dict(line.split(": ", 1) for line in lines if line.lower().startswith("x-amz"))
+        sent = signed(method, f"http://127.0.0.1:{port}{target}", service, body, amazons)
+        plain = [line for line in lines if line.partition(":")[0] not in amazons]
+        lines = (*plain, *(f"{name}: {value}" for name, value in sent.items()))
     return "\r\n".join([first, f"Host: 127.0.0.1:{port}", *lines, "", ""]).encode()
-
-
-def signed(service: str) -> str:
-    return (
-        f"Authorization: AWS4-HMAC-SHA256 Credential=AKIAOWNER/20260101/us-east-1/{service}/aws4_request, Signature=x"
-    )
 
 
 def until_closed(sock: socket.socket) -> bytes:
@@ -165,22 +167,23 @@ BAD_CHUNKS = {
 
 @pytest.mark.parametrize("body", BAD_CHUNKS.values(), ids=BAD_CHUNKS)
 def test_a_malformed_chunk_is_refused_and_nothing_behind_it_is_read(port, body):
-    target = ["X-Amz-Target: SageMaker.ListModels", signed("sagemaker"), "Transfer-Encoding: chunked"]
-    answer = ask(port, head(port, *target, first="POST / HTTP/1.1") + body + head(port))
+    target = ["X-Amz-Target: SageMaker.ListModels", "Transfer-Encoding: chunked"]
+    answer = ask(port, head(port, *target, first="POST / HTTP/1.1", service="sagemaker") + body + head(port))
     assert status(answer) == 400 and answer.count(b"HTTP/1.1 ") == 1
 
 
 def test_chunks_with_extensions_and_trailers_are_one_body_and_the_connection_stays_open(port):
-    target = ["X-Amz-Target: SageMaker.ListModels", signed("sagemaker"), "Transfer-Encoding: chunked"]
+    target = ["X-Amz-Target: SageMaker.ListModels", "Transfer-Encoding: chunked"]
     body = b'1;a="b"\r\n{\r\n01\r\n}\r\n0\r\nX-Sum: 1\r\n\r\n'
-    answer = ask(port, head(port, *target, first="POST / HTTP/1.1") + body + head(port, "Connection: close"))
+    sent = head(port, *target, first="POST / HTTP/1.1", service="sagemaker", body=b"{}")
+    answer = ask(port, sent + body + head(port, "Connection: close"))
     assert answer.count(b"HTTP/1.1 200 OK") == 2 and b'{"Models": []}' in answer and b"version" in answer
 
 
 def test_a_body_that_breaks_off_is_refused_as_incomplete(port):
     for framing in ("Content-Length: 10", "Transfer-Encoding: chunked"):
         with connect(port) as sock:
-            sock.sendall(head(port, framing, signed("s3"), first="PUT /bucket?tagging HTTP/1.1") + b"9\r\n<a")
+            sock.sendall(head(port, framing, first="PUT /bucket?tagging HTTP/1.1", service="s3") + b"9\r\n<a")
             sock.shutdown(socket.SHUT_WR)
             assert status(until_closed(sock)) in (400, 404)
     assert answers(port)
@@ -209,7 +212,7 @@ TOO_LARGE = [  # service, first line, headers, bytes that are too many, AWS's co
 
 @pytest.mark.parametrize(("service", "first", "lines", "size", "code"), TOO_LARGE, ids=lambda value: str(value)[:40])
 def test_a_body_that_says_it_is_too_large_is_refused_before_it_comes(port, service, first, lines, size, code):
-    answer = ask(port, head(port, signed(service), f"Content-Length: {size}", *lines, first=first))
+    answer = ask(port, head(port, f"Content-Length: {size}", *lines, first=first, service=service))
     assert status(answer) in (400, 413) and code.encode() in answer and b"Connection: close" in answer
 
 
@@ -217,8 +220,8 @@ def test_a_body_that_says_it_is_too_large_is_refused_before_it_comes(port, servi
     ("service", "first", "lines", "size", "code"), TOO_LARGE[:1] + TOO_LARGE[5:7] + TOO_LARGE[11:12]
 )
 def test_a_body_that_does_not_say_its_size_is_counted(port, service, first, lines, size, code):
-    ask(port, head(port, signed("s3"), "Connection: close", first="PUT /bucket HTTP/1.1"))
-    sent = head(port, signed(service), "Transfer-Encoding: chunked", "Connection: close", *lines, first=first)
+    ask(port, head(port, "Connection: close", first="PUT /bucket HTTP/1.1", service="s3"))
+    sent = head(port, "Transfer-Encoding: chunked", "Connection: close", *lines, first=first, service=service)
     answer = ask(port, sent + b"%x\r\n%s\r\n0\r\n\r\n" % (size, b" " * size))
     assert status(answer) in (400, 413) and code.encode() in answer
 
@@ -229,8 +232,10 @@ def test_a_huge_body_costs_no_memory_and_its_client_gets_the_answer(server, clie
     before = process.memory_info().rss
     asked = http.client.HTTPConnection("127.0.0.1", port, timeout=HANG)
     asked.putrequest("POST", "/")
-    for line in (signed("sagemaker"), "X-Amz-Target: SageMaker.CreatePipeline", f"Content-Length: {500 * MIB}"):
-        asked.putheader(*line.split(": ", 1))
+    asked.putheader("Content-Length", str(500 * MIB))
+    target = {"X-Amz-Target": "SageMaker.CreatePipeline"}
+    for name, value in signed("POST", f"{server.url}/", "sagemaker", headers=target).items():
+        asked.putheader(name, value)
     asked.endheaders()
     for _ in range(500):
         asked.send(b" " * MIB)
@@ -264,7 +269,8 @@ def test_headers_that_come_too_slowly_are_given_up(port, monkeypatch):
 def test_a_body_that_comes_too_slowly_is_given_up_and_a_slow_but_steady_one_is_not(port, monkeypatch):
     monkeypatch.setattr(connection, "BODY_SECONDS", 0.5)
     lines = ["Content-Length: 400", "X-Amz-Target: SageMaker.ListModels", "Connection: close"]
-    sent = head(port, signed("sagemaker"), *lines, first="POST / HTTP/1.1")
+    body = b"{" + b" " * 398 + b"}"
+    sent = head(port, *lines, first="POST / HTTP/1.1", service="sagemaker", body=body)
     with connect(port) as sock:
         sock.sendall(sent + b"{")
         answer = until_closed(sock)
@@ -337,7 +343,7 @@ def test_with_few_files_idle_connections_do_not_block_others(tmp_path):
             time.sleep(0.1)
         idle = [connect(int(found.url.rpartition(":")[2])) for _ in range(100)]
         time.sleep(listener.GRACE_SECONDS)
-        s3 = boto3.client("s3", endpoint_url=found.url)
+        s3 = common.client(found, "s3")
         s3.create_bucket(Bucket="bucket")
         s3.put_object(Bucket="bucket", Key="k", Body=b"x" * MIB)
         assert s3.get_object(Bucket="bucket", Key="k")["ContentLength"] == MIB

@@ -19,6 +19,7 @@ from sagelocal.services.iam import policy
 from sagelocal.services.s3 import objects
 from sagelocal.services.sagemaker.execution.functions import Scope
 from sagelocal.services.sagemaker.jobs import toolkit
+from tests.signing import signed
 
 DEPTHS = [MAX_DEPTH + 1, 500, 990, 5_000, 100_000]
 SHAPES = {"lists": ("[", "1", "]"), "objects": ('{"a":', "1", "}"), "both": ('[{"a":', "1", "}]")}
@@ -30,9 +31,9 @@ def deep(depth: int, shape: str = "lists") -> str:
 
 
 def ask(context, service: str, body: str | bytes, path: str = "/", **headers: str):
-    scope = f"AKIAOWNER/20260101/us-east-1/{service}/aws4_request"
     headers = {name.replace("_", "-"): value for name, value in headers.items()}
-    headers["Authorization"] = f"AWS4-HMAC-SHA256 Credential={scope}, Signature=x"
+    sent = body.encode() if isinstance(body, str) else body
+    headers |= signed("POST", f"{context.url}{path}", service, sent, headers)
     client = Client(Application(context, on_stop=lambda: None))
     return client.open(path, method="POST", base_url=context.url, headers=headers, data=body)
 

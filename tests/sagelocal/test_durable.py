@@ -12,6 +12,7 @@ from sagelocal.core import patience, supervisor
 from sagelocal.runtime import cluster
 from sagelocal.services.s3 import objects
 from sagelocal.services.sagemaker.documents import (
+    ENDPOINT,
     EXECUTION,
     PACKAGE,
     PIPELINE,
@@ -78,6 +79,7 @@ def job_of(context, name):
     [
         (OSError(errno.ENOSPC, "full"), True),
         (OSError(errno.EIO, "bad sector"), True),
+        (OSError(errno.EMFILE, "too many open files"), True),
         (refusal(), True),
         (refusal(sqlite3.SQLITE_IOERR_WRITE), True),
         (refusal(sqlite3.SQLITE_BUSY), True),
@@ -213,9 +215,31 @@ def test_the_supervisor_goes_on_after_a_refusal(context, disk, monkeypatch):
     context.store.wait(PROCESSING_JOB, "lost", lambda job: job["ProcessingJobStatus"] == "Failed", HANG)
 
 
+def test_a_job_for_which_there_is_no_thread_is_ended_too(context, monkeypatch):
+    monkeypatch.setattr(supervisor, "EVERY_SECONDS", 0.1)
+    supervisor.begin(context)
+
+    def no_thread(*_):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched, pytest.raises(RuntimeError):
+        patched.setattr(type(context), "spawn", no_thread)
+        create_job(context, "j", "/bin/true")
+    context.store.wait(PROCESSING_JOB, "j", lambda job: job["ProcessingJobStatus"] == "Failed", HANG)
+
+
 def test_all_that_runs_in_the_background_is_watched():
     watched = {str(watch.kind) for watch in supervisor.WATCHES}
-    assert watched >= {TRAINING_JOB, PROCESSING_JOB, TUNING_JOB, EXECUTION}
+    assert watched >= {TRAINING_JOB, PROCESSING_JOB, TUNING_JOB, EXECUTION, ENDPOINT}
+
+
+def test_an_endpoint_that_nobody_deploys_is_failed(context, monkeypatch):
+    monkeypatch.setattr(supervisor, "EVERY_SECONDS", 0.1)
+    body = {"EndpointName": "e", "EndpointStatus": "Creating", "CreationTime": time.time(), "_Deployment": "lost"}
+    context.store.insert(ENDPOINT, "e", body)
+    supervisor.begin(context)
+    found = context.store.wait(ENDPOINT, "e", lambda endpoint: endpoint["EndpointStatus"] == "Failed", HANG)
+    assert "lost the deployment" in found["FailureReason"]
 
 
 def test_a_stop_that_comes_after_the_end_of_a_job_does_not_change_it(context):

@@ -10,7 +10,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from sagelocal.core import lifecycle
-from tests.sagelocal.endpoint_account import Account, Load
+from tests.sagelocal.endpoint_account import SERVE, Account, Load
 from tests.waiting import is_gone, until
 
 
@@ -172,6 +172,23 @@ def test_a_deleted_endpoint_leaves_no_process(account: Account, server: lifecycl
     with pytest.raises(ClientError, match="not found"):
         account.said(name)
     until(lambda: is_gone(pid))
+
+
+@pytest.mark.parametrize("cut", [signal.SIGKILL, signal.SIGTERM])
+def test_an_endpoint_that_was_being_created_when_the_server_ended_is_created_by_the_next(tmp_path: Path, cut):
+    running = lifecycle.ensure(tmp_path / "state")
+    try:
+        account = Account(running.url)
+        name = account.endpoint(account.config("1", script=f"import time; time.sleep(3)\n{SERVE}"))
+        assert account.sagemaker.describe_endpoint(EndpointName=name)["EndpointStatus"] == "Creating"
+        os.kill(running.pid, cut)
+        os.waitpid(running.pid, 0)
+        account = Account(lifecycle.ensure(tmp_path / "state").url)
+        described = account.settled(name)
+        assert described["EndpointStatus"] == "InService" and "FailureReason" not in described
+        assert account.said(name)["version"] == "1"
+    finally:
+        lifecycle.stop(tmp_path / "state")
 
 
 def test_endpoints_serve_again_after_the_server_was_killed(tmp_path: Path):

@@ -6,6 +6,8 @@ import uuid
 
 import boto3
 import pytest
+from botocore import UNSIGNED
+from botocore.config import Config
 from botocore.exceptions import ClientError
 
 ACCOUNT = "123456789012"
@@ -133,6 +135,29 @@ def test_a_bucket_policy_allows_and_denies(client, role, become, bucket):
     assert [(error["Key"], error["Code"]) for error in failed] == [("k", "AccessDenied")]
 
 
+def test_a_request_without_a_signature_may_read_what_a_bucket_lets_everybody_read(server, client, bucket):
+    config = Config(signature_version=UNSIGNED)
+    anybody = boto3.client("s3", endpoint_url=server.url, region_name="us-east-1", config=config)
+    for call in (
+        lambda: anybody.get_object(Bucket=bucket, Key="k"),
+        lambda: anybody.put_object(Bucket=bucket, Key="k", Body=b"y"),
+        lambda: anybody.list_objects_v2(Bucket=bucket),
+        lambda: anybody.list_buckets(),
+        lambda: anybody.create_bucket(Bucket="iam-by-nobody"),
+        lambda: anybody.get_bucket_policy(Bucket=bucket),
+        lambda: anybody.delete_bucket(Bucket=bucket),
+        lambda: anybody.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": "k"}]}),
+    ):
+        refused(call)
+    reading = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{bucket}/*"}
+    client("s3").put_bucket_policy(Bucket=bucket, Policy=document(reading))
+    assert anybody.get_object(Bucket=bucket, Key="k")["Body"].read() == b"x"
+    refused(lambda: anybody.get_object(Bucket=bucket, Key="none"))
+    refused(lambda: anybody.put_object(Bucket=bucket, Key="k", Body=b"y"))
+    client("s3").put_bucket_policy(Bucket=bucket, Policy=document(reading | {"Principal": {"AWS": ACCOUNT}}))
+    refused(lambda: anybody.get_object(Bucket=bucket, Key="k"))
+
+
 @pytest.mark.parametrize(
     ("statement", "said"),
     [
@@ -243,18 +268,18 @@ CONDITION = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "*"}
         (document(CONDITION | {"Condition": {"StringEquals": {"team": "x"}}}), "prefaced by a vendor"),
         (
             document(CONDITION | {"Condition": {"StringEquals": {"aws:NoSuchKey": "x"}}}),
-            "aws:nosuchkey is not evaluated",
+            "aws:NoSuchKey is not evaluated",
         ),
         (document(CONDITION | {"Condition": {"StringEquals": {"sagemaker:VpcSubnets": "x"}}}), "is not evaluated"),
         (
             document(CONDITION | {"Effect": "Deny", "Condition": {"StringEquals": {"kms:ViaService": "x"}}}),
-            "kms:viaservice",
+            "kms:ViaService",
         ),
-        (document(CONDITION | {"Condition": {"StringNotEquals": {"ec2:Vpc": "x"}}}), "ec2:vpc"),
+        (document(CONDITION | {"Condition": {"StringNotEquals": {"ec2:Vpc": "x"}}}), "ec2:Vpc"),
         (document(CONDITION | {"Action": "s3:Get:Object"}), "one colon"),
         (document(CONDITION | {"Resource": "arn:aws:s*:::b"}), "fully qualified"),
         (document(CONDITION | {"Resource": "b/*"}), "ARN format"),
-        ('{"Statement":' + "[" * 100_000, "nested too deeply"),
+        ('{"Statement":' + "[" * 100_000, "levels of lists"),
     ],
 )
 def test_what_is_not_evaluated_is_refused_by_its_name_when_it_is_stored(client, role, text, said):
@@ -273,7 +298,7 @@ def test_what_is_not_evaluated_is_refused_by_its_name_when_it_is_stored(client, 
         (trusting({"AWS": ROOT}, "s3:GetObject"), "actions can only be sts:AssumeRole"),
         ({"Effect": "Allow", "NotPrincipal": "*", "Action": "sts:AssumeRole"}, "NotPrincipal"),
         (trusting({"AWS": ROOT}) | {"Resource": "*"}, "no Resource"),
-        (trusting({"AWS": ROOT}) | {"Condition": {"StringEquals": {"sts:NoSuchKey": "x"}}}, "sts:nosuchkey"),
+        (trusting({"AWS": ROOT}) | {"Condition": {"StringEquals": {"sts:NoSuchKey": "x"}}}, "sts:NoSuchKey"),
     ],
 )
 def test_a_trust_policy_that_would_not_be_obeyed_is_refused(client, statement, said):
@@ -316,3 +341,47 @@ def test_a_pattern_of_many_stars_is_decided_at_once(client, role, become, bucket
     refused(lambda: acting.get_object(Bucket=bucket, Key="a" * 200))
     refused(lambda: acting.list_objects_v2(Bucket=bucket, Prefix="a" * 200))
     assert time.monotonic() - begin < 10
+
+
+def test_the_tags_of_a_request_are_conditions(role, become):
+    only = {"ForAllValues:StringEquals": {"aws:TagKeys": "team"}, "StringEquals": {"aws:RequestTag/team": "red"}}
+    making = ["sagemaker:CreateModelPackageGroup", "sagemaker:AddTags"]
+    acting = become(role(allow(making, Condition=only)))("sagemaker")
+
+    def create(**tags: str):
+        given = [{"Key": key, "Value": value} for key, value in tags.items()]
+        return acting.create_model_package_group(ModelPackageGroupName=f"g-{uuid.uuid4().hex}", Tags=given)
+
+    assert create(team="red")
+    refused(lambda: create(team="blue"), "AccessDeniedException")
+    refused(lambda: create(team="red", cost="1"), "AccessDeniedException")
+
+
+def test_a_stacks_role_has_its_boundary_and_tags_and_follows_them(client):
+    cloudformation, iam = client("cloudformation"), client("iam")
+    for name in ("first", "second"):
+        iam.create_policy(PolicyName=f"boundary-{name}", PolicyDocument=document(allow("s3:*")))
+    base = {"RoleName": "bounded", "AssumeRolePolicyDocument": json.loads(document(trusting({"AWS": ROOT})))}
+
+    def deploy(operation: str, **properties: object) -> dict:
+        resource = {"Type": "AWS::IAM::Role", "Properties": base | properties}
+        template = json.dumps({"Resources": {"Role": resource}})
+        request = {"StackName": "bounded", "TemplateBody": template, "Capabilities": ["CAPABILITY_NAMED_IAM"]}
+        getattr(cloudformation, f"{operation}_stack")(**request)
+        cloudformation.get_waiter(f"stack_{operation}_complete").wait(
+            StackName="bounded", WaiterConfig={"Delay": 1, "MaxAttempts": 60}
+        )
+        return iam.get_role(RoleName="bounded")["Role"]
+
+    def boundary(name: str) -> str:
+        return f"arn:aws:iam::{ACCOUNT}:policy/boundary-{name}"
+
+    made = deploy("create", PermissionsBoundary=boundary("first"), Tags=[{"Key": "team", "Value": "red"}])
+    assert made["PermissionsBoundary"]["PermissionsBoundaryArn"] == boundary("first")
+    assert made["Tags"] == [{"Key": "team", "Value": "red"}]
+    changed = deploy("update", PermissionsBoundary=boundary("second"), Description="d", MaxSessionDuration=7200)
+    assert changed["PermissionsBoundary"]["PermissionsBoundaryArn"] == boundary("second")
+    assert (changed.get("Tags", []), changed["Description"], changed["MaxSessionDuration"]) == ([], "d", 7200)
+    assert "PermissionsBoundary" not in deploy("update", Description="d")
+    nowhere = {"RoleName": "bounded", "PermissionsBoundary": boundary("none")}
+    refused(lambda: iam.put_role_permissions_boundary(**nowhere), "NoSuchEntity")

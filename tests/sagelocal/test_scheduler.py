@@ -1,5 +1,6 @@
 """EventBridge Scheduler over HTTP: schedules are kept, checked, and fire."""
 
+import functools
 import json
 import time
 from datetime import UTC, datetime, timedelta
@@ -174,29 +175,67 @@ def test_what_could_never_fire_is_refused(client, change: dict, named: str):
     assert named in refusal.value.response["Error"]["Message"]
 
 
-def test_schedules_outlive_the_server_and_what_was_missed_is_not_made_up_for(tmp_path: Path):
-    def sqs_and_scheduler(url: str):
-        return (boto3.client(service, endpoint_url=url, region_name="us-east-1") for service in ("sqs", "scheduler"))
+def test_schedules_outlive_the_server_and_what_was_to_fire_once_meanwhile_fires_late(tmp_path: Path):
+    def clients(url: str):
+        return (
+            boto3.client(service, endpoint_url=url, region_name="us-east-1") for service in ("sagemaker", "scheduler")
+        )
+
+    def started() -> list[str]:
+        return [e["PipelineExecutionArn"] for e in executions(lambda _: sagemaker)]
 
     began = time.monotonic()
-    sqs, scheduler = sqs_and_scheduler(lifecycle.ensure(tmp_path).url)
+    sagemaker, scheduler = clients(lifecycle.ensure(tmp_path).url)
     a_start = time.monotonic() - began  # on this machine, as busy as it is
-    missed = in_seconds(1 + a_start)
-    arn = "arn:aws:sqs:us-east-1:123456789012:after"
-    common = {"FlexibleTimeWindow": {"Mode": "OFF"}, "Target": {"Arn": arn, "RoleArn": ROLE, "Input": '"late"'}}
-    scheduler.create_schedule(Name="missed", ScheduleExpression=f"at({missed})", **common)
-    common["Target"]["Input"] = '"in time"'
-    scheduler.create_schedule(Name="kept", ScheduleExpression=f"at({in_seconds(6 + 6 * a_start)})", **common)
+    sagemaker.create_pipeline(PipelineName="nightly", PipelineDefinition=json.dumps(DEFINITION), RoleArn=ROLE)
+    make_ = functools.partial(make, lambda _: scheduler)
+    make_("past", f"at({in_seconds(-60)})", {"Arn": PIPELINE}, ActionAfterCompletion="DELETE")
+    make_("once", f"at({in_seconds(1)})", {"Arn": PIPELINE})
+    (first,) = until(started)
+    due = 1 + a_start
+    missed = in_seconds(due)
+    parameters = {"PipelineParameterList": [{"Name": "Word", "Value": "yes"}]}
+    late = {"Arn": PIPELINE, "SageMakerPipelineParameters": parameters}
+    make_("late", f"at({missed})", late, ActionAfterCompletion="DELETE")
+    make_("asleep", f"at({missed})", {"Arn": PIPELINE}, State="DISABLED")
+    make_("over", "cron(0 3 1 1 ? *)", {"Arn": PIPELINE}, EndDate=time.time() + due, ActionAfterCompletion="DELETE")
     lifecycle.stop(tmp_path)
-    until(lambda: datetime.now(UTC) > datetime.fromisoformat(f"{missed}Z"))
-    sqs, scheduler = sqs_and_scheduler(lifecycle.ensure(tmp_path).url)
+    until(lambda: datetime.now(UTC) > datetime.fromisoformat(f"{missed}Z") + timedelta(seconds=1))
     try:
-        url = sqs.create_queue(QueueName="after")["QueueUrl"]
-        message = until(lambda: sqs.receive_message(QueueUrl=url).get("Messages"))[0]
-        assert message["Body"] == '"in time"'
-        assert "Messages" not in sqs.receive_message(QueueUrl=url)
+        sagemaker, scheduler = clients(lifecycle.ensure(tmp_path).url)
+        names = until(
+            lambda: {s["Name"] for s in scheduler.list_schedules()["Schedules"]}, lambda names: "late" not in names
+        )
+        assert names == {"past", "once", "asleep"}
+        (second,) = set(started()) - {first}
+        asked = sagemaker.list_pipeline_parameters_for_execution(PipelineExecutionArn=second)
+        assert asked["PipelineParameters"] == [{"Name": "Word", "Value": "yes"}]
     finally:
         lifecycle.stop(tmp_path)
+
+
+def test_what_is_older_than_its_retry_policy_allows_is_not_fired_any_more(context):
+    from sagelocal.services.scheduler.loop import loop
+
+    request = {"FlexibleTimeWindow": {"Mode": "OFF"}, "ActionAfterCompletion": "DELETE"}
+    policy = {"MaximumEventAgeInSeconds": 3600}
+    context.call(
+        "sagemaker",
+        "CreatePipeline",
+        PipelineName="nightly",
+        PipelineDefinition=json.dumps(DEFINITION),
+        RoleArn=ROLE,
+        ClientRequestToken="0" * 32,
+    )
+    for name, seconds in (("old", -3700), ("young", -3500)):
+        target = {"Arn": PIPELINE, "RoleArn": ROLE, "RetryPolicy": policy}
+        at = f"at({in_seconds(seconds)})"
+        context.call("scheduler", "CreateSchedule", Name=name, ScheduleExpression=at, Target=target, **request)
+        body = context.store.update("schedule", f"default/{name}", {"LastModificationDate": time.time() - 7200})
+        loop(context).take_up(f"default/{name}", body, time.time())
+    until(lambda: not context.store.list("schedule"))
+    listed = context.call("sagemaker", "ListPipelineExecutions", PipelineName="nightly")
+    assert len(listed["PipelineExecutionSummaries"]) == 1
 
 
 def test_a_schedule_acts_with_its_role_and_nothing_more(client, pipeline, queue):

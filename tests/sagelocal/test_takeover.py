@@ -10,7 +10,7 @@ from pathlib import Path
 import boto3
 import pytest
 
-from sagelocal.core import lifecycle, takeover
+from sagelocal.core import lifecycle, lock, takeover
 from tests.sagelocal.lambda_functions import packed
 
 
@@ -72,10 +72,10 @@ def test_commands_at_the_same_time_take_it_over_together(earlier, state_dir):
 def test_not_while_its_server_still_runs(earlier, state_dir, monkeypatch):
     monkeypatch.setattr(takeover, "PATIENCE", 0.0)
     (earlier / "server.json").write_text('{"url": "http://127.0.0.1:1", "pid": 4711}')
-    lock = lifecycle.hold_lock(earlier)
+    held = lock.hold(earlier)
     with pytest.raises(lifecycle.CannotStart, match=r"still runs in .*\.embedded\. Stop it first: kill 4711"):
         lifecycle.ensure(state_dir)
-    os.close(lock)
+    os.close(held)
     assert earlier.exists() and not state_dir.exists()
 
 

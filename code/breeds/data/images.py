@@ -1,15 +1,22 @@
 """One image: from any file's bytes to an upright RGB picture, or a reason why not."""
 
+import contextlib
 import io
 import warnings
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from breeds.data import jpeg
+from contract import pictures
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 MAX_ASPECT_RATIO = 20  # a 1 x 100,000 strip would become 256 x 25,600,000 pixels
+MAX_FRAMES = 1000
+MOST_OF_JPEG = 8  # bytes of a pixel: two of a coefficient, for each of four channels
+CANVASES_OF_WEBP = 2  # that its decoder keeps, the last frame's and the next one's
+PIXELS_AT_ONCE = 1 << 20
 MEAN = (0.485, 0.456, 0.406)  # of ImageNet, as torchvision's weights expect
 STD = (0.229, 0.224, 0.225)
 JPEG_QUALITY = 95
@@ -23,7 +30,8 @@ class Rejected(ValueError):
 
 
 class TooLarge(Rejected):
-    """More pixels than the caller allows: a bomb, or a picture to shrink first."""
+    """More pixels than the caller allows, or more memory than an ordinary photo of so many pixels would take: a bomb,
+    or a picture to shrink first."""
 
 
 def decode(data: bytes, *, max_pixels: int, shrink_to: int | None = None) -> Image.Image:
@@ -37,7 +45,8 @@ def decode(data: bytes, *, max_pixels: int, shrink_to: int | None = None) -> Ima
         try:
             with Image.open(io.BytesIO(data), formats=FORMATS) as image:
                 _check_size(*image.size, max_pixels)
-                if shrink_to and image.format == "JPEG":
+                _check_decoded(_decoded_bytes(image, data, max_pixels), max_pixels)
+                if shrink_to:
                     image.draft(None, (2 * shrink_to, 2 * shrink_to))
                 image.load()
                 return _to_rgb(_upright(image))
@@ -74,7 +83,7 @@ def _can_stay(data: bytes, max_pixels: int, short_side: int) -> bool:
     size = jpeg.size_of(data) if len(data) <= MAX_KEPT_BYTES else None
     if size is None or min(size) >= 2 * short_side:
         return False
-    _check_size(*size, max_pixels)
+    _check_jpeg(data, *size, max_pixels)
     return jpeg.decode(data, 8) is not None
 
 
@@ -83,7 +92,7 @@ def _ordinary(data: bytes, max_pixels: int, shrink_to: int) -> np.ndarray | None
     size = jpeg.size_of(data)
     if size is None:
         return None
-    _check_size(*size, max_pixels)
+    _check_jpeg(data, *size, max_pixels)
     room = max(1, min(size) // (2 * shrink_to))
     return jpeg.decode(data, next(factor for factor in (8, 4, 2, 1) if factor <= room))
 
@@ -176,18 +185,72 @@ def _check_size(width: int, height: int, max_pixels: int) -> None:
         raise Rejected(f"too narrow: {width} x {height}")
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _check_jpeg(data: bytes, width: int, height: int, max_pixels: int) -> None:
+    _check_size(width, height, max_pixels)
+    if width * height * MOST_OF_JPEG > pictures.most_decoded(max_pixels):
+        _check_decoded(_header_bytes(data), max_pixels)
+
+
+def _check_decoded(decoded: int, max_pixels: int) -> None:
+    most = pictures.most_decoded(max_pixels)
+    if decoded > most:
+        raise TooLarge(f"too much to decode: {decoded:,} bytes are over the limit of {most:,}")
+
+
+def _header_bytes(data: bytes) -> int:
+    """Of a JPEG or PNG; 0 for others, and for a header that the decoder will complain of."""
     try:
-        return ImageOps.exif_transpose(image)
-    except Exception:  # EXIF is written by every kind of software: damage in it says nothing about the picture
-        return image
+        header = pictures.header(data)
+    except pictures.BadHeader:
+        return 0
+    return header.decoded if header else 0
+
+
+def _decoded_bytes(image: Image.Image, data: bytes, max_pixels: int) -> int:
+    """What decoding will take, all frames counted, though only the first one is used."""
+    if told := _header_bytes(data):
+        return told
+    deep = ";16" in str(getattr(image, "tile", ""))  # told to its decoder; the mode is that of 8 bits all the same
+    channels = len(image.getbands()) * (2 if deep else 1)
+    pixel = max(pictures.LEAST, channels) * (CANVASES_OF_WEBP if image.format == "WEBP" else 1)
+    one = pictures.decoded_bytes(*image.size, pixel)
+    return one * _frames(data, most=min(MAX_FRAMES, pictures.most_decoded(max_pixels) // max(1, one)))
+
+
+def _frames(data: bytes, most: int) -> int:
+    """Counted up to one more than `most`: a small file may hold a million frames, of no size worth counting."""
+    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        for number in range(1, most + 1):
+            try:
+                image.seek(number)
+            except Exception:  # the end; or damage behind the first frame, which says nothing about that one
+                return number
+    return most + 1
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """In place: a copy of a large picture is another hundred megabytes."""
+    with contextlib.suppress(Exception):  # EXIF is written by every kind of software: damage in it says nothing
+        ImageOps.exif_transpose(image, in_place=True)
+    return image
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
+    """A few rows at a time, so that no step of it is a copy of the whole picture."""
     if image.mode == "RGB":
         return image
+    top = max(image.getextrema()) if image.mode.startswith(("I", "F")) else 0.0  # one channel: (least, most)
+    whole = Image.new("RGB", image.size)
+    rows = max(1, PIXELS_AT_ONCE // image.width)
+    for above in range(0, image.height, rows):
+        box = (0, above, image.width, min(above + rows, image.height))
+        whole.paste(_part_to_rgb(image.crop(box), top), box)
+    return whole
+
+
+def _part_to_rgb(image: Image.Image, top: Any) -> Image.Image:
     if image.mode.startswith(("I", "F")):
-        return _to_eight_bit(image).convert("RGB")
+        return _to_eight_bit(image, top).convert("RGB")
     if "A" in image.mode or "a" in image.mode or "transparency" in image.info:
         rgba = image.convert("RGBA")
         white = Image.new("RGBA", rgba.size, "white")
@@ -195,10 +258,9 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _to_eight_bit(image: Image.Image) -> Image.Image:
-    """Pillow's own conversion clips 16-bit grey at 255, which makes the picture white."""
+def _to_eight_bit(image: Image.Image, top: Any) -> Image.Image:
+    """Pillow's own conversion clips 16-bit grey at 255, which makes the picture white. `top`: of the whole picture."""
     values: np.ndarray = np.asarray(image, dtype=np.float32)
-    top = float(values.max(initial=0.0))
     if image.mode.startswith("I;16") or top > 255:
         values = values / 257
     elif image.mode == "F" and top <= 1:

@@ -18,8 +18,9 @@ from breeds.data import images
 from breeds.model import backbones, optimized, unknown
 from breeds.model.classifier import Classifier, Head
 from breeds.model.embedding import choose_embedder
+from contract import pictures
 
-MAX_PIXELS = 50_000_000
+MAX_PIXELS = pictures.MAX_PIXELS
 WARM_UP_ROUNDS = 5
 
 

@@ -12,13 +12,14 @@ from typing import Any, Protocol
 import numpy as np
 
 from breeds.data import images
+from contract import pictures
 
 ONE_IMAGE = ("image/jpeg", "image/png", "application/x-image")
 BATCH = ("application/json", "multipart/form-data")
 MAX_BYTES = 10 * 1024 * 1024  # of one image
 MAX_BATCH_BYTES = 25 * 1024 * 1024  # of a whole request; SageMaker's own limit for InvokeEndpoint
 MAX_IMAGES = 64  # in one request
-MAX_PIXELS = 50_000_000
+MAX_PIXELS = pictures.MAX_PIXELS
 TOP = 5
 
 Answer = tuple[int, dict[str, Any]]

@@ -81,13 +81,12 @@ def exportable(tensor: Tensor) -> Tensor:
 
 
 def copy_serving_code(source: Path, target: Path) -> None:
-    """Copy serve.py, requirements.txt and breeds/ next to the model, as they are now."""
+    """Copy serve.py, requirements.txt, breeds/ and contract/ next to the model, as they are now."""
     target.mkdir(parents=True, exist_ok=True)
     for name, origin in SERVING_CODE.items():
         copy_file(source / origin, target / name)
-    shutil.copytree(
-        source / "breeds", target / "breeds", dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__")
-    )
+    for name in ("breeds", "contract"):
+        shutil.copytree(source / name, target / name, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
 
 
 def write_ray_application(source: Path, directory: Path) -> None:

@@ -99,7 +99,8 @@ class Scope:
                 return as_text(self.resource(logical, attribute))
             return as_text(self._ref(name))
 
-        return re.sub(r"\$\{([^}]*)\}", replaced, text)
+        closed = text.rfind("}") + 1  # behind it each "${" would look for its end in vain, as far as the text goes
+        return str(re.sub(r"\$\{([^}]*)\}", replaced, text[:closed]) + text[closed:])
 
     def _join(self, argument: Any) -> str:
         delimiter, values = _arguments("Fn::Join", argument, 2)

@@ -26,7 +26,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Delivery:
-    """One payload for one target; `origin` names rule or schedule in the dead letter's attributes."""
+    """One payload for one target; `origin` names rule or schedule in the dead letter's attributes.
+
+    `age`: how old it is already, in seconds; past `max_age` it is not tried any more.
+    """
 
     target: Target
     payload: str
@@ -34,6 +37,7 @@ class Delivery:
     dead_letter_queue: str | None = None
     retries: int = MAX_RETRIES
     max_age: float = MAX_AGE_SECONDS
+    age: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,9 @@ class Failure:
     code: str
     message: str
     passing: bool
+
+
+TOO_OLD = Failure("EventAgeExceeded", "It was due while no server ran.", False)
 
 
 def of_target(
@@ -56,6 +63,7 @@ def of_target(
             role=target.get("RoleArn"),
             pipeline_parameters=tuple((parameter["Name"], parameter["Value"]) for parameter in parameters),
             message_group=target.get("SqsParameters", {}).get("MessageGroupId"),
+            token=origin.get("EXECUTION_ID"),
         ),
         payload=payload,
         origin=origin,
@@ -67,7 +75,10 @@ def of_target(
 
 def deliver(context: Context, delivery: Delivery) -> bool:
     """Deliver; False when it was given up, and then it is on the dead-letter queue, or in the server's log."""
-    began = time.monotonic()
+    began = time.monotonic() - delivery.age
+    if delivery.age > delivery.max_age:
+        _give_up(context, delivery, TOO_OLD, 0, "MaximumEventAgeInSeconds")
+        return False
     pause = FIRST_PAUSE_SECONDS
     tries = 0
     while True:

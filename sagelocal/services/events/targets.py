@@ -17,12 +17,16 @@ KINDS = "a SageMaker pipeline, a Lambda function, an SQS queue or an SNS topic"
 
 @dataclass(frozen=True)
 class Target:
-    """A target's ARN, the role it is reached with (if any), and what its kind needs beside the payload."""
+    """A target's ARN, the role it is reached with (if any), and what its kind needs beside the payload.
+
+    `token`: the same each time that the payload is sent, so that an execution is not started twice.
+    """
 
     arn: str
     role: str | None = None
     pipeline_parameters: tuple[tuple[str, str], ...] = ()
     message_group: str | None = None
+    token: str | None = None
 
 
 def check(arn: str) -> None:
@@ -52,7 +56,7 @@ def pipeline_request(target: Target) -> Json:
     return {
         "PipelineName": target.arn.rpartition("/")[2],
         "PipelineParameters": [{"Name": name, "Value": value} for name, value in target.pipeline_parameters],
-        "ClientRequestToken": uuid.uuid4().hex,
+        "ClientRequestToken": target.token or uuid.uuid4().hex,
     }
 
 

@@ -106,6 +106,7 @@ class Condition:
     values: tuple[str, ...]
     if_exists: bool = False
     quantifier: str = ""  # ForAnyValue, ForAllValues
+    written_key: str = ""  # as the document has it
 
     def holds(self, keys: Keys) -> bool:
         given = keys.get(self.key, ())
@@ -157,7 +158,7 @@ def parse(element: object, variables: bool = True) -> tuple[Condition, ...]:
             texts = tuple(_text(value) for value in (values if isinstance(values, list) else [values]))
             if is_text and not variables:
                 texts = tuple(without_variables(text) for text in texts)
-            found.append(Condition(operator, key.lower(), texts, name != operator, quantifier))
+            found.append(Condition(operator, key.lower(), texts, name != operator, quantifier, key))
     return tuple(found)
 
 

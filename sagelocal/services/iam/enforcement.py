@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from sagelocal.core.caller import Caller
+from sagelocal.core.caller import ANONYMOUS, Caller
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError, ValidationException
 from sagelocal.services.iam import evaluation, policy, resource_tags, roles
@@ -87,6 +87,8 @@ def may(context: Context, call: Call) -> bool:
 
 
 def refusal(context: Context, call: Call, decision: Decision, quoted: bool = False) -> str:
+    if context.caller == ANONYMOUS:
+        return "Access Denied"
     resource = f'"{call.resource}"' if quoted else call.resource
     who = context.caller.arn if context.caller else root(context)
     return (
@@ -141,6 +143,8 @@ def common_keys(context: Context, caller: Caller | None, role: Role | None = Non
     if caller is None:
         common |= {"aws:principalarn": (root(context),), "aws:principaltype": ("Account",)}
         return {**common, "aws:principalaccount": (context.account,), "aws:userid": (context.account,)}
+    if caller == ANONYMOUS:
+        return {**common, "aws:principaltype": ("Anonymous",)}
     tags = {tag["Key"]: tag["Value"] for tag in role["Tags"]} if role else {}
     if caller.source_identity:
         common["aws:sourceidentity"] = (caller.source_identity,)
@@ -178,7 +182,8 @@ def _decide(context: Context, call: Call) -> Decision:
     resource = _resource(context, call)
     if role is None or caller is None:
         common = common_keys(context, caller) if resource else {}
-        return evaluation.decide((policy.EVERYTHING,), call, common, resource=resource)
+        everything = () if caller == ANONYMOUS else (policy.EVERYTHING,)
+        return evaluation.decide(everything, call, common, resource=resource)
     own = roles.statements(context, role)
     tags = resource_tags.keys(context, call, (*own, *(resource.statements if resource else ())))
     decision = evaluation.decide(

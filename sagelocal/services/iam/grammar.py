@@ -81,7 +81,7 @@ def _statement_problems(statement: Statement, kind: str) -> Iterator[str]:
 def _value_problem(condition: Condition) -> str:
     """A value that its operator cannot read would never match."""
     if not condition.values:
-        return f"{condition.operator} of {condition.key} has no value."
+        return f"{condition.operator} of {condition.written_key} has no value."
     read = READERS.get(NEGATED.get(condition.operator, condition.operator))
     if condition.operator == "Null":
         read = conditions.READERS["Bool"]
@@ -90,5 +90,5 @@ def _value_problem(condition: Condition) -> str:
             if read:
                 read(value)
         except (ValueError, OverflowError) as problem:
-            return f"{condition.operator} of {condition.key} cannot have the value {value!r}: {problem}."
+            return f"{condition.operator} of {condition.written_key} cannot have the value {value!r}: {problem}."
     return ""

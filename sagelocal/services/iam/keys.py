@@ -65,11 +65,12 @@ def refusal(condition: Condition, allows: bool) -> str:
     """
     key = condition.key
     if ":" not in key:
-        return f"Actions/Conditions must be prefaced by a vendor, e.g., iam, sdb, ec2, etc., not {key!r}."
+        return f"Actions/Conditions must be prefaced by a vendor, e.g., iam or s3, not {condition.written_key!r}."
     if is_evaluated(key):
         return ""
     if key.partition(":")[0] in SERVICES:
-        return f"The condition key {key} is not evaluated here."
+        return f"The condition key {condition.written_key} is not evaluated here."
     if allows and not condition.holds_without:
         return ""
-    return f"The condition key {key} is not evaluated here, so the statement would apply to other requests than on AWS."
+    said = f"The condition key {condition.written_key} is not evaluated here"
+    return f"{said}, so the statement would apply to other requests than on AWS."

@@ -7,6 +7,7 @@ An operation that is not named here needs `<service>:<Operation>` on `*`.
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from sagelocal.core.context import Context
@@ -132,7 +133,8 @@ def needed(context: Context, service: str, operation: str, request: Json) -> lis
     """Everything that a caller must be allowed for one request, the operation's own action first."""
     if (service, operation) in FREE:
         return []
-    calls = list(_own(context, service, operation, request))
+    tags = _tag_keys(request)
+    calls = [replace(call, keys=call.keys + tags) for call in _own(context, service, operation, request)]
     if request.get("Tags") and service == "sagemaker" and operation.startswith("Create"):
         calls.append(Call("sagemaker:AddTags", calls[0].resource, calls[0].keys))
     if service not in ("sts", "iam"):
@@ -141,6 +143,14 @@ def needed(context: Context, service: str, operation: str, request: Json) -> lis
             keys = {"iam:PassedToService": principal, "iam:AssociatedResourceArn": calls[0].resource}
             calls.append(Call("iam:PassRole", role_arn, keys_of(keys)))
     return calls
+
+
+def _tag_keys(request: Json) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """aws:RequestTag and aws:TagKeys: the tags that a request gives, or takes away."""
+    given = request.get("Tags") or {}
+    tags = given if isinstance(given, dict) else {tag["Key"]: tag.get("Value", "") for tag in given if "Key" in tag}
+    names = [*tags, *request.get("TagKeys", [])]
+    return keys_of({f"aws:RequestTag/{key}": tags[key] for key in tags} | {"aws:TagKeys": names or None})
 
 
 def _own(context: Context, service: str, operation: str, request: Json) -> Iterator[Call]:
@@ -176,22 +186,21 @@ def _sagemaker(context: Context, operation: str, request: Json) -> Iterator[Call
     action = f"sagemaker:{operation}"
     kind, member = SAGEMAKER.get(operation, ("", ""))
     name = request.get(member, "")
-    tags = keys_of({f"aws:RequestTag/{tag['Key']}": tag["Value"] for tag in request.get("Tags", [])})
     if operation == "CreateModelPackage":
         group = request.get("ModelPackageGroupName", "").rpartition("/")[2]
         version = (context.store.get(PACKAGE_GROUP, group) or {}).get("_LastVersion", 0) + 1
-        yield Call(action, context.arn("sagemaker", f"model-package-group/{group}"), tags)
-        yield Call(action, context.arn("sagemaker", f"model-package/{group}/{version}"), tags)
+        yield Call(action, context.arn("sagemaker", f"model-package-group/{group}"))
+        yield Call(action, context.arn("sagemaker", f"model-package/{group}/{version}"))
     elif operation == "ListModelPackages":
         group = request.get("ModelPackageGroupName", "").rpartition("/")[2]
         yield Call(action, context.arn("sagemaker", f"model-package/{group}/*" if group else "model-package/*"))
     elif operation in ("CreateEndpoint", "UpdateEndpoint"):
-        yield Call(action, context.arn("sagemaker", f"endpoint/{name}"), tags)
-        yield Call(action, context.arn("sagemaker", f"endpoint-config/{request['EndpointConfigName']}"), tags)
+        yield Call(action, context.arn("sagemaker", f"endpoint/{name}"))
+        yield Call(action, context.arn("sagemaker", f"endpoint-config/{request['EndpointConfigName']}"))
     elif name.startswith("arn:"):
-        yield Call(action, name, tags)
+        yield Call(action, name)
     elif kind:
-        yield Call(action, context.arn("sagemaker", f"{kind}/{name}"), tags)
+        yield Call(action, context.arn("sagemaker", f"{kind}/{name}"))
     else:
         yield Call(action)
 
@@ -278,18 +287,15 @@ def _iam(context: Context, operation: str, request: Json) -> Iterator[Call]:
 def _sts(context: Context, operation: str, request: Json) -> Iterator[Call]:
     """Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/id_session-tags.html"""
     role, source_identity = request.get("RoleArn", "*"), request.get("SourceIdentity")
-    tags = {tag["Key"]: tag["Value"] for tag in request.get("Tags", [])}
     keys = {
         "sts:ExternalId": request.get("ExternalId"),
         "sts:RoleSessionName": request.get("RoleSessionName"),
         **{name: source_identity for name in ("sts:SourceIdentity", "aws:SourceIdentity")},
-        **{f"aws:RequestTag/{key}": value for key, value in tags.items()},
-        "aws:TagKeys": list(tags) or None,
     }
     if not source_identity:
         del keys["aws:SourceIdentity"]  # the caller's own, if it has one
     yield Call(f"sts:{operation}", role, keys_of(keys))
-    if tags:
+    if request.get("Tags"):
         yield Call("sts:TagSession", role, keys_of(keys))
     if source_identity:
         yield Call("sts:SetSourceIdentity", role, keys_of(keys))

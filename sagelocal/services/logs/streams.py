@@ -4,6 +4,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from sagelocal.core.context import Context
@@ -21,6 +22,12 @@ def append(context: Context, group: str, stream: str, message: str, timestamp: i
         path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8", errors="replace") as file:
         file.write(line)
+
+
+def note(context: Context, group: str, stream: str, message: str) -> None:
+    """As append, for what runs whether it can be logged or not: on a full disk the message is dropped."""
+    with suppress(OSError):
+        append(context, group, stream, message)
 
 
 def read(context: Context, group: str, stream: str) -> Iterator[tuple[int, str]]:

@@ -6,7 +6,6 @@ Source: https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-UsingHTTPPOST.html
 
 import base64
 import hashlib
-import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -20,7 +19,7 @@ from werkzeug.wrappers import Request, Response
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
-from sagelocal.core.json import Json
+from sagelocal.core.json import Json, read
 from sagelocal.services.iam import enforcement
 from sagelocal.services.iam.policy import Call
 from sagelocal.services.s3 import bodies, metadata, notifications, tree, xml
@@ -82,10 +81,10 @@ def post(context: Context, bucket: str, request: Request) -> Response:
 def check_policy(form: Form, bucket: str) -> tuple[int, int]:
     """(shortest, longest) file that the form's policy allows. Raises AccessDenied for what it does not."""
     try:
-        policy = json.loads(base64.b64decode(form.fields["policy"], validate=True))
+        policy = read(base64.b64decode(form.fields["policy"], validate=True))
         expiration = datetime.fromisoformat(policy["expiration"])
         conditions = [_condition(item) for item in policy["conditions"]]
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError):
         raise AwsError("InvalidPolicyDocument", "Invalid Policy: it is no policy of a form in base64.", 400) from None
     if expiration.replace(tzinfo=expiration.tzinfo or UTC) < datetime.now(UTC):
         raise _against("Policy expired.")

@@ -124,7 +124,7 @@ def delete_schedule_group(context: Context, request: Json) -> None:
 def fire_again(context: Context) -> None:
     now = time.time()
     for body in context.store.list(SCHEDULE):
-        loop(context).changed(f"{body['GroupName']}/{body['Name']}", now)
+        loop(context).take_up(f"{body['GroupName']}/{body['Name']}", body, now)
 
 
 @on_stop

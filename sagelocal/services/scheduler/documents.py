@@ -27,6 +27,7 @@ class Schedule(TypedDict):
     CreationDate: float
     LastModificationDate: float
     _ClientToken: str | None
+    _Fired: NotRequired[float]  # of a schedule that has fired for the last time: when it was due
 
 
 class ScheduleGroup(TypedDict):

@@ -1,11 +1,13 @@
 """Fires schedules: one thread that sleeps until the next is due, and wakes when a schedule changes.
 
-It starts with the first schedule. What was due while no server ran is not made up for, as on AWS.
+It starts with the first schedule. at(…) that fell due while no server ran fires once, late, as long as its retry policy
+would have tried; other schedules go on with their next time.
 """
 
 import threading
 import time
 import uuid
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from sagelocal.core.context import Context, one_per_server
@@ -69,14 +71,35 @@ class Loop:
         target = body["Target"]
         parameters = target.get("SageMakerPipelineParameters", {}).get("PipelineParameterList", [])
         moment = datetime.fromtimestamp(scheduled, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        identifier = str(uuid.uuid4())
+        identity = (body["Arn"], body["CreationDate"], body["LastModificationDate"], scheduled)
+        identifier = str(
+            uuid.uuid5(uuid.NAMESPACE_URL, repr(identity))
+        )  # the same when it is tried again after a crash
         origin = {"SCHEDULE_ARN": body["Arn"], "SCHEDULED_TIME": moment, "EXECUTION_ID": identifier}
         payload = _filled(target.get("Input", "{}"), body["Arn"], moment, identifier)
-        delivery.deliver(self.context, delivery.of_target(target, payload, origin, parameters))
+        wanted = delivery.of_target(target, payload, origin, parameters)
+        delivered = delivery.deliver(self.context, replace(wanted, age=max(0.0, time.time() - scheduled)))
+        if not delivered and self.context.stopping.is_set():
+            return  # the next server tries on
         unchanged = self.context.store.get(SCHEDULE, name) == body  # else it was given a new time meanwhile
-        if unchanged and body.get("ActionAfterCompletion") == "DELETE" and next_due(body, scheduled) is None:
+        if unchanged and next_due(body, scheduled) is None:
+            self._complete(name, body, scheduled)
+
+    def take_up(self, name: str, body: Schedule, now: float) -> None:
+        """Go on with a schedule of an earlier server."""
+        after = _handled(body) if isinstance(expressions.parse(body["ScheduleExpression"]), expressions.At) else now
+        if body.get("EndDate", now) < now and next_due(body, after) is None and body["State"] == "ENABLED":
+            self._complete(name, body, now)
+        else:
+            self.changed(name, after)
+
+    def _complete(self, name: str, body: Schedule, moment: float) -> None:
+        """What is to be done with a schedule that has fired for the last time, at `moment`."""
+        if body.get("ActionAfterCompletion") == "DELETE":
             self.context.store.delete(SCHEDULE, name)
-            self.changed(name, scheduled)
+        else:
+            self.context.store.update(SCHEDULE, name, {"_Fired": moment})
+        self.changed(name, moment)
 
 
 def next_due(body: Schedule, after: float) -> float | None:
@@ -86,6 +109,11 @@ def next_due(body: Schedule, after: float) -> float | None:
     expression, zone = expressions.parse(body["ScheduleExpression"]), body["ScheduleExpressionTimezone"]
     span = body.get("StartDate"), body.get("EndDate")
     return expressions.next_within(expression, zone, after, body["CreationDate"], *span)
+
+
+def _handled(body: Schedule) -> float:
+    """Until when a schedule that fires once has nothing to make up for: a time in the past never was to fire."""
+    return max(body["LastModificationDate"], body.get("_Fired", 0.0))
 
 
 def _filled(text: str, arn: str, moment: str, identifier: str) -> str:

@@ -37,7 +37,7 @@ def check(
         Call("lambda:InvokeFunction", config["FunctionArn"], _keys({"InvokedViaFunctionUrl": "true"})),
     ]
     if config["AuthType"] == "NONE":
-        if not all(_invited(function, call, None) for call in calls):
+        if not all(_open(function, call) for call in calls):
             raise Forbidden
         return None
     identity = signer()
@@ -45,7 +45,7 @@ def check(
         raise Forbidden
     caller = identity.caller
     acting = context if caller is None else replace(context, caller=caller)
-    if not all(enforcement.may(acting, call) or _invited(function, call, caller) for call in calls):
+    if not all(enforcement.may(acting, call) for call in calls):
         raise Forbidden
     return _described(context, caller, identity.access_key)
 
@@ -54,17 +54,13 @@ def _keys(values: dict[str, str]) -> tuple[tuple[str, tuple[str, ...]], ...]:
     return keys_of({f"lambda:{name}": value for name, value in values.items()})
 
 
-def _invited(function: FunctionDocument, call: Call, caller: Caller | None) -> bool:
-    """Whether the function's own policy lets everybody, or that role or its account, make the call."""
-    names = {"*"}
-    if caller:
-        names |= {caller.role_arn, caller.account, f"arn:aws:iam::{caller.account}:root"}
+def _open(function: FunctionDocument, call: Call) -> bool:
+    """Whether the function's own policy lets everybody make the call."""
     keys = call.all_keys({})
     for statement in function["Policy"].values():
         principal = statement["Principal"]
-        named = principal if isinstance(principal, str) else principal.get("AWS")
         if (
-            named in names
+            (principal if isinstance(principal, str) else principal.get("AWS")) == "*"
             and action_matches(statement["Action"], call.action)
             and statement["Resource"] == call.resource
             and all(condition.holds(keys) for condition in conditions.parse(statement.get("Condition", {})))

@@ -20,8 +20,7 @@ def emit(context: Context, execution_arn: str, step: str, event: str, detail: st
 
     A full disk keeps no events, and fails no step for that."""
     line = json.dumps({"time": round(time.time(), 3), "step": step, "event": event, "detail": detail})
-    with suppress(OSError):
-        streams.append(context, LOG_GROUP, stream_name(execution_arn), line)
+    streams.note(context, LOG_GROUP, stream_name(execution_arn), line)
 
 
 def forget(context: Context, execution_arn: str) -> None:

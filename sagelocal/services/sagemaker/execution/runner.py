@@ -43,7 +43,11 @@ class Run:
     def start(self) -> None:
         """Run in the background; the execution's document says how it ends."""
         running(self.context)[self.arn] = self
-        self.context.spawn(f"execution {self.arn}", self._run)
+        try:
+            self.context.spawn(f"execution {self.arn}", self._run)
+        except BaseException:  # there is no thread for it: it is nobody's, and the supervisor goes on with it
+            del running(self.context)[self.arn]
+            raise
 
     def stop(self) -> None:
         """Start nothing new and stop the running jobs. Returns at once."""

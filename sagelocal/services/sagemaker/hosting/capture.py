@@ -12,7 +12,6 @@ import time
 import uuid
 from collections import defaultdict
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -98,8 +97,7 @@ class Recorder:
         except (AwsError, OSError) as problem:
             group_name = f"/aws/sagemaker/Endpoints/{served.endpoint}"
             text = f"[embedded] {len(group)} captured request(s) were dropped: {getattr(problem, 'message', problem)}"
-            with suppress(OSError):
-                streams.append(self.context, group_name, f"{served.variant}/data-log", text)
+            streams.note(self.context, group_name, f"{served.variant}/data-log", text)
 
 
 def record(captured: Captured) -> Json:

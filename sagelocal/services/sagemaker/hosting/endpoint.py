@@ -202,10 +202,7 @@ class Fleet:
             if instance.leaving or self.context.stopping.is_set():
                 return
             group, stream = instance.log
-            with suppress(OSError):  # a full disk keeps no log; the instance must come back all the same
-                streams.append(
-                    self.context, group, stream, f"[embedded] Exit code {code}; the process is started again."
-                )
+            streams.note(self.context, group, stream, f"[embedded] Exit code {code}; the process is started again.")
             if time.monotonic() - started > MAX_RESTART_PAUSE_SECONDS:
                 pause = 0.0
             while not instance.leaving and not self.context.stopping.wait(pause):

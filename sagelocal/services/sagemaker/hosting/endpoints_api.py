@@ -26,11 +26,10 @@ from sagelocal.services.sagemaker.hosting.deployment import Policy
 from sagelocal.services.sagemaker.hosting.endpoint import fleet
 from sagelocal.services.sagemaker.hosting.instance import STARTUP_SECONDS
 from sagelocal.services.sagemaker.hosting.models_api import CONFIGS, MODELS, serving_container
-from sagelocal.services.sagemaker.hosting.rollout import Rollout, rescale
+from sagelocal.services.sagemaker.hosting.rollout import IN_PROGRESS, Rollout, rescale
 from sagelocal.services.sagemaker.hosting.variants import note_desired
 from sagelocal.services.sagemaker.resources import Resource
 
-IN_PROGRESS = ("Creating", "Updating", "SystemUpdating", "RollingBack")
 CHANGING = {"Updating": "updated", "RollingBack": "rolled back"}
 CUT_OFF = "The embedded SageMaker stopped while the endpoint was"
 
@@ -113,7 +112,7 @@ def delete_endpoint(context: Context, request: Json) -> None:
 
 @on_start
 def serve_again(context: Context) -> None:
-    """Endpoints that were in service are started again; one that was being created has failed."""
+    """Endpoints that were in service are started again, and one that was being created is created."""
     shutil.rmtree(context.state_dir / "endpoints", ignore_errors=True)
     for body in context.store.list(ENDPOINT):
         name, status = body["EndpointName"], body["EndpointStatus"]
@@ -127,13 +126,10 @@ def _take_up(context: Context, body: Endpoint) -> None:
     """Go on with an endpoint of an earlier server, with what was deployed whole."""
     name, status = body["EndpointName"], body["EndpointStatus"]
     body.pop("PendingDeploymentSummary", None)
-    if status == "Creating":
-        body.update({"EndpointStatus": "Failed", "FailureReason": f"{CUT_OFF} created."})
-        context.store.put(ENDPOINT, name, body)
-        return
     if status in CHANGING:
         body["FailureReason"] = f"{CUT_OFF} {CHANGING[status]}; it serves what it served before."
-    body.update({"EndpointStatus": "SystemUpdating", "_Deployment": uuid.uuid4().hex})
+    serving = "Creating" if status == "Creating" else "SystemUpdating"
+    body.update({"EndpointStatus": serving, "_Deployment": uuid.uuid4().hex})
     context.store.put(ENDPOINT, name, body)
     fleet(context).route(name, [])
     again = Rollout(context, name, body["_Deployment"], body["EndpointConfigName"], body["_Variants"])

@@ -7,11 +7,14 @@ server that starts again in the middle serves that.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from sagelocal.core.context import Context
+from sagelocal.core import supervisor
+from sagelocal.core.context import Context, one_per_server
 from sagelocal.core.patience import patiently
+from sagelocal.core.supervisor import Watch
 from sagelocal.services.cloudwatch import alarms
 from sagelocal.services.cloudwatch.clock import clock
 from sagelocal.services.sagemaker.documents import ENDPOINT, Endpoint, PlannedVariant
@@ -20,7 +23,15 @@ from sagelocal.services.sagemaker.hosting.deployment import Policy
 from sagelocal.services.sagemaker.hosting.endpoint import Fleet, Variant, fleet
 from sagelocal.services.sagemaker.hosting.instance import Instance, StartFailed
 
+IN_PROGRESS = ("Creating", "Updating", "SystemUpdating", "RollingBack")
+LOST = "InternalServerError: The embedded SageMaker lost the deployment: nothing ran it any more."
 POLL_SECONDS = 0.2  # between two looks at the alarms
+
+
+@one_per_server
+def deploying(_: Context) -> set[str]:
+    """The tokens of the deployments that run."""
+    return set()
 
 
 class Superseded(Exception):
@@ -43,6 +54,10 @@ class Rollout:
     policy: Policy = field(default_factory=Policy)
 
     def run(self) -> None:
+        with running(self.context, self.token):
+            self._run()
+
+    def _run(self) -> None:
         serving = fleet(self.context)
         blue, green = serving.variants(self.endpoint), list[Variant]()
         try:
@@ -163,6 +178,16 @@ class Rollout:
         change(self.context, self.endpoint, self.token, edit)
 
 
+@contextmanager
+def running(context: Context, token: str) -> Iterator[None]:
+    """While a deployment runs; one that says so and does not is ended by the supervisor."""
+    deploying(context).add(token)
+    try:
+        yield
+    finally:
+        deploying(context).discard(token)
+
+
 def change(context: Context, endpoint: str, token: str, edit: Callable[[Endpoint], object]) -> Endpoint:
     """Change an endpoint's document if `token` is its deployment; the document after it. Raises Superseded."""
 
@@ -229,6 +254,11 @@ def launch(
 
 def rescale(context: Context, endpoint: str, token: str, variants: list[PlannedVariant]) -> None:
     """Instances are added or drained, weights are changed; instances that stay are not touched."""
+    with running(context, token):
+        _rescale(context, endpoint, token, variants)
+
+
+def _rescale(context: Context, endpoint: str, token: str, variants: list[PlannedVariant]) -> None:
     serving = fleet(context)
     running = {variant.served.variant: variant for variant in serving.variants(endpoint)}
     there = {id(instance) for instance in _instances(list(running.values()))}
@@ -281,3 +311,19 @@ def _check_alarm(context: Context, name: str) -> None:
     if state == "ALARM":
         baking = "went into ALARM state while the new fleet was baking"
         raise RollBack(f"{because} {baking}. The endpoint serves its previous configuration.")
+
+
+def _is_deployed(context: Context, endpoint: str) -> bool:
+    body = context.store.get(ENDPOINT, endpoint)
+    return body is None or body["_Deployment"] in deploying(context)
+
+
+def _give_up(context: Context, endpoint: str, _: bool) -> None:
+    body = context.store.get(ENDPOINT, endpoint)
+    if body is not None:
+        note_failure(context, endpoint, body["_Deployment"], LOST)
+
+
+supervisor.watch(
+    Watch(ENDPOINT, IN_PROGRESS, name_of=lambda body: str(body["EndpointName"]), is_alive=_is_deployed, end=_give_up)
+)

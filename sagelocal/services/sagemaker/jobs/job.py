@@ -27,6 +27,16 @@ CUT_OFF_PAUSES = (1.0, 4.0, 16.0)  # seconds until that is done again by itself
 Ended = TypeVar("Ended")
 
 
+def start(context: Context, kind: str, name: str, run: Callable[[Context, str, Control], object]) -> None:
+    """Have `run` run a job in the background. One for which there is no thread is nobody's: the supervisor ends it."""
+    control = cluster.register(context, kind, name)
+    try:
+        context.spawn(f"{kind} {name}", run, context, name, control)
+    except BaseException:
+        cluster.running(context).pop((kind, name), None)
+        raise
+
+
 def run_to_end(
     context: Context, work: Callable[[], Json], failed: Callable[[str], Json], finish: Callable[[Json], Ended]
 ) -> Ended:

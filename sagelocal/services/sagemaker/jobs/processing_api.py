@@ -11,7 +11,7 @@ from sagelocal.definition import local
 from sagelocal.runtime import cluster, images, launch, warm
 from sagelocal.services.sagemaker.documents import PROCESSING_JOB
 from sagelocal.services.sagemaker.jobs import processing
-from sagelocal.services.sagemaker.jobs.job import Job
+from sagelocal.services.sagemaker.jobs.job import Job, start
 
 JOBS = Job(
     PROCESSING_JOB,
@@ -46,8 +46,7 @@ def create_processing_job(context: Context, request: Json) -> Json:
         "LastModifiedTime": now,
     }
     JOBS.insert(context, name, document)
-    control = cluster.register(context, PROCESSING_JOB, name)
-    context.spawn(f"processing job {name}", processing.run, context, name, control)
+    start(context, PROCESSING_JOB, name, processing.run)
     return {"ProcessingJobArn": document["ProcessingJobArn"]}
 
 

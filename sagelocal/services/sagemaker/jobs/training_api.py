@@ -11,7 +11,7 @@ from sagelocal.definition import local
 from sagelocal.runtime import cluster, images
 from sagelocal.services.sagemaker.documents import TRAINING_JOB, TrainingJob
 from sagelocal.services.sagemaker.jobs import metrics, rules, training
-from sagelocal.services.sagemaker.jobs.job import Job
+from sagelocal.services.sagemaker.jobs.job import Job, start
 
 JOBS = Job(
     TRAINING_JOB,
@@ -42,8 +42,7 @@ def create_training_job(context: Context, request: Json) -> Json:
     check(context, request)
     body = insert(context, request)
     name = body["TrainingJobName"]
-    control = cluster.register(context, TRAINING_JOB, name)
-    context.spawn(f"training job {name}", training.run, context, name, control)
+    start(context, TRAINING_JOB, name, training.run)
     return {"TrainingJobArn": body["TrainingJobArn"]}
 
 

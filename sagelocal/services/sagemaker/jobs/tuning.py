@@ -18,7 +18,7 @@ from sagelocal.runtime import cluster, data
 from sagelocal.runtime.cluster import Control
 from sagelocal.services.sagemaker.documents import TRAINING_JOB, TUNING_JOB, TrainingJob, TuningJob
 from sagelocal.services.sagemaker.jobs import ranges, training, training_api
-from sagelocal.services.sagemaker.jobs.job import CUT_OFF, CUT_OFF_PAUSES, NOT_ITS_FAULT
+from sagelocal.services.sagemaker.jobs.job import CUT_OFF, CUT_OFF_PAUSES, NOT_ITS_FAULT, start
 from sagelocal.services.sagemaker.jobs.search import Search, Trial, max_resource
 from sagelocal.services.sagemaker.resources import now_after
 
@@ -58,9 +58,8 @@ def go_on(context: Context, name: str) -> None:
         for member in ("FailureReason", "HyperParameterTuningEndTime", *NOT_ITS_FAULT):
             amend(body, {member: None})
 
-    control = cluster.register(context, TUNING_JOB, name)
     context.store.change(TUNING_JOB, name, edit)
-    context.spawn(f"tuning job {name}", run, context, name, control)
+    start(context, TUNING_JOB, name, run)
 
 
 def stop(context: Context, name: str, control: Control) -> None:

@@ -11,10 +11,9 @@ from sagelocal.core.json import Json
 from sagelocal.core.registry import on_start, operation
 from sagelocal.core.store import amend
 from sagelocal.definition import local
-from sagelocal.runtime import cluster
 from sagelocal.services.sagemaker.documents import TUNING_JOB, TuningJob
 from sagelocal.services.sagemaker.jobs import ranges, training_api, tuning
-from sagelocal.services.sagemaker.jobs.job import Job
+from sagelocal.services.sagemaker.jobs.job import Job, start
 from sagelocal.services.sagemaker.jobs.search import EPOCHS, max_resource
 from sagelocal.services.sagemaker.jobs.tuning import STATUS
 
@@ -52,8 +51,7 @@ def create_hyper_parameter_tuning_job(context: Context, request: Json) -> Json:
         **tuning.state(context, name, config),
     }
     JOBS.insert(context, name, document)
-    control = cluster.register(context, TUNING_JOB, name)
-    context.spawn(f"tuning job {name}", tuning.run, context, name, control)
+    start(context, TUNING_JOB, name, tuning.run)
     return {"HyperParameterTuningJobArn": document["HyperParameterTuningJobArn"]}
 
 

@@ -29,9 +29,9 @@ PIPELINES = Resource(
 @operation("sagemaker", "CreatePipeline")
 def create_pipeline(context: Context, request: Json) -> Json:
     name, now = request["PipelineName"], time.time()
-    known = context.store.get(PIPELINE, name)
-    if known and known["_ClientRequestToken"] == request["ClientRequestToken"]:
-        return {"PipelineArn": known["PipelineArn"]}
+    known = _known(context, request)
+    if known:
+        return {"PipelineArn": known}
     document = {
         "PipelineArn": PIPELINES.arn(context, name),
         "PipelineName": name,
@@ -47,7 +47,8 @@ def create_pipeline(context: Context, request: Json) -> Json:
         "_ClientRequestToken": request["ClientRequestToken"],
         "_VersionId": 1,
     }
-    return {"PipelineArn": PIPELINES.insert(context, name, document)["PipelineArn"]}
+    with context.store.transaction():
+        return {"PipelineArn": _known(context, request) or PIPELINES.insert(context, name, document)["PipelineArn"]}
 
 
 @operation("sagemaker", "UpdatePipeline")
@@ -109,6 +110,13 @@ def refuse(request: Json, *members: str) -> None:
     for member in members:
         if member in request:
             raise ValidationException(f"{member} is not run by the embedded SageMaker. Leave it out.")
+
+
+def _known(context: Context, request: Json) -> str | None:
+    """The ARN of the pipeline that an earlier request with the same ClientRequestToken has created."""
+    pipeline = context.store.get(PIPELINE, request["PipelineName"])
+    same = pipeline is not None and pipeline["_ClientRequestToken"] == request["ClientRequestToken"]
+    return pipeline["PipelineArn"] if pipeline and same else None
 
 
 def _checked_definition(context: Context, request: Json) -> str:
