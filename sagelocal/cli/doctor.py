@@ -13,7 +13,7 @@ from pathlib import Path
 from sagelocal.cli.common import command, tell
 from sagelocal.cli.up import PORT_VARIABLE
 from sagelocal.core import lifecycle, snapshots
-from sagelocal.runtime import launch, sandbox
+from sagelocal.runtime import isolation, memory, sandbox
 
 OLDEST_PYTHON = (3, 11)
 LITTLE_DISK, TOO_LITTLE_DISK = 5 << 30, 1 << 30  # bytes
@@ -32,7 +32,8 @@ class Check:
 def run(arguments: argparse.Namespace) -> int:
     """The exit code is 1 where something fails."""
     state_dir: Path = arguments.state_dir
-    checks = [python(), writable(state_dir), disk(state_dir), state(state_dir), port(state_dir), isolation(), tuning()]
+    checks = [python(), writable(state_dir), disk(state_dir), state(state_dir), port(state_dir)]
+    checks += [kept_apart(), limited(), tuning()]
     lines = []
     for check in checks:
         lines.append(f"{check.level:4}  {check.name}: {check.said}")
@@ -105,18 +106,26 @@ def port(state_dir: Path) -> Check:
     return Check("port", "pass", f"{free}; start the server with {command('up', state_dir)}")
 
 
-def isolation() -> Check:
-    """What a job is kept apart by; it always has its own environment variables, home and process group."""
-    mode = launch.isolation()
-    if mode == sandbox.NONE:
+def kept_apart() -> Check:
+    """What a job is kept apart by; it always has its own environment variables and home."""
+    layer = isolation.layer()
+    if isolation.mode() == sandbox.NONE:
+        fix = "On Linux allow user namespaces; elsewhere take paths from SM_CHANNEL_… and SM_MODEL_DIR."
+        return Check("isolation", "warn", " ".join((f"{layer.name}.", *layer.missing)), fix)
+    said = "each job has its own /opt/ml, processes and /tmp, and sees no home and no state directory"
+    return Check("isolation", "pass", " ".join((f"{layer.name}: {said}.", *layer.missing)))
+
+
+def limited() -> Check:
+    """What keeps a job within the memory of its instance type."""
+    if memory.find().folder is None:
+        said = "no control groups: each process of a job has a limit of its own, and none is named OutOfMemory"
         return Check(
-            "isolation",
-            "warn",
-            "no user namespaces: jobs see no /opt/ml of their own, paths under it are replaced in what they are given",
-            "On Linux allow unprivileged user namespaces; elsewhere take the paths from SM_CHANNEL_… and SM_MODEL_DIR.",
+            "memory", "warn", said, "Root on Linux may make some, and so may a session that systemd delegates."
         )
-    by = "mount namespaces, as root" if mode == sandbox.ROOT else "user namespaces"
-    return Check("isolation", "pass", f"{by}: each job sees its own /opt/ml; files and network are this machine's")
+    return Check(
+        "memory", "pass", "control groups: a job that uses more than its instance type has ends as OutOfMemory"
+    )
 
 
 def tuning() -> Check:

@@ -19,7 +19,7 @@ from sagelocal.core.store import NewerState, Store
 from sagelocal.core.terminal import printable
 from sagelocal.gateway.listener import Server
 from sagelocal.gateway.server import Application, load_services
-from sagelocal.runtime import images
+from sagelocal.runtime import images, isolation
 from sagelocal.services.cloudwatch import clock
 
 LEAST_FREE = 1 << 20  # bytes; with less SQLite cannot even begin
@@ -70,6 +70,7 @@ def serve(state_dir: Path, port: int) -> None:
         hook(context)
     lifecycle.announce(state_dir, context.url)
     print(f"sagelocal at {context.url}, state in {state_dir}", flush=True)
+    context.spawn("say what keeps jobs apart", lambda: print(isolation.described(), flush=True))
     log_file = state_dir / "server.log"
     tasks = (stay_found, kept.tend, lambda: log.rotate(log_file), lambda: reserve.renew(state_dir))
     context.spawn("upkeep", upkeep.watch, context.stopping, tasks)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from sagelocal.core.context import Context, one_per_server
 from sagelocal.runtime import process, sandbox
-from sagelocal.runtime.launch import ProcessSpec
+from sagelocal.runtime.launch import NotStarted, ProcessSpec
+from sagelocal.runtime.literals import CannotRun
 from sagelocal.runtime.process import Process
 
 STOPPED, TIMED_OUT, HOST_FAILED, SHUT_DOWN = "stopped", "timed out", "host failed", "shut down"
@@ -76,12 +77,18 @@ def run_hosts(
 ) -> list[int]:
     """Run one process per host until all have ended; the exit codes in host order.
 
-    One that fails ends the others, as does the time limit; `control.reason` says what ended them early.
+    One that fails ends the others, as does the time limit; `control.reason` says what ended them early. Raises
+    JobFailed when one cannot be started.
     """
     started = []
     for spec in specs:
         if control.reason is None:
-            host = process.start(context, spec)
+            try:
+                host = process.start(context, spec)
+            except (CannotRun, NotStarted) as problem:
+                control.end(HOST_FAILED, grace_seconds)
+                kind = "ClientError" if isinstance(problem, CannotRun) else "InternalServerError"
+                raise JobFailed(f"{kind}: {problem}") from None
             control.attach(host)
             started.append(host)
     if len(started) > 1:

@@ -1,115 +1,137 @@
-"""Shows a job its own tree at /opt/ml: a private mount namespace of Linux, entered by the process that becomes the job.
+"""A sandbox: what a job sees of the machine. Its tree at /opt/ml, folders of its own, the rest read-only or hidden.
 
-Run as a program it is the launcher of a cold start: `python -I -S sandbox.py MODE OPT_ML CWD N READ_ONLY… COMMAND…`. It
-is kept to a few imports because every job pays for them. Nothing outside the namespace changes: where the machine has
-no /opt/ml, a small tmpfs with the former entries of /opt covers it for this process only.
-
-Not a wall against hostile code: it keeps jobs from meeting each other's files and from changing inputs by accident.
+`build` is called by the first process of a new PID namespace, which has CAP_SYS_ADMIN, as root or in a user namespace.
 """
 
-import ctypes
 import os
-import signal
-import sys
+import stat
+from collections.abc import Mapping
+from typing import Any
 
-ROOT, USER, NONE = "root", "user", "none"  # namespace as root; with a user namespace; not possible here
+from sagelocal.runtime import kernel
+from sagelocal.runtime.kernel import MS_NODEV, MS_NOEXEC, MS_NOSUID
 
-CLONE_NEWNS = 0x00020000
-CLONE_NEWUSER = 0x10000000
-MS_RDONLY, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 1, 32, 4096, 16384, 1 << 18
-MS_OF_STATVFS = ((2, 2), (4, 4), (8, 8), (1024, 1024), (2048, 2048), (4096, 1 << 21))  # nosuid nodev noexec no*atime
-PR_SET_PDEATHSIG = 1
-OPT_ML = "/opt/ml"
+# How a sandbox can be had, in falling order: as root or in a user namespace, with a /proc of its own or the machine's
+# (a container may forbid another); or not at all.
+ROOT, USER, USER_SHARED_PROC, NONE = "root", "user", "user, shared /proc", "none"
+USER_MODES = (USER, USER_SHARED_PROC)
+
+OPT, OPT_ML = "/opt", "/opt/ml"
 HOSTS_FILE = "hosts"  # beside a job's tree: shown at /etc/hosts, so that algo-2 is an address
+TEMPORARY = ("/tmp", "/var/tmp")
+DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
+ACCELERATORS = ("nvidia", "dri", "kfd", "neuron")  # what the names of their devices begin with
+LOCKED_OF_PROC = ("sys", "sysrq-trigger", "irq", "bus", "fs")
 
 
-def enter(mode: str, opt_ml: str, read_only: list[str]) -> None:
-    """Put this process into its own mount namespace with `opt_ml` at /opt/ml. Raises OSError if the kernel refuses."""
-    if mode == NONE or not opt_ml:
-        return
-    uid, gid = os.getuid(), os.getgid()
-    _call("unshare", CLONE_NEWNS | (CLONE_NEWUSER if mode == USER else 0))
-    if mode == USER:
-        _write("/proc/self/setgroups", "deny")
-        _write("/proc/self/uid_map", f"{uid} {uid} 1")
-        _write("/proc/self/gid_map", f"{gid} {gid} 1")
-    _mount(None, "/", None, MS_REC | MS_PRIVATE)
-    names = os.path.join(os.path.dirname(opt_ml), HOSTS_FILE)
-    if os.path.exists(names) and os.path.exists("/etc/hosts"):
-        _mount(names, "/etc/hosts", None, MS_BIND)
-    if os.path.isdir(OPT_ML):
-        _mount(opt_ml, OPT_ML, None, MS_BIND | MS_REC)
-    else:
-        _cover_opt(opt_ml)
-    for path in read_only:
-        _mount(path, path, None, MS_BIND | MS_REC)
-        flags = os.statvfs(path).f_flag  # a user namespace may not drop the flags a mount already has
-        kept = sum(mount_flag for bit, mount_flag in MS_OF_STATVFS if flags & bit)
-        _mount(None, path, None, MS_REMOUNT | MS_BIND | MS_RDONLY | kept)
+def needs_user_namespace(mode: str) -> bool:
+    return mode in USER_MODES
 
 
-def die_with_parent() -> None:
-    """Ask the kernel to kill this process when the thread that started it is gone (Linux only)."""
-    if sys.platform == "linux":
-        _call("prctl", PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+def build(plan: Mapping[str, Any]) -> None:
+    """Go into new mount and IPC namespaces, and lay out the sandbox. Raises OSError if the kernel refuses.
+
+    The plan has real paths: `opt_ml`, the job's tree, shown at /opt/ml, or ""; `read_only`, paths under /opt/ml;
+    `hidden`, folders covered by an empty one; `shown`, what is below them and shown all the same, read-only;
+    `writable`, the only folders that the job may write besides its tree; `temporary`, the one shown at /tmp, or "";
+    `hosts`, the file shown at /etc/hosts, or "".
+    """
+    kernel.unshare(kernel.CLONE_NEWNS | kernel.CLONE_NEWIPC)
+    kernel.mount(None, "/", None, kernel.MS_REC | kernel.MS_PRIVATE)
+    writable = {path: kernel.copy_mounts(path) for path in plan["writable"]}
+    for place in TEMPORARY if plan["temporary"] else ():
+        if place in plan["hidden"] and not any(_lies_in(path, place) for path in (*plan["shown"], *plan["writable"])):
+            writable[place] = kernel.copy_mounts(plan["temporary"])
+    if plan["opt_ml"]:
+        writable[OPT_ML] = kernel.copy_mounts(plan["opt_ml"])
+    hosts = kernel.copy_mounts(plan["hosts"]) if plan["hosts"] else -1
+    _cover_and_show(plan)
+    _make_devices()
+    _make_proc(plan["own_proc"])
+    for path, copied in writable.items():
+        _make_place(path, copied)
+    if plan["hosts"]:
+        kernel.attach(hosts, "/etc/hosts")
+    kernel.make_read_only("/")
+    kernel.make_writable("/dev/shm")
+    if plan["own_proc"]:
+        kernel.make_writable("/proc")
+    for path in TEMPORARY:
+        if path in plan["hidden"]:
+            kernel.make_writable(path)
+    for path, copied in writable.items():
+        kernel.attach(copied, path)
+    for path in plan["read_only"]:
+        copied = kernel.copy_mounts(path)
+        kernel.make_read_only(copied)
+        kernel.attach(copied, path)
 
 
-def _cover_opt(opt_ml: str) -> None:
-    tree = os.open(opt_ml, os.O_PATH)
+def _cover_and_show(plan: Mapping[str, Any]) -> None:
+    shown = {path: kernel.copy_mounts(path) for path in plan["shown"]}
+    if plan["opt_ml"] and not os.path.isdir(OPT_ML):
+        _make_opt_ml()
+    for path in sorted({*plan["hidden"], *shown}):  # a folder comes before what lies in it
+        if path in shown:
+            _make_place(path, shown[path])
+            kernel.attach(shown[path], path)
+        elif os.path.isdir(path):  # else it is gone already, with the folder that it lies in
+            kernel.mount("tmpfs", path, "tmpfs", MS_NOSUID | MS_NODEV, f"mode={1777 if path in TEMPORARY else 755}")
+
+
+def _make_opt_ml() -> None:
+    """Cover /opt with a folder that has its former entries and one more, for this sandbox only."""
     former = []
-    with os.scandir("/opt") as entries:
+    with os.scandir(OPT) as entries:
         for entry in entries:
-            target = os.readlink(entry.path) if entry.is_symlink() else None
-            former.append((entry.path, target, entry.is_dir(), os.open(entry.path, os.O_PATH | os.O_NOFOLLOW)))
-    _mount("tmpfs", "/opt", "tmpfs", 0, "size=1m,mode=755")
-    for path, target, is_directory, descriptor in former:
-        if target is not None:
+            target = os.readlink(entry.path) if entry.is_symlink() else ""
+            former.append((entry.path, target, -1 if target else kernel.copy_mounts(entry.path)))
+    kernel.mount("tmpfs", OPT, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755")
+    for path, target, copied in former:
+        if target:
             os.symlink(target, path)
         else:
-            if is_directory:
-                os.mkdir(path)
-            else:
-                os.close(os.open(path, os.O_CREAT | os.O_WRONLY))
-            _mount(f"/proc/self/fd/{descriptor}", path, None, MS_BIND | MS_REC)
-        os.close(descriptor)
+            _make_place(path, copied)
+            kernel.attach(copied, path)
     os.mkdir(OPT_ML)
-    _mount(f"/proc/self/fd/{tree}", OPT_ML, None, MS_BIND | MS_REC)
-    os.close(tree)
 
 
-def _mount(source: str | None, target: str, kind: str | None, flags: int, data: str | None = None) -> None:
-    texts = [text.encode() if text is not None else None for text in (source, target, kind, data)]
-    _call("mount", texts[0], texts[1], texts[2], ctypes.c_ulong(flags), texts[3], about=target)
+def _make_devices() -> None:
+    names = [name for name in os.listdir("/dev") if name in DEVICES or name.startswith(ACCELERATORS)]
+    copies = {f"/dev/{name}": kernel.copy_mounts(f"/dev/{name}") for name in names}
+    kernel.mount("tmpfs", "/dev", "tmpfs", MS_NOSUID | MS_NOEXEC, "mode=755")
+    for path, copied in copies.items():
+        _make_place(path, copied)
+        kernel.attach(copied, path)
+    os.mkdir("/dev/shm")
+    kernel.mount("tmpfs", "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777")
+    os.mkdir("/dev/pts")
+    options = "newinstance,ptmxmode=0666,mode=0620"
+    kernel.mount("devpts", "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, options)
+    links = {"ptmx": "pts/ptmx", "fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2"}
+    for name, target in links.items():
+        os.symlink(target, f"/dev/{name}")
 
 
-def _call(name: str, *arguments: object, about: str = "") -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    if getattr(libc, name)(*arguments) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, f"{name} {about}: {os.strerror(number)}")
+def _make_proc(own: bool) -> None:
+    if own:
+        kernel.mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    for name in LOCKED_OF_PROC:
+        path = f"/proc/{name}"
+        if os.path.exists(path):
+            kernel.attach(kernel.copy_mounts(path), path)  # mounts of their own, which stay read-only
 
 
-def _write(path: str, text: str) -> None:
-    with open(path, "w") as file:
-        file.write(text)
+def _make_place(path: str, copied: int) -> None:
+    """Make the folder or the file that something is mounted on, where a cover hides the former one."""
+    if os.path.lexists(path):
+        return
+    if stat.S_ISDIR(os.fstat(copied).st_mode):
+        os.makedirs(path)
+    else:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o644))
 
 
-def main(arguments: list[str]) -> None:
-    mode, opt_ml, cwd, count = arguments[:4]
-    read_only, command = arguments[4 : 4 + int(count)], arguments[4 + int(count) :]
-    try:
-        enter(mode, opt_ml, read_only)
-        die_with_parent()
-        os.chdir(cwd)
-    except OSError as problem:
-        print(f"The job's directories could not be set up: {problem}", file=sys.stderr)
-        sys.exit(125)
-    try:
-        os.execvpe(command[0], command, os.environ)
-    except OSError as problem:
-        print(f"{command[0]}: {problem.strerror}", file=sys.stderr)
-        sys.exit(127 if isinstance(problem, FileNotFoundError) else 126)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])
+def _lies_in(path: str, folder: str) -> bool:
+    return path.startswith(folder.rstrip("/") + "/")

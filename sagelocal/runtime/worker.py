@@ -1,23 +1,18 @@
 """The warm worker's own side: imports what jobs need, then forks a job per request (warm.py sends them).
 
-It has a single thread and runs no parallel region, since neither survives a fork. When the server goes, the worker and
-its jobs go too. A forked child becomes `python ARGV…` as nearly as can be: environment, arguments, path, exit code.
+It has a single thread and runs no parallel region, since neither survives a fork. A forked child becomes `python ARGV…`
+as nearly as can be: environment, arguments, path, exit code.
 """
 
-import array
 import atexit
 import contextlib
 import functools
 import gc
 import importlib
 import io
-import json
 import os
 import runpy
-import selectors
-import signal
 import socket
-import struct
 import sys
 import threading
 import time
@@ -26,111 +21,70 @@ import types
 from collections.abc import Callable
 from typing import NoReturn
 
-from sagelocal.core.json import Json
-from sagelocal.runtime import sandbox
+from sagelocal.runtime import confinement, forkserver, keeper, kernel, sandbox
+from sagelocal.runtime.forkserver import Order
 
-READY = b"R"
 PYTHON_FLAGS = ("-u", "-B")  # what a forked interpreter can honour after the fact
 
 
 def main(arguments: list[str]) -> NoReturn:
     """The worker process: import the modules, then fork a job per request until the server hangs up."""
-    control = socket.socket(fileno=int(arguments[0]))
-    sandbox.die_with_parent()
-    for name in arguments[1:]:
+    mode, modules = arguments[0], arguments[1:]
+    sandboxed = mode != sandbox.NONE
+    control = socket.socket(fileno=os.dup(0))
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    forkserver.prepare(os.getppid())
+    for name in modules:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
     gc.collect()
     gc.freeze()
-    control.sendall(READY)
-    request = _serve(control)
-    _become(request)
+    control.sendall(forkserver.READY)
+    own = os.open("/proc/self/ns/pid", os.O_RDONLY) if sandboxed else -1
 
-
-def _serve(control: socket.socket) -> Json:
-    """Fork on request and report ends. Returns in a forked child, with the child's request; never in the worker."""
-    wake_read, wake_write = os.pipe()
-    os.set_blocking(wake_write, False)
-    os.set_blocking(wake_read, False)
-    signal.set_wakeup_fd(wake_write)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
-    selector = selectors.DefaultSelector()
-    selector.register(control, selectors.EVENT_READ)
-    selector.register(wake_read, selectors.EVENT_READ)
-    reports: dict[int, int] = {}
-    while True:
-        for key, _ in selector.select():
-            if key.fileobj is not control:
-                with contextlib.suppress(BlockingIOError):
-                    os.read(wake_read, 4096)
-                continue
-            received = _receive(control)
-            if received is None:
-                for pid in reports:
-                    with contextlib.suppress(ProcessLookupError):
-                        os.killpg(pid, signal.SIGKILL)
-                os._exit(0)
-            request, output, report = received
+    def fork(_: bytes, descriptors: list[int]) -> int:
+        if not sandboxed:
+            return os.fork()
+        kernel.join(descriptors[-1], kernel.CLONE_NEWPID)
+        try:
             pid = os.fork()
-            if pid == 0:
-                selector.close()
-                for descriptor in (control.detach(), wake_read, wake_write, *reports.values()):
-                    if descriptor != wake_write:
-                        os.close(descriptor)
-                signal.set_wakeup_fd(-1)
-                os.close(wake_write)
-                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                os.setsid()
-                os.write(report, f"{os.getpid()}\n".encode())
-                os.close(report)
-                os.dup2(output, 1)
-                os.dup2(output, 2)
-                os.close(output)
-                return request
-            os.close(output)
-            reports[pid] = report
-        _report_ends(reports)
+        except OSError:
+            kernel.join(own, kernel.CLONE_NEWPID)
+            raise
+        if pid:
+            kernel.join(own, kernel.CLONE_NEWPID)
+        return pid
+
+    worker = os.getpid()
+    descriptors = forkserver.serve(control, fork, sweeps=not sandboxed)
+    kernel.die_with_parent(0 if sandboxed else worker)
+    order = Order.read(descriptors)
+    order.tell(keeper.own_pid())
+    _become(order, descriptors[4:] + ([own] if sandboxed else []))
 
 
-def _receive(control: socket.socket) -> tuple[Json, int, int] | None:
-    header, ancillary, _, _ = control.recvmsg(4, socket.CMSG_SPACE(2 * 4))
-    if len(header) < 4:
-        return None
-    output, report = array.array("i", ancillary[0][2])
-    length = struct.unpack("!I", header)[0]
-    message = b""
-    while len(message) < length:
-        part = control.recv(length - len(message))
-        if not part:
-            return None
-        message += part
-    return json.loads(message), output, report
+def _become(order: Order, namespaces: list[int]) -> NoReturn:
+    """Turn the forked child into `python ARGV…` and leave with the exit code that Python would give.
 
-
-def _report_ends(reports: dict[int, int]) -> None:
-    while reports:
-        ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        if ended is None:
-            return
-        with contextlib.suppress(ProcessLookupError):  # what it left running ends with it, as in a container
-            os.killpg(ended.si_pid, signal.SIGKILL)
-        code = os.waitstatus_to_exitcode(os.waitpid(ended.si_pid, 0)[1])
-        report = reports.pop(ended.si_pid)
-        with contextlib.suppress(BrokenPipeError):
-            os.write(report, f"{code}\n".encode())
-        os.close(report)
-
-
-def _become(request: Json) -> NoReturn:
-    """Turn the forked child into `python ARGV…` and leave with the exit code that Python would give."""
-    env = request["env"]
+    `namespaces`: descriptors to be closed; the first is the sandbox's init, where there is a sandbox.
+    """
+    request, env = order.request, order.request["env"]
+    os.close(order.report)
+    order.take_streams()
     try:
-        sandbox.enter(request["mode"], request["opt_ml"], request["read_only"])
-        sandbox.die_with_parent()
+        os.setsid()
+        if request["sandbox"]:
+            confinement.join_groups(request["memory"])
+            kernel.join(namespaces[0], kernel.CLONE_NEWNS | kernel.CLONE_NEWIPC)
+        confinement.confine(request)
         os.chdir(request["cwd"])
     except OSError as problem:
         print(f"The job's directories could not be set up: {problem}", file=sys.stderr, flush=True)
         os._exit(125)
+    for descriptor in (*namespaces, order.output, order.stdin):
+        os.close(descriptor)
     os.environ.clear()
     os.environ.update(env)
     for name in [name for name in sys.modules if name == "sagelocal" or name.startswith("sagelocal.")]:
@@ -141,7 +95,7 @@ def _become(request: Json) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         assert isinstance(stream, io.TextIOWrapper)
         stream.reconfigure(line_buffering=True, write_through=bool(env.get("PYTHONUNBUFFERED")))
-    arguments = request["argv"]
+    arguments = request["argv"][1:]
     while arguments[0] in PYTHON_FLAGS:
         arguments = arguments[1:]
     os._exit(_exit_code_of(functools.partial(_run, arguments, env.get("PYTHONPATH", ""))))

@@ -11,7 +11,8 @@ from sagelocal import services
 from sagelocal.core import registry
 from sagelocal.core.context import Context
 from sagelocal.core.store import Store
-from sagelocal.runtime import warm
+from sagelocal.runtime import launch, warm
+from tests.sagelocal.board import Board
 
 
 class SharedWorker(warm.Worker):
@@ -29,6 +30,7 @@ def warm_worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedWork
     made = SharedWorker(account)
     yield made
     warm.Worker.stop(made)
+    launch.keeper(account).stop()
     account.store.close()
 
 
@@ -43,6 +45,13 @@ def context(tmp_path: Path, warm_worker: SharedWorker) -> Iterator[Context]:
     for hook in registry.STOP_HOOKS:
         hook(made)
     made.store.close()
+
+
+@pytest.fixture
+def board() -> Iterator[Board]:
+    made = Board()
+    yield made
+    made.close()
 
 
 @pytest.fixture

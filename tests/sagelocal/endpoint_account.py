@@ -41,7 +41,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.answer(503, b"the queue is full", Retry_After="2")
         if body == b"slow":
             time.sleep(0.5)
-        said = {"version": open("/opt/ml/model/version").read(), "pid": os.getpid(), "seen": dict(self.headers),
+        said = {"version": open("/opt/ml/model/version").read(), "seen": dict(self.headers),
+                "port": self.server.server_port,
                 "sha256": hashlib.sha256(body).hexdigest(), "environment": dict(os.environ)}
         self.answer(200, json.dumps(said).encode(), Content_Type="application/x-said",
                     X_Amzn_SageMaker_Custom_Attributes="from-the-model")

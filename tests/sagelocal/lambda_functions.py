@@ -5,16 +5,18 @@ import json
 import zipfile
 from typing import Any
 
+from tests.sagelocal.board import TELL
+
 ROLE = "arn:aws:iam::123456789012:role/lambda"
 
-# A part of functions that must run at the same time: returns when `number` workers have come to the folder.
-MEET = """
-import os, pathlib, time
-def meet(folder, number):
-    pathlib.Path(folder, str(os.getpid())).touch()
-    while len(os.listdir(folder)) < number:
-        time.sleep(0.01)
+# A part of functions that must run at the same time: returns when `number` workers have come to the board.
+MEET = (
+    TELL
+    + """
+def meet(board, number):
+    tell(board, wait_for=number)
 """
+)
 
 
 def packed(files: dict[str, str]) -> bytes:

@@ -20,6 +20,7 @@ from sagelocal.services.sagemaker.hosting import deployment
 from sagelocal.services.sagemaker.hosting.endpoint import Variant, fleet
 from sagelocal.services.sagemaker.hosting.instance import Instance, Served
 from sagelocal.services.sagemaker.hosting.rollout import RollBack, Rollout, Superseded
+from tests.sagelocal.board import listening_on
 from tests.sagelocal.endpoint_account import SERVE, Account, Load
 from tests.waiting import is_gone, until
 
@@ -299,7 +300,7 @@ def test_deleting_in_the_middle_ends_both_fleets(account: Account):
         DeploymentConfig=blue_green("CANARY", instances(1), wait=30 * MINUTE),
     )
     reached(account, name, is_baking)
-    pids = {account.said(name)["pid"] for _ in range(30)}
+    pids = {listening_on(port) for port in {account.said(name)["port"] for _ in range(30)}}
     assert len(pids) >= 2
     account.sagemaker.delete_endpoint(EndpointName=name)
     until(lambda: all(is_gone(pid) for pid in pids))
@@ -360,7 +361,7 @@ def test_no_request_is_lost_when_one_of_two_instances_is_killed(account: Account
     with Load(account, serving) as load, Load(account, serving, 2, b"slow"):
         for _ in range(3):
             load.more(16)
-            os.kill(account.said(serving)["pid"], signal.SIGKILL)
+            os.kill(listening_on(account.said(serving)["port"]), signal.SIGKILL)
         load.more(16)
     assert load.failures == []
 

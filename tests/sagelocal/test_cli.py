@@ -256,7 +256,9 @@ def test_doctor_passes_here_and_says_what_jobs_are_kept_apart_by(up):
     done = sagelocal(up, "doctor", "--json")
     checks = {check["name"]: check for check in json.loads(done.stdout)}
     assert done.returncode == 0
-    assert set(checks) == {"Python", "state directory", "disk", "state", "port", "isolation", "tuning"}
+    assert set(checks) == {
+        *("Python", "state directory", "disk", "state", "port", "isolation", "memory", "tuning"),
+    }
     assert checks["port"]["said"].startswith("the server runs at http://127.0.0.1:")
     assert all(check["fix"] for check in checks.values() if check["level"] != "pass")
 

@@ -10,6 +10,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from sagelocal.core import lifecycle
+from tests.sagelocal.board import listening_on
 from tests.sagelocal.endpoint_account import SERVE, Account, Load
 from tests.waiting import is_gone, until
 
@@ -123,15 +124,15 @@ def test_instances_are_added_and_drained_under_load(account: Account, serving: s
         )
         return account.settled(serving)["ProductionVariants"][0]["CurrentInstanceCount"]
 
-    first = account.said(serving)["pid"]
+    first = account.said(serving)["port"]
     with Load(account, serving, 3) as load:
         assert capacity(3) == 3
         with Load(account, serving, 3, b"slow"):
-            pids = {account.said(serving)["pid"] for _ in range(30)}
-        assert len(pids) >= 2
+            ports = {account.said(serving)["port"] for _ in range(30)}
+        assert len(ports) >= 2
         assert capacity(1) == 1
     assert load.failures == []
-    assert {account.said(serving)["pid"] for _ in range(5)} == {first}
+    assert {account.said(serving)["port"] for _ in range(5)} == {first}
 
 
 def test_retained_properties_keep_the_instance_count_through_an_update(account: Account, serving: str):
@@ -147,9 +148,9 @@ def test_retained_properties_keep_the_instance_count_through_an_update(account: 
 
 
 def test_a_killed_instance_comes_back(account: Account, serving: str):
-    killed = account.said(serving)["pid"]
-    os.kill(killed, signal.SIGKILL)
-    assert account.said(serving)["pid"] != killed
+    killed = account.said(serving)["port"]
+    os.kill(listening_on(killed), signal.SIGKILL)
+    assert account.said(serving)["port"] != killed
     with pytest.raises(ClientError, match="ModelError"):
         account.said(serving, b"die")
     assert account.said(serving)["version"] == "1"
@@ -167,7 +168,7 @@ def test_a_serverless_variant_serves(account: Account):
 def test_a_deleted_endpoint_leaves_no_process(account: Account, server: lifecycle.Running):
     name = account.endpoint(account.config("1"))
     account.settled(name)
-    pid = account.said(name)["pid"]
+    pid = listening_on(account.said(name)["port"])
     account.sagemaker.delete_endpoint(EndpointName=name)
     with pytest.raises(ClientError, match="not found"):
         account.said(name)
@@ -199,13 +200,13 @@ def test_endpoints_serve_again_after_the_server_was_killed(tmp_path: Path):
         account.settled(name)
         model = account.sagemaker.list_models()["Models"][0]["ModelName"]
         account.sagemaker.delete_model(ModelName=model)
-        pid = account.said(name)["pid"]
+        port = account.said(name)["port"]
         os.kill(running.pid, signal.SIGKILL)
         os.waitpid(running.pid, 0)
         running = lifecycle.ensure(tmp_path / "state")
         account = Account(running.url)
         said = account.said(name)
-        assert said["version"] == "1" and said["pid"] != pid
+        assert said["version"] == "1" and said["port"] != port
         assert account.settled(name)["EndpointStatus"] == "InService"
     finally:
         lifecycle.stop(tmp_path / "state")

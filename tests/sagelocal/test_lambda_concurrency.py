@@ -13,6 +13,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from sagelocal.core import lifecycle
+from tests.sagelocal.board import with_variable
 from tests.sagelocal.lambda_functions import MEET, ROLE, call, packed
 from tests.waiting import is_gone, until
 
@@ -20,13 +21,13 @@ CODE = (
     MEET
     + """
 def handler(event, context):
-    while (event or {}).get("until") and not os.path.exists(event["until"]):
-        time.sleep(0.01)
-    if (event or {}).get("folder"):
+    if (event or {}).get("until"):
+        tell(event["until"], wait_for=1_000_000)
+    if (event or {}).get("board"):
         meet(**event)
     if (event or {}).get("leave"):
         os._exit(3)
-    return [os.getpid(), os.environ["AWS_LAMBDA_INITIALIZATION_TYPE"], context.function_version, VERSION]
+    return [context.log_stream_name, os.environ["AWS_LAMBDA_INITIALIZATION_TYPE"], context.function_version, VERSION]
 """
 )
 
@@ -59,6 +60,10 @@ def ready(functions, name: str, qualifier: str = "live") -> dict:
     )
 
 
+def process_of(stream: str) -> int:
+    return with_variable("AWS_LAMBDA_LOG_STREAM_NAME", stream)
+
+
 def report(functions, name: str) -> str:
     answer = functions.invoke(FunctionName=name, LogType="Tail")
     return base64.b64decode(answer["LogResult"]).decode().splitlines()[-1]
@@ -68,13 +73,13 @@ def refused(error) -> tuple[str, int]:
     return error.value.response["Error"]["Code"], error.value.response["ResponseMetadata"]["HTTPStatusCode"]
 
 
-def test_past_the_reserved_number_calls_are_throttled_and_nothing_runs_at_zero(functions, make, tmp_path):
+def test_past_the_reserved_number_calls_are_throttled_and_nothing_runs_at_zero(functions, make, board):
     name = make()
     assert "ReservedConcurrentExecutions" not in functions.get_function_concurrency(FunctionName=name)
     functions.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=1)
     assert functions.get_function_concurrency(FunctionName=name)["ReservedConcurrentExecutions"] == 1
-    refusals, go_on = [], tmp_path / "go-on"
-    event = json.dumps({"until": str(go_on)})
+    refusals = []
+    event = json.dumps({"until": board.port})
     quick = boto3.session.Config(retries={"total_max_attempts": 1})
     once = boto3.client("lambda", endpoint_url=functions.meta.endpoint_url, region_name="us-east-1", config=quick)
 
@@ -86,7 +91,7 @@ def test_past_the_reserved_number_calls_are_throttled_and_nothing_runs_at_zero(f
             assert problem.response["Reason"] == "ReservedFunctionConcurrentInvocationLimitExceeded"
             refusals.append(problem)
             if len(refusals) == 2:
-                go_on.touch()
+                board.release()
             return problem.response["ResponseMetadata"]["HTTPStatusCode"]
 
     with ThreadPoolExecutor(3) as callers:
@@ -108,17 +113,17 @@ def test_a_report_line_has_the_time_the_memory_and_at_a_cold_start_the_init_time
     assert 0 <= int(warm[2]) - float(warm[1]) <= 1 and 5 < int(warm[3]) < 128
 
 
-def test_provisioned_workers_are_started_before_anybody_asks(functions, make, tmp_path):
+def test_provisioned_workers_are_started_before_anybody_asks(functions, make, board):
     name = make()
     put = provision(functions, name, 2)
     assert (put["RequestedProvisionedConcurrentExecutions"], put["Status"]) == (2, "IN_PROGRESS")
     there = ready(functions, name)
     assert (there["Status"], there["AvailableProvisionedConcurrentExecutions"]) == ("READY", 2)
     assert "Init Duration" not in report(functions, f"{name}:live")
-    meeting = {"folder": str(tmp_path), "number": 2}
+    meeting = {"board": board.port, "number": 2}
     with ThreadPoolExecutor(2) as callers:
         answers = list(callers.map(lambda _: call(functions, f"{name}:live", meeting), range(2)))
-    assert len({pid for pid, *_ in answers}) == 2
+    assert len({stream for stream, *_ in answers}) == 2
     assert {kind for _, kind, *_ in answers} == {"provisioned-concurrency"}
     assert call(functions, name)[1] == "on-demand"
     listed = functions.list_provisioned_concurrency_configs(FunctionName=name)["ProvisionedConcurrencyConfigs"]
@@ -135,8 +140,7 @@ def test_a_provisioned_worker_that_is_lost_is_replaced(functions, make):
     ready(functions, name)
     second, kind, *_ = call(functions, f"{name}:live")
     assert second != first and kind == "provisioned-concurrency"
-    os.kill(second, signal.SIGKILL)
-    until(lambda: is_gone(second))
+    os.kill(process_of(second), signal.SIGKILL)
 
     def another() -> bool:
         there = functions.get_provisioned_concurrency_config(FunctionName=name, Qualifier="live")
@@ -150,14 +154,16 @@ def test_provisioned_workers_follow_their_alias_to_another_version(functions, ma
     provision(functions, name, 1)
     ready(functions, name)
     before = call(functions, f"{name}:live")
+    old = process_of(before[0])
     functions.update_function_code(FunctionName=name, ZipFile=code(2), Publish=True)
     functions.update_alias(FunctionName=name, Name="live", FunctionVersion="2")
     ready(functions, name)
     after = call(functions, f"{name}:live")
     assert (before[1:], after[1:]) == (["provisioned-concurrency", "1", 1], ["provisioned-concurrency", "2", 2])
-    until(lambda: is_gone(before[0]))
+    until(lambda: is_gone(old))
+    new = process_of(after[0])
     functions.delete_provisioned_concurrency_config(FunctionName=name, Qualifier="live")
-    until(lambda: is_gone(after[0]))
+    until(lambda: is_gone(new))
     with pytest.raises(ClientError) as error:
         functions.get_provisioned_concurrency_config(FunctionName=name, Qualifier="live")
     assert refused(error) == ("ProvisionedConcurrencyConfigNotFoundException", 404)

@@ -9,19 +9,20 @@ import pytest
 from botocore.exceptions import ClientError
 
 from sagelocal.core import lifecycle
+from tests.sagelocal.board import TELL, Board
 from tests.sagelocal.lambda_functions import ROLE, packed
 from tests.waiting import until
 
 SPEED = 200  # AWS's three minutes of retries pass in 0.9 s
-CODE = """
-import pathlib, time
+CODE = (
+    TELL
+    + """
 def handler(event, context):
-    with open(event["file"], "a") as file:
-        file.write(f"{time.time()}\\n")
-    if len(pathlib.Path(event["file"]).read_text().splitlines()) <= event.get("failures", 0):
+    if tell(event["board"], str(time.time())) <= event.get("failures", 0):
         raise ValueError("no such dog")
     return {"breed": "beagle"}
 """
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -54,10 +55,9 @@ def send(functions, name: str, event: dict, **more) -> None:
     assert functions.invoke(FunctionName=name, InvocationType="Event", Payload=payload, **more)["StatusCode"] == 202
 
 
-def runs(tmp_path) -> list[float]:
+def runs(board: Board) -> list[float]:
     """When the function ran."""
-    file = tmp_path / "runs"
-    return [float(line) for line in file.read_text().splitlines()] if file.exists() else []
+    return [float(text) for text in board.notices]
 
 
 def on_result(functions, name: str, arn: str, **more) -> None:
@@ -65,34 +65,34 @@ def on_result(functions, name: str, arn: str, **more) -> None:
     functions.put_function_event_invoke_config(FunctionName=name, DestinationConfig=both, **more)
 
 
-def test_a_failed_event_is_retried_after_one_minute_and_after_two(functions, make, queue, tmp_path):
+def test_a_failed_event_is_retried_after_one_minute_and_after_two(functions, make, queue, board):
     arn, receive = queue
     name = make()
     on_result(functions, name, arn)
-    send(functions, name, {"file": str(tmp_path / "runs"), "failures": 2})
+    send(functions, name, {"board": board.port, "failures": 2})
     about = json.loads(receive()["Body"])["requestContext"]
-    first, second, third = runs(tmp_path)
+    first, second, third = runs(board)
     assert second - first >= 60 / SPEED and third - second >= 120 / SPEED
     assert (about["condition"], about["approximateInvokeCount"]) == ("Success", 3)
 
 
-def test_what_fails_to_the_end_is_a_dead_letter_with_the_reason(functions, make, queue, tmp_path):
+def test_what_fails_to_the_end_is_a_dead_letter_with_the_reason(functions, make, queue, board):
     arn, receive = queue
-    event = {"file": str(tmp_path / "runs"), "failures": 9}
+    event = {"board": board.port, "failures": 9}
     send(functions, make(DeadLetterConfig={"TargetArn": arn}), event)
     letter = receive()
-    assert len(runs(tmp_path)) == 3 and json.loads(letter["Body"]) == event
+    assert len(runs(board)) == 3 and json.loads(letter["Body"]) == event
     attributes = letter["MessageAttributes"]
     assert attributes["ErrorMessage"]["StringValue"] == "no such dog"
     assert (attributes["ErrorCode"]["StringValue"], attributes["ErrorCode"]["DataType"]) == ("200", "Number")
     assert uuid.UUID(attributes["RequestID"]["StringValue"])
 
 
-def test_a_success_is_recorded_at_its_destination(functions, make, queue, tmp_path):
+def test_a_success_is_recorded_at_its_destination(functions, make, queue, board):
     arn, receive = queue
     name = make()
     on_result(functions, name, arn)
-    event = {"file": str(tmp_path / "runs")}
+    event = {"board": board.port}
     send(functions, name, event)
     record = json.loads(receive()["Body"])
     assert record["version"] == "1.0" and record["requestPayload"] == event
@@ -103,11 +103,11 @@ def test_a_success_is_recorded_at_its_destination(functions, make, queue, tmp_pa
     assert record["responsePayload"] == {"breed": "beagle"}
 
 
-def test_a_failure_is_recorded_after_as_many_retries_as_are_set(functions, make, queue, tmp_path):
+def test_a_failure_is_recorded_after_as_many_retries_as_are_set(functions, make, queue, board):
     arn, receive = queue
     name = make()
     on_result(functions, name, arn, MaximumRetryAttempts=0)
-    send(functions, name, {"file": str(tmp_path / "runs"), "failures": 9})
+    send(functions, name, {"board": board.port, "failures": 9})
     record = json.loads(receive()["Body"])
     assert record["requestContext"]["condition"] == "RetriesExhausted"
     assert record["requestContext"]["approximateInvokeCount"] == 1
@@ -115,36 +115,36 @@ def test_a_failure_is_recorded_after_as_many_retries_as_are_set(functions, make,
     assert record["responsePayload"]["errorMessage"] == "no such dog"
 
 
-def test_an_event_that_gets_too_old_is_given_up(functions, make, queue, tmp_path):
+def test_an_event_that_gets_too_old_is_given_up(functions, make, queue, board):
     arn, receive = queue
     name = make()
     on_result(functions, name, arn, MaximumEventAgeInSeconds=60)
-    send(functions, name, {"file": str(tmp_path / "runs"), "failures": 9})
+    send(functions, name, {"board": board.port, "failures": 9})
     record = json.loads(receive()["Body"])
-    assert record["requestContext"]["condition"] == "EventAgeExceeded" and len(runs(tmp_path)) == 1
+    assert record["requestContext"]["condition"] == "EventAgeExceeded" and len(runs(board)) == 1
 
 
-def test_a_throttled_event_waits_until_there_is_room(functions, make, queue, tmp_path):
+def test_a_throttled_event_waits_until_there_is_room(functions, make, queue, board):
     arn, receive = queue
     name = make(Timeout=10)
     on_result(functions, name, arn)
     functions.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=1)
     for _ in range(3):
-        send(functions, name, {"file": str(tmp_path / "runs")})
+        send(functions, name, {"board": board.port})
     conditions = [json.loads(receive()["Body"])["requestContext"]["condition"] for _ in range(3)]
     assert conditions == ["Success"] * 3
 
 
-def test_with_nothing_reserved_an_event_is_given_up_at_once(functions, make, queue, tmp_path):
+def test_with_nothing_reserved_an_event_is_given_up_at_once(functions, make, queue, board):
     arn, receive = queue
     name = make(DeadLetterConfig={"TargetArn": arn})
     functions.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=0)
-    send(functions, name, {"file": str(tmp_path / "runs")})
+    send(functions, name, {"board": board.port})
     assert receive()["MessageAttributes"]["ErrorCode"]["StringValue"] == "429"
-    assert runs(tmp_path) == []
+    assert runs(board) == []
 
 
-def test_a_result_goes_to_a_function_a_topic_or_the_event_bus_too(functions, client, make, queue, tmp_path):
+def test_a_result_goes_to_a_function_a_topic_or_the_event_bus_too(functions, client, make, queue, board):
     arn, receive = queue
     base = "arn:aws:{}:us-east-1:123456789012:{}"
     topic = client("sns").create_topic(Name=f"t-{uuid.uuid4().hex[:8]}")["TopicArn"]
@@ -163,11 +163,11 @@ def test_a_result_goes_to_a_function_a_topic_or_the_event_bus_too(functions, cli
         (base.format("lambda", f"function:{next_function}"), lambda body: body["requestPayload"]["version"] == "1.0"),
     ):
         on_result(functions, name, destination)
-        send(functions, name, {"file": str(tmp_path / "runs")})
+        send(functions, name, {"board": board.port})
         assert looks_right(json.loads(receive()["Body"]))
 
 
-def test_what_a_rule_sends_to_a_function_is_retried_like_every_event(functions, client, make, queue, tmp_path):
+def test_what_a_rule_sends_to_a_function_is_retried_like_every_event(functions, client, make, queue, board):
     arn, receive = queue
     name = make()
     on_result(functions, name, arn)
@@ -175,13 +175,13 @@ def test_what_a_rule_sends_to_a_function_is_retried_like_every_event(functions, 
     events.put_rule(Name="dogs", EventPattern=json.dumps({"source": ["dogs"]}))
     target = f"arn:aws:lambda:us-east-1:123456789012:function:{name}"
     events.put_targets(Rule="dogs", Targets=[{"Id": "1", "Arn": target, "InputPath": "$.detail"}])
-    detail = {"file": str(tmp_path / "runs"), "failures": 1}
+    detail = {"board": board.port, "failures": 1}
     events.put_events(Entries=[{"Source": "dogs", "DetailType": "d", "Detail": json.dumps(detail)}])
     about = json.loads(receive()["Body"])["requestContext"]
     assert (about["condition"], about["approximateInvokeCount"]) == ("Success", 2)
 
 
-def test_an_aliass_own_rules_are_for_its_events(functions, make, queue, tmp_path):
+def test_an_aliass_own_rules_are_for_its_events(functions, make, queue, board):
     arn, receive = queue
     name = make(Publish=True)
     functions.create_alias(FunctionName=name, Name="live", FunctionVersion="1")
@@ -191,7 +191,7 @@ def test_an_aliass_own_rules_are_for_its_events(functions, make, queue, tmp_path
         MaximumRetryAttempts=0,
         DestinationConfig={"OnFailure": {"Destination": arn}},
     )
-    send(functions, name, {"file": str(tmp_path / "runs"), "failures": 9}, Qualifier="live")
+    send(functions, name, {"board": board.port, "failures": 9}, Qualifier="live")
     record = json.loads(receive()["Body"])
     assert record["requestContext"]["functionArn"].endswith(f"{name}:live")
     assert record["responseContext"]["executedVersion"] == "1"
@@ -231,7 +231,7 @@ def test_a_role_that_may_not_send_is_refused_when_the_target_is_set(functions, c
         on_result(functions, make(), "arn:aws:dynamodb:us-east-1:123456789012:table/t")
 
 
-def test_a_queued_event_survives_the_server(tmp_path):
+def test_a_queued_event_survives_the_server(tmp_path, board):
     def functions_of(running: lifecycle.Running):
         return boto3.client("lambda", endpoint_url=running.url, region_name="us-east-1")
 
@@ -243,12 +243,12 @@ def test_a_queued_event_survives_the_server(tmp_path):
         **{"Code": {"ZipFile": packed({"app.py": CODE})}},
     )
     running.ask("POST", "/_sagelocal/clock?speed=30")
-    send(functions, "f", {"file": str(tmp_path / "runs"), "failures": 1})
-    until(lambda: runs(tmp_path))
+    send(functions, "f", {"board": board.port, "failures": 1})
+    until(lambda: runs(board))
     lifecycle.stop(state)
-    assert len(runs(tmp_path)) == 1
+    assert len(runs(board)) == 1
     lifecycle.ensure(state)
     try:
-        until(lambda: len(runs(tmp_path)) == 2)
+        until(lambda: len(runs(board)) == 2)
     finally:
         lifecycle.stop(state)

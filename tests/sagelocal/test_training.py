@@ -8,7 +8,7 @@ import pytest
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import ResourceInUse, ResourceNotFound, ValidationException
-from sagelocal.runtime import checkpoints, launch, process, sandbox
+from sagelocal.runtime import checkpoints, isolation, process, sandbox
 from sagelocal.services.logs import streams as logs
 from sagelocal.services.s3 import objects
 from sagelocal.services.sagemaker.jobs import toolkit, training
@@ -128,7 +128,7 @@ def test_the_model_and_the_output_data_are_stored_as_archives(context, bucket, r
 
 
 def test_the_contract_holds_where_namespaces_are_not_possible(context, bucket, run, monkeypatch):
-    monkeypatch.setattr(launch, "isolation", lambda: sandbox.NONE)
+    monkeypatch.setattr(isolation, "mode", lambda: sandbox.NONE)
     objects.write_bytes(context, f"{bucket}/t/x", b"1")
     job = run("rewritten", CONTRACT, InputDataConfig=[channel("train", f"{bucket}/t")])
     assert job["TrainingJobStatus"] == "Completed", job

@@ -71,9 +71,10 @@ class Pool:
         else:
             if answer is None:
                 usable, failed = False, True
-                said = f"RequestId: {request_id} Error: Runtime exited with error: exit status {worker.stop()}"
-                worker.log(said + "\nRuntime.ExitError")
-                payload = _error_payload("Runtime.ExitError", said)
+                kind, how = worker.end()
+                said = f"RequestId: {request_id} Error: Runtime exited with error: {how}"
+                worker.log(f"{said}\n{kind}")
+                payload = _error_payload(kind, said)
             else:
                 failed, rss = "error" in answer, answer["max_rss_mb"]
                 payload = json.dumps(answer["error"], ensure_ascii=False) if failed else answer["result"]

@@ -3,7 +3,6 @@
 import json
 import shutil
 import socket
-import tempfile
 import threading
 import time
 import uuid
@@ -22,6 +21,7 @@ from sagelocal.services.awslambda.documents import Configuration
 INIT_SECONDS = 30.0  # AWS gives 10, on a machine that does nothing else
 MARK_SECONDS = 1.0  # how long the last output may take to arrive after the answer
 GRACE_SECONDS = 0.5
+SIGNALS = {9: "killed", 11: "segmentation fault", 6: "aborted"}  # as AWS says it
 
 
 @dataclass(frozen=True)
@@ -65,16 +65,17 @@ class Worker:
 
     def start(self) -> None:
         """Start the process and wait until the handler is imported. Raises OSError when it does not come up."""
-        with tempfile.TemporaryDirectory(prefix="lambda-") as folder, socket.socket(socket.AF_UNIX) as listener:
-            listener.bind(f"{folder}/socket")
-            listener.listen(1)
-            self.process = start(self.context, self._spec(f"{folder}/socket"))
-            self._connection = self._accept(listener)
+        self._connection, theirs = socket.socketpair()
+        with theirs:
+            self.process = start(self.context, self._spec(theirs.fileno()))
         self._channel = self._connection.makefile("rw", encoding="utf-8", newline="\n")
         self._connection.settimeout(INIT_SECONDS)
-        line = self._channel.readline()
+        try:
+            line = self._channel.readline()
+        except (ConnectionError, TimeoutError):
+            line = ""
         if not line:
-            raise OSError("the process ended while it imported the handler")
+            raise OSError(f"the process did not start (exit code {self.process.poll()})")
         self.loaded = json.loads(line)["ready"]
 
     @property
@@ -113,6 +114,16 @@ class Worker:
         shutil.rmtree(self.directory, ignore_errors=True)
         return code
 
+    def end(self) -> tuple[str, str]:
+        """End a process that answers no more: AWS's name for how it ended, and AWS's words for that."""
+        code = self.stop()
+        if self.process is not None and self.process.out_of_memory:
+            return "Runtime.OutOfMemory", "signal: killed"
+        return (
+            "Runtime.ExitError",
+            f"signal: {SIGNALS.get(-code, -code)}" if code and code < 0 else f"exit status {code}",
+        )
+
     def _on_line(self, line: str) -> None:
         if self._mark and line.endswith(self._mark):
             if line != self._mark:
@@ -121,17 +132,7 @@ class Worker:
         else:
             self.log(line)
 
-    def _accept(self, listener: socket.socket) -> socket.socket:
-        listener.settimeout(0.05)
-        deadline = time.monotonic() + INIT_SECONDS
-        while self.alive and time.monotonic() < deadline:
-            try:
-                return listener.accept()[0]
-            except TimeoutError:
-                continue
-        raise OSError(f"the process did not start (exit code {self.process.poll() if self.process else None})")
-
-    def _spec(self, address: str) -> ProcessSpec:
+    def _spec(self, channel: int) -> ProcessSpec:
         function, configuration = self.function, self.function.configuration
         code, variables = configuration["_Code"], (configuration.get("Environment") or {}).get("Variables") or {}
         own = {
@@ -148,8 +149,12 @@ class Worker:
             "_HANDLER": configuration["Handler"],
         }
         return ProcessSpec(
-            argv=["python3", worker.__file__, address],
+            argv=["python3", worker.__file__],
             env=base_environment(self.context, self.directory) | variables | own,
             on_line=self._on_line,
             cwd=code,
+            workdir=self.directory,
+            shown=(Path(code),),
+            memory=configuration["MemorySize"] << 20,
+            stdin=channel,
         )

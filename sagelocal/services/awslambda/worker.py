@@ -1,7 +1,7 @@
-"""Runs one Lambda function in its own process: `python worker.py SOCKET`.
+"""Runs one Lambda function in its own process: `python worker.py`, with a socket to the server as its input.
 
-Connects to the server's socket, imports the handler once, then answers one event after the other: a line of JSON in, a
-line of JSON out. Imports nothing of this project: a function sees its own code and this environment's packages only.
+Imports the handler once, then answers one event after the other: a line of JSON in, a line of JSON out. Imports nothing
+of this project: a function sees its own code and this environment's packages only.
 """
 
 import importlib
@@ -53,11 +53,12 @@ class RequestId(logging.Filter):
 
 
 def main() -> None:
-    server = socket.socket(socket.AF_UNIX)
-    server.connect(sys.argv[1])
+    server = socket.socket(fileno=os.dup(0))
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)  # a function that reads its input finds none, as on AWS
+    os.close(null)
     channel = server.makefile("rw", encoding="utf-8", newline="\n")
     sys.path[0] = os.environ["LAMBDA_TASK_ROOT"]
-    sys.argv[1:] = []
     _set_up_logging()
     handler, problem = _load(os.environ["_HANDLER"])
     _send(channel, {"ready": handler is not None})

@@ -144,6 +144,7 @@ class PlannedVariant(TypedDict):
     Role: NotRequired[str | None]
     Config: NotRequired[str]  # name of the endpoint configuration
     Capture: NotRequired[api.DataCaptureConfigOutputTypeDef | None]
+    InstanceType: NotRequired[str | None]
 
 
 class Endpoint(Resource):

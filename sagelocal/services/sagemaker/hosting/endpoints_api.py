@@ -157,6 +157,7 @@ def _planned(context: Context, config_name: str) -> list[PlannedVariant]:
             "Role": MODELS.find(context, variant["ModelName"]).get("ExecutionRoleArn"),
             "Config": config_name,
             "Capture": config.get("DataCaptureConfig"),
+            "InstanceType": variant.get("InstanceType"),
         }
         planned.append(wanted)
     return planned

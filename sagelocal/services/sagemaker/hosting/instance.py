@@ -20,7 +20,8 @@ from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
 from sagelocal.runtime import data, images, service_calls
 from sagelocal.runtime.cluster import JobFailed
-from sagelocal.runtime.launch import ProcessSpec
+from sagelocal.runtime.launch import NotStarted, ProcessSpec
+from sagelocal.runtime.literals import CannotRun
 from sagelocal.runtime.process import Process, base_environment, free_port, start
 from sagelocal.services.logs import streams
 from sagelocal.services.s3 import objects
@@ -71,6 +72,7 @@ class Served:
     startup_seconds: float = STARTUP_SECONDS
     config: str = ""  # the endpoint configuration's name
     capture: Mapping[str, Any] | None = None  # its DataCaptureConfig
+    memory: int | None = None  # bytes
 
 
 @dataclass(eq=False)
@@ -121,7 +123,10 @@ class Instance:
         """Start the process and wait until it answers /ping. Raises StartFailed; then nothing is left running."""
         self._drop_connections()
         self.port = free_port()
-        self.process = start(self.context, self._spec())
+        try:
+            self.process = start(self.context, self._spec())
+        except (CannotRun, NotStarted) as problem:
+            raise StartFailed(self._did_not_start(str(problem))) from None
         deadline = time.monotonic() + self.served.startup_seconds
         pause = 0.01
         while not (healthy := self._answers_ping()):
@@ -186,6 +191,7 @@ class Instance:
             read_only=("/opt/ml/model",),
             cwd="/opt/ml/model",
             warm=True,
+            memory=self.served.memory,
         )
 
     def _answers_ping(self) -> bool:

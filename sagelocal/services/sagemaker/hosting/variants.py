@@ -3,12 +3,13 @@
 import time
 
 from sagelocal.core.json import Json
+from sagelocal.runtime import memory
 from sagelocal.services.sagemaker.documents import Endpoint, PlannedVariant
 from sagelocal.services.sagemaker.hosting.instance import Served
 
 
 def served(endpoint: str, variant: PlannedVariant) -> Served:
-    container = variant["Container"]
+    container, serverless = variant["Container"], variant["Serverless"]
     return Served(
         endpoint=endpoint,
         variant=variant["Name"],
@@ -20,6 +21,7 @@ def served(endpoint: str, variant: PlannedVariant) -> Served:
         startup_seconds=variant["StartupSeconds"],
         config=variant.get("Config", ""),
         capture=variant.get("Capture"),
+        memory=serverless["MemorySizeInMB"] << 20 if serverless else memory.of_instance(variant.get("InstanceType")),
     )
 
 

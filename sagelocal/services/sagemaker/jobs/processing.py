@@ -11,7 +11,7 @@ from sagelocal.core.context import Context
 from sagelocal.core.json import Json
 from sagelocal.core.patience import patiently
 from sagelocal.core.store import amend
-from sagelocal.runtime import cluster, data, images, process, service_calls
+from sagelocal.runtime import cluster, data, images, memory, process, service_calls
 from sagelocal.runtime.cluster import Control
 from sagelocal.runtime.launch import ProcessSpec
 from sagelocal.services.sagemaker.documents import PROCESSING_JOB, ProcessingJob
@@ -107,6 +107,7 @@ class _Run:
             read_only=tuple(item["S3Input"]["LocalPath"].rstrip("/") for item in self.inputs),
             on_line=on_line,
             warm=True,
+            memory=memory.of_instance(self.job["ProcessingResources"]["ClusterConfig"].get("InstanceType")),
         )
 
     def _command(self) -> list[str]:
@@ -130,6 +131,13 @@ class _Run:
         if code:
             why = message or next((line for line in reversed(self.last_lines) if line.strip()), "see the job's log")
             return {**failed(f"AlgorithmError: {why[:900]}, exit code: {code}"), **said}
+        empty = [] if process.shows_opt_ml() else self._empty_outputs()
+        if empty:
+            reason = (
+                f"ClientError: The output folder {empty[0]} stayed empty. This machine cannot show it to a job (it has "
+                "no namespaces): let the job take its path from an argument, or run the server where there are some."
+            )
+            return {**failed(reason), **said}
         patiently(self.context, f"outputs of {self.name}", self._upload, UPLOAD_SECONDS)
         return {"ProcessingJobStatus": "Completed", **said}
 
@@ -139,6 +147,11 @@ class _Run:
                 source, uri = output["S3Output"]["LocalPath"], output["S3Output"]["S3Uri"]
                 for tree in self.trees:
                     data.upload(self.context, _local(tree, source), uri)
+
+    def _empty_outputs(self) -> list[str]:
+        """The folders to be uploaded in which no host left a file."""
+        paths = [item["S3Output"]["LocalPath"] for item in self.outputs if not item.get("AppManaged")]
+        return [path for path in paths if not any(any(data.files_under(_local(tree, path))) for tree in self.trees)]
 
 
 def _local(tree: Path, path: str) -> Path:

@@ -91,10 +91,10 @@ def stop_processing_job(context: Context, request: Json) -> None:
 def pick_up(context: Context) -> None:
     JOBS.take_up(context, WATCHED)
     warm.worker(context).prepare()
-    context.spawn("find out about namespaces", launch.isolation)
 
 
 @on_stop
 def end_jobs(context: Context) -> None:
     cluster.end_all(context)
     warm.worker(context).stop()
+    launch.keeper(context).stop()

@@ -16,7 +16,7 @@ from sagelocal.core.context import Context
 from sagelocal.core.json import Json
 from sagelocal.core.patience import patiently
 from sagelocal.core.store import amend
-from sagelocal.runtime import cluster, data, images, process, service_calls
+from sagelocal.runtime import cluster, data, images, memory, process, service_calls
 from sagelocal.runtime.checkpoints import Checkpoints
 from sagelocal.runtime.cluster import Control
 from sagelocal.runtime.launch import ProcessSpec
@@ -246,6 +246,7 @@ class _Run:
             cwd=toolkit.CODE,
             on_line=on_line,
             warm=True,
+            memory=memory.of_instance(self.resources.get("InstanceType")),
         )
 
     def _command(self, host: str) -> list[str]:
