@@ -13,16 +13,15 @@ import os
 import selectors
 import signal
 import socket
-import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from sagelocal.runtime import kernel
-
 FORK, PLAIN_FORK, PING, PONG = b"F", b"P", b"?", b"!"
 READY = b"R"
 MOST_DESCRIPTORS = 5
+LOOKS, LOOK_SECONDS = 3, 0.005
 
 Fork = Callable[[bytes, list[int]], int]
 
@@ -147,7 +146,12 @@ def _kill_group(pid: int) -> None:
 
 def _end(spared: set[int]) -> None:
     """Kill this process's children, adopted ones too, and theirs, until only the `spared` are left (Linux only)."""
-    while others := [pid for pid in _children(os.getpid()) if pid not in spared]:
+    looks = 0
+    while looks < LOOKS:  # the kernel's list may leave out a child that is being adopted
+        others = [pid for pid in _children(os.getpid()) if pid not in spared]
+        looks = 0 if others else looks + 1
+        if not others:
+            time.sleep(LOOK_SECONDS)
         for pid in others:
             _kill_tree(pid)
         for pid in others:
@@ -175,10 +179,3 @@ def _children(pid: int) -> list[int]:
 def _close(descriptors: list[int]) -> None:
     for descriptor in descriptors:
         os.close(descriptor)
-
-
-def prepare(parent: int) -> None:
-    """What a fork server does first, on Linux: it ends with the process that started it, and adopts orphans."""
-    if sys.platform == "linux":
-        kernel.die_with_parent(parent)
-        kernel.adopt_orphans()

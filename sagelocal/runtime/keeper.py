@@ -24,9 +24,12 @@ JOB = 2  # its process id in its sandbox: the first after init's
 
 def main(arguments: list[str]) -> NoReturn:
     mode, control, server = arguments[0], socket.socket(fileno=int(arguments[1])), int(arguments[2])
-    forkserver.prepare(server)
-    enclose(mode)
     sandboxed = mode != sandbox.NONE
+    if sandboxed:
+        kernel.die_with_parent(server)
+        enclose(mode)
+    elif sys.platform == "linux":  # it outlives the server for as long as it takes to end what it started
+        kernel.adopt_orphans()
     own = os.open("/proc/self/ns/pid", os.O_RDONLY) if sandboxed else -1
 
     def fork(kind: bytes, _: list[int]) -> int:
@@ -56,8 +59,6 @@ def main(arguments: list[str]) -> NoReturn:
 
 def enclose(mode: str) -> None:
     """Go on as the first process of a namespace around all sandboxes; what is left outside waits for it."""
-    if mode == sandbox.NONE:
-        return
     kernel.unshare(kernel.CLONE_NEWPID | (kernel.CLONE_NEWUSER if sandbox.needs_user_namespace(mode) else 0))
     pid = os.fork()
     if pid:

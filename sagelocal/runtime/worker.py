@@ -35,7 +35,8 @@ def main(arguments: list[str]) -> NoReturn:
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.close(null)
-    forkserver.prepare(os.getppid())
+    kernel.die_with_parent(os.getppid())
+    kernel.adopt_orphans()
     for name in modules:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)

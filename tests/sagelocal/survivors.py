@@ -22,10 +22,11 @@ def daemon(own_session):
         os._exit(0)
 
 def chain():
-    while True:  # one child after the other, each in a session of its own, as an elastic agent starts its workers
+    for _ in range(200):  # each child in a session of its own, as an elastic agent starts its workers
         if os.fork(): os._exit(0)
         os.setsid()
-        time.sleep(0.002)
+        time.sleep(0.01)
+    time.sleep(3600)
 
 daemon(True)
 daemon(False)

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from sagelocal.runtime import isolation, orphans, sandbox
+from sagelocal.runtime import isolation, keeper, orphans, sandbox
 from tests.sagelocal import survivors
 from tests.waiting import until
 
@@ -62,6 +62,15 @@ def namespace_of(pid: int) -> str:
         return ""
 
 
+def number_in_sandbox(pid: int) -> int:
+    """The process id that a process has for itself."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0
+    return int(next(line for line in status.splitlines() if line.startswith("NSpid:")).split()[-1])
+
+
 def members(namespace: str) -> list[int]:
     return [pid for pid in psutil.pids() if namespace_of(pid) == namespace]
 
@@ -74,9 +83,7 @@ def kill_in_job(server: Server, start: str, victim: str, pick: random.Random) ->
     job = server.job(start)
     inside = [pid for pid in members(job["namespace"]) if pid != job["init"]]
     assert len(inside) >= 4
-    os.kill(job["init"] if victim == "init" else min(inside), 9)
-    if pick.random() < 0.3:  # while it is being killed
-        os.kill(pick.choice(inside), 9) if psutil.pid_exists(pick.choice(inside)) else None
+    os.kill(job["init"] if victim == "init" else next(pid for pid in inside if number_in_sandbox(pid) == keeper.JOB), 9)
     until(lambda: not members(job["namespace"]))
 
 
