@@ -3,7 +3,8 @@
     python -m benchmarks.patterns [--jobs 20]
 
 Half of the expressions run on RE2, half need the process with a deadline. Each job prints the lines on which Python's
-own engine does not come to an end. Prints the slowest answer of /_sagelocal/health while they run.
+own engine does not come to an end. Prints how long /_sagelocal/health took meanwhile, and beside the same jobs without
+metrics.
 """
 
 import argparse
@@ -35,13 +36,14 @@ def archive() -> bytes:
 
 
 def start(sagemaker: Any, name: str, regex: str) -> None:
+    """`regex`: "" for a job without metrics."""
     sagemaker.create_training_job(
         TrainingJobName=name,
         RoleArn="arn:aws:iam::123456789012:role/bench",
         AlgorithmSpecification={
             "TrainingImage": IMAGE,
             "TrainingInputMode": "File",
-            "MetricDefinitions": [{"Name": "m", "Regex": regex}],
+            **({"MetricDefinitions": [{"Name": "m", "Regex": regex}]} if regex else {}),
         },
         OutputDataConfig={"S3OutputPath": "s3://patterns/out"},
         ResourceConfig={"InstanceCount": 1, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 1},
@@ -57,6 +59,25 @@ def health(url: str) -> float:
     return time.perf_counter() - began
 
 
+def while_running(url: str, sagemaker: Any, name: str) -> list[float]:
+    """How long each answer took until the jobs of that name had ended, in order."""
+    answers: list[float] = []
+    while True:
+        answers += [health(url) for _ in range(20)]
+        jobs = sagemaker.list_training_jobs(MaxResults=100, NameContains=name)["TrainingJobSummaries"]
+        statuses = {job["TrainingJobStatus"] for job in jobs}
+        if "InProgress" not in statuses:
+            assert statuses == {"Completed"}, statuses
+            return sorted(answers)
+        time.sleep(0.05)
+
+
+def show(arm: str, answers: list[float]) -> None:
+    middle, last = answers[len(answers) // 2], answers[int(len(answers) * 0.99) - 1]
+    figures = ", ".join(f"{name} {value * 1000:.1f} ms" for name, value in (("median", middle), ("99 %", last)))
+    print(f"{arm}: {len(answers)} answers, {figures}, slowest {answers[-1] * 1000:.1f} ms")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--jobs", type=int, default=20)
@@ -70,23 +91,14 @@ def main() -> None:
             s3.create_bucket(Bucket="patterns")
             s3.put_object(Bucket="patterns", Key="src.tar.gz", Body=archive())
             regexes = [pattern for pair in zip(LINEAR, ENDED, strict=True) for pattern in pair]
-            quiet = sorted(health(running.url) for _ in range(100))
-            for number in range(jobs):
-                start(sagemaker, f"job-{number}", regexes[number % len(regexes)])
-            answers, statuses = [], ["InProgress"]
-            while "InProgress" in statuses:
-                answers += [health(running.url) for _ in range(20)]
-                found = sagemaker.list_training_jobs(MaxResults=100)["TrainingJobSummaries"]
-                statuses = [job["TrainingJobStatus"] for job in found]
-                time.sleep(0.05)
+            show("quiet", sorted(health(running.url) for _ in range(100)))
+            for arm, wanted in (("without", [""]), ("with", regexes)):
+                names = [f"{arm}-{number}" for number in range(jobs)]
+                for number, name in enumerate(names):
+                    start(sagemaker, name, wanted[number % len(wanted)])
+                show(f"{jobs} jobs {arm} metrics", while_running(running.url, sagemaker, arm))
         finally:
             lifecycle.stop(Path(folder))
-    answers.sort()
-    print(f"{jobs} jobs: {statuses.count('Completed')} completed, {len(answers)} answers")
-    print(f"health, quiet: median {quiet[50] * 1000:.1f} ms, slowest {quiet[-1] * 1000:.1f} ms")
-    print(
-        f"health, with the jobs: median {answers[len(answers) // 2] * 1000:.1f} ms, slowest {answers[-1] * 1000:.1f} ms"
-    )
 
 
 if __name__ == "__main__":

@@ -238,8 +238,9 @@ def _holder(state_dir: Path) -> lock.Holder | None:
 
 
 def _has_ended(state_dir: Path, server: lock.Holder, timeout: float) -> bool:
+    """Wait until the lock is free, or another's: the first thread of a process may end long before its files close."""
     deadline = time.monotonic() + timeout
-    while lock.holder(state_dir) == server:
+    while lock.is_held(state_dir) and lock.holder(state_dir) in (server, None):
         if time.monotonic() > deadline:
             return False
         time.sleep(lock.PAUSE)

@@ -290,11 +290,12 @@ def test_a_machine_that_is_taken_away_still_stores_its_log(cloud, boot):
     assert json.loads(stored(cloud, launched["result_uri"]))["status"] == "Failed"
 
 
-def test_the_instance_may_write_models_and_nothing_else(cloud, instance_credentials):
+def test_the_instance_may_write_its_own_models_and_nothing_else(cloud, instance_credentials):
     names = {name.removeprefix("AWS_").lower(): value for name, value in instance_credentials.items()}
     s3 = boto3.client("s3", region_name="us-east-1", **{f"aws_{name}": value for name, value in names.items()})
-    with pytest.raises(ClientError, match="AccessDenied"):
-        s3.put_object(Bucket=SETTINGS.bucket, Key="pawline/code/x/sourcedir.tar.gz", Body=b"")
+    for key in ("code/x/sourcedir.tar.gz", "models/pipelines-x/output/model.tar.gz", "releases/1/a/model.tar.gz"):
+        with pytest.raises(ClientError, match="AccessDenied"):
+            s3.put_object(Bucket=SETTINGS.bucket, Key=f"pawline/{key}", Body=b"")
     with pytest.raises(ClientError, match="AccessDenied"):
         s3.get_object(Bucket=SETTINGS.bucket, Key="other/secret")
 
@@ -352,7 +353,7 @@ def trained(cloud: Cloud) -> None:
             ],
             "OutputDataConfig": {"S3OutputPath": f"{ROOT}/models"},
             "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1},
-            "RoleArn": SETTINGS.role("job"),
+            "RoleArn": SETTINGS.role("train"),
             "StoppingCondition": {"MaxRuntimeInSeconds": 100},
         },
     }
