@@ -201,9 +201,7 @@ class Keeper:
 
     def spawn(self, argv: list[str], stdin: int) -> Reports:
         """Start a program of the server's own, as it is. Its input is a socket; what it prints is the server's."""
-        home = (
-            self._context.state_dir / "worker"
-        )  # matplotlib would make a temporary one, and jobs would try to remove it
+        home = self._context.state_dir / "worker"  # without one matplotlib makes a folder that jobs try to remove
         home.mkdir(parents=True, exist_ok=True)
         env = orphans.environment(self._context) | {"HOME": str(home)}
         own = {"argv": argv, "env": env, "cwd": "/", "sandbox": None, "trusted": True}
