@@ -13,6 +13,7 @@ from sagelocal.core.store import Kind
 # The keeper of a server ("pid"; "started", seconds since 1970; "mark"): all else that it starts ends with it.
 PROCESS = Kind[Json]("process")
 MARK = "SAGELOCAL_STARTED_BY"  # in the environment of all that a server starts: what it left is found by it
+LOOKS, LOOK_SECONDS = 3, 0.01
 START_TOLERANCE = 0.05  # seconds between two readings of when a process started
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -57,7 +58,11 @@ def end_orphans(context: Context) -> None:
 
 def end_marked(marks: set[str]) -> None:
     """Kill every process that has one of the marks, until there are none: what they start meanwhile has it too."""
-    while found := [process for process in psutil.process_iter() if mark_of(process) in marks]:
+    looks = 0
+    while looks < LOOKS:  # one that forks and ends at once may be missed by a look
+        found = [process for process in psutil.process_iter() if mark_of(process) in marks]
+        looks = 0 if found else looks + 1
+        time.sleep(LOOK_SECONDS)
         for process in found:
             try:
                 process.kill()
