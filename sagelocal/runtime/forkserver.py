@@ -152,11 +152,20 @@ def _end(spared: set[int]) -> None:
         looks = 0 if others else looks + 1
         if not others:
             time.sleep(LOOK_SECONDS)
+            looks = looks if spared or not _has_children() else 0
         for pid in others:
             _kill_tree(pid)
         for pid in others:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, 0)
+
+
+def _has_children() -> bool:
+    try:
+        os.waitpid(-1, os.WNOHANG)
+    except ChildProcessError:
+        return False
+    return True
 
 
 def _kill_tree(pid: int) -> None:

@@ -201,7 +201,10 @@ class Keeper:
 
     def spawn(self, argv: list[str], stdin: int) -> Reports:
         """Start a program of the server's own, as it is. Its input is a socket; what it prints is the server's."""
-        own = {"argv": argv, "env": orphans.environment(self._context), "cwd": "/", "sandbox": None, "trusted": True}
+        home = self._context.state_dir / "worker"  # without one matplotlib makes a folder that jobs try to remove
+        home.mkdir(parents=True, exist_ok=True)
+        env = orphans.environment(self._context) | {"HOME": str(home)}
+        own = {"argv": argv, "env": env, "cwd": "/", "sandbox": None, "trusted": True}
         return self._order(PLAIN_FORK, own, 2, stdin)
 
     @property

@@ -1,5 +1,6 @@
 """What a server of this state directory left running when it was killed: found and ended by the next one."""
 
+import contextlib
 import os
 import time
 
@@ -13,6 +14,7 @@ from sagelocal.core.store import Kind
 # The keeper of a server ("pid"; "started", seconds since 1970; "mark"): all else that it starts ends with it.
 PROCESS = Kind[Json]("process")
 MARK = "SAGELOCAL_STARTED_BY"  # in the environment of all that a server starts: what it left is found by it
+LOOKS, LOOK_SECONDS = 10, 0.003
 START_TOLERANCE = 0.05  # seconds between two readings of when a process started
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -57,13 +59,17 @@ def end_orphans(context: Context) -> None:
 
 def end_marked(marks: set[str]) -> None:
     """Kill every process that has one of the marks, until there are none: what they start meanwhile has it too."""
-    while found := [process for process in psutil.process_iter() if mark_of(process) in marks]:
-        for process in found:
-            try:
-                process.kill()
-            except psutil.Error:
-                continue
-        psutil.wait_procs(found, timeout=1)
+    looks = 0
+    while looks < LOOKS:  # one that forks and ends at once may be missed by a look
+        found = 0
+        for pid in sorted(psutil.pids(), reverse=True):  # the newest first, before it has forked again
+            with contextlib.suppress(psutil.Error, OSError):
+                process = psutil.Process(pid)
+                if process.environ().get(MARK) in marks and process.status() != psutil.STATUS_ZOMBIE:
+                    process.kill()
+                    found += 1
+        looks = 0 if found else looks + 1
+        time.sleep(LOOK_SECONDS)
 
 
 def mark_of(process: psutil.Process) -> str:

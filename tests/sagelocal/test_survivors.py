@@ -30,7 +30,7 @@ class Server:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, **environment},
+            env={**os.environ, "SAGELOCAL_IMAGES": "", **environment},
         )
 
     def job(self, start: str) -> dict:
