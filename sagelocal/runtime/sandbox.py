@@ -45,9 +45,10 @@ def build(plan: Mapping[str, Any]) -> None:
     if plan["opt_ml"]:
         writable[OPT_ML] = kernel.copy_mounts(plan["opt_ml"])
     hosts = kernel.copy_mounts(plan["hosts"]) if plan["hosts"] else -1
-    _cover_and_show(plan)
-    _make_devices()
+    shown = {path: kernel.copy_mounts(path) for path in plan["shown"]}
+    _make_devices()  # before the covers: a state directory may lie in /dev/shm
     _make_proc(plan["own_proc"])
+    _cover_and_show(plan, shown)
     for path, copied in writable.items():
         _make_place(path, copied)
     if plan["hosts"]:
@@ -67,8 +68,7 @@ def build(plan: Mapping[str, Any]) -> None:
         kernel.attach(copied, path)
 
 
-def _cover_and_show(plan: Mapping[str, Any]) -> None:
-    shown = {path: kernel.copy_mounts(path) for path in plan["shown"]}
+def _cover_and_show(plan: Mapping[str, Any], shown: Mapping[str, int]) -> None:
     if plan["opt_ml"] and not os.path.isdir(OPT_ML):
         _make_opt_ml()
     for path in sorted({*plan["hidden"], *shown}):  # a folder comes before what lies in it

@@ -4,6 +4,7 @@ It starts with the first schedule. at(…) that fell due while no server ran fir
 would have tried; other schedules go on with their next time.
 """
 
+import logging
 import threading
 import time
 import uuid
@@ -16,6 +17,9 @@ from sagelocal.services.scheduler import expressions
 from sagelocal.services.scheduler.documents import SCHEDULE, Schedule
 
 LONGEST_SLEEP = 30.0  # seconds; a clock that is set forward is noticed after that
+PAUSE_AFTER_ERROR = 1.0
+
+logger = logging.getLogger(__name__)
 
 
 class Loop:
@@ -56,8 +60,12 @@ class Loop:
                     moments = [moment for moment in self._due.values() if moment is not None]
                     self._wake.wait(min(min(moments) - now, LONGEST_SLEEP) if moments else None)
                     continue
-            for name in due:
-                self._fire(name, now)
+            try:
+                for name in due:
+                    self._fire(name, now)
+            except Exception:  # the disk; what is due stays due
+                logger.exception("A schedule could not be looked at")
+                self.context.stopping.wait(PAUSE_AFTER_ERROR)
 
     def _fire(self, name: str, now: float) -> None:
         scheduled = self._due.get(name)
