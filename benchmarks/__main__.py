@@ -51,6 +51,10 @@ SCRIPTS = (
     Script("gpu", (), FULL, QUICK),
     Script("load_test", None),
     Script("endpoint", None),
+    Script("history", None),
+    Script("soak", None),
+    Script("s3_listing", None),
+    Script("job_start", None),
     Script("scale", ("--write",), ("--write",), ()),
 )
 

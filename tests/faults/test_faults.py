@@ -3,7 +3,7 @@
 `make test` tries a few of the points, spread evenly. All of them, or FAULT_POINTS of those whose operation has
 FAULT_MATCH in its name, and the table of what came:
 
-    FAULT_POINTS=200 FAULT_MATCH=commit pytest -s -m slow tests/faults/test_faults.py --basetemp=/dev/shm/faults
+    FAULT_POINTS=200 FAULT_MATCH=commit pytest -s -m slow tests/faults/test_faults.py
 """
 
 import os

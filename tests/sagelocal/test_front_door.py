@@ -224,8 +224,7 @@ def test_a_process_never_gets_the_owners_keys(context):
 
 
 def test_what_a_deleted_role_left_does_not_come_back_when_its_name_is_used_again(context):
-    trust = json.dumps({"Version": "2012-10-17", "Statement": []})
-    arn = context.call("iam", "CreateRole", RoleName="gone", AssumeRolePolicyDocument=trust)["Role"]["Arn"]
+    arn = context.call("iam", "CreateRole", RoleName="gone", AssumeRolePolicyDocument=TRUST)["Role"]["Arn"]
     before = sessions.environment(context.as_role(arn))["AWS_ACCESS_KEY_ID"]
     context.call("iam", "DeleteRole", RoleName="gone")
     after = sessions.environment(context.as_role(arn))["AWS_ACCESS_KEY_ID"]
