@@ -1,6 +1,5 @@
 """A state.db that was damaged is made again, with all that was committed."""
 
-import json
 import os
 import random
 import shutil
@@ -258,26 +257,27 @@ def test_a_journal_that_cannot_be_written_fails_no_commit_and_is_not_taken_for_w
     assert "not noted" in found and "noted" not in found
 
 
-def test_a_server_that_was_killed_starts_with_all_it_had_although_its_database_was_overwritten(tmp_path, capfd):
-    state_dir = tmp_path / "state"
-    first = lifecycle.ensure(state_dir)
+@pytest.fixture
+def served(tmp_path: Path):
+    """The directory of a server that ends with the test."""
+    yield tmp_path / "state"
+    lifecycle.stop(tmp_path / "state")
+
+
+def test_a_server_that_was_killed_starts_with_all_it_had_although_its_database_was_overwritten(served, capfd):
+    first = lifecycle.ensure(served)
     s3 = boto3.client("s3", endpoint_url=first.url)
     s3.create_bucket(Bucket="kept")
     s3.put_object(Bucket="kept", Key="dog", Body=b"wow", ContentType="image/jpeg", Metadata={"breed": "collie"})
-    until(lambda: snapshots.newest(state_dir / "snapshots"))
-    boto3.client("iam", endpoint_url=first.url).create_role(
-        RoleName="late", AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": []})
-    )
+    until(lambda: snapshots.newest(served / "snapshots"))
+    boto3.client("sagemaker", endpoint_url=first.url).create_model_package_group(ModelPackageGroupName="late")
     os.kill(first.pid, signal.SIGKILL)
     until(lambda: is_gone(first.pid))
-    for path in state_dir.glob("state.db*"):
+    for path in served.glob("state.db*"):
         path.write_bytes(noise(9, 10 * PAGE))
-    second = lifecycle.ensure(state_dir)
-    try:
-        assert "state.db was damaged" in capfd.readouterr().err
-        head = boto3.client("s3", endpoint_url=second.url).head_object(Bucket="kept", Key="dog")
-        assert head["ContentType"] == "image/jpeg" and head["Metadata"] == {"breed": "collie"}
-        roles = boto3.client("iam", endpoint_url=second.url).list_roles()["Roles"]
-        assert [role["RoleName"] for role in roles] == ["late"]
-    finally:
-        lifecycle.stop(state_dir)
+    second = lifecycle.ensure(served)
+    assert "state.db was damaged" in capfd.readouterr().err
+    head = boto3.client("s3", endpoint_url=second.url).head_object(Bucket="kept", Key="dog")
+    assert head["ContentType"] == "image/jpeg" and head["Metadata"] == {"breed": "collie"}
+    groups = boto3.client("sagemaker", endpoint_url=second.url).list_model_package_groups()
+    assert [group["ModelPackageGroupName"] for group in groups["ModelPackageGroupSummaryList"]] == ["late"]
