@@ -10,6 +10,7 @@ from werkzeug.wrappers import Request, Response
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
 from sagelocal.core.json import Json
+from sagelocal.core.numbers import is_whole
 from sagelocal.services.s3 import pages, xml
 
 MAX_KEYS = 1000
@@ -89,7 +90,7 @@ def _encoder(request: Request) -> Callable[[str], str]:
 
 def _max_keys(request: Request) -> int:
     text = request.args.get("max-keys", str(MAX_KEYS))
-    if not text.isdecimal():
+    if not is_whole(text):
         raise AwsError("InvalidArgument", f"Provided max-keys not an integer or within integer range: {text}", 400)
     return min(int(text), MAX_KEYS)
 
