@@ -62,6 +62,7 @@ def main(arguments: list[str]) -> NoReturn:
     descriptors = forkserver.serve(control, fork, sweeps=not sandboxed)
     kernel.die_with_parent(0 if sandboxed else worker)
     order = Order.read(descriptors)
+    os.setsid()
     order.tell(keeper.own_pid())
     _become(order, descriptors[4:] + ([own] if sandboxed else []))
 
@@ -75,7 +76,6 @@ def _become(order: Order, namespaces: list[int]) -> NoReturn:
     os.close(order.report)
     order.take_streams()
     try:
-        os.setsid()
         if request["sandbox"]:
             confinement.join_groups(request["memory"])
             kernel.join(namespaces[0], kernel.CLONE_NEWNS | kernel.CLONE_NEWIPC)

@@ -1,6 +1,7 @@
 """Starting, following and ending processes, cold and from the warm worker."""
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -174,6 +175,21 @@ def test_terminate_ends_the_whole_group_and_kills_what_ignores_it(context, tree,
     assert started.poll() is None
     assert started.terminate(grace_seconds=0.3) == -9
     until(lambda: not running("stubborn"))
+
+
+@COLD_AND_WARM
+def test_a_stop_that_comes_at_once_is_not_lost(context, tree, from_warm):
+    (tree / "script.py").write_text("import time; time.sleep(600)")
+    assert not from_warm or warm.worker(context).usable(HANG)
+    for _ in range(5):
+        spec = ProcessSpec(
+            argv=["python3", "/opt/ml/script.py"],
+            env=process.base_environment(context, tree.parent),
+            opt_ml=tree,
+            on_line=lambda _: None,
+            warm=from_warm,
+        )
+        assert process.start(context, spec).terminate(grace_seconds=HANG) == -signal.SIGTERM
 
 
 def test_what_a_process_leaves_running_ends_with_it(context, tree):
