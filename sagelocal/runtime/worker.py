@@ -14,6 +14,7 @@ import os
 import runpy
 import socket
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -90,6 +91,7 @@ def _become(order: Order, namespaces: list[int]) -> NoReturn:
     os.environ.update(env)
     for name in [name for name in sys.modules if name == "sagelocal" or name.startswith("sagelocal.")]:
         del sys.modules[name]
+    tempfile.tempdir = None  # what the worker found for itself: the job has a folder of its own
     time.tzset()
     _new_random_states()
     _limit_threads(env.get("OMP_NUM_THREADS", ""))

@@ -120,6 +120,12 @@ def test_a_warm_script_finds_torch_imported_and_its_thread_limit_obeyed(run):
 
 
 @LINUX
+def test_a_warm_script_makes_its_temporary_files_where_its_environment_says(run):
+    code, lines = run("import os, tempfile; print(tempfile.mkdtemp().startswith(os.environ['TMPDIR'] + '/'))", True)
+    assert (code, lines) == (0, ["True"])
+
+
+@LINUX
 def test_two_warm_jobs_draw_different_random_numbers(run):
     source = "import random, numpy; print(random.random(), numpy.random.rand())"
     first, second = run(source, True), run(source, True)
