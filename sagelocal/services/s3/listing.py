@@ -1,8 +1,9 @@
 """ListObjects, ListObjectsV2 and ListObjectVersions: pages of keys and common prefixes."""
 
 import base64
-import re
 from collections.abc import Callable
+from functools import partial
+from string import ascii_letters, digits
 from urllib.parse import quote
 
 from werkzeug.wrappers import Request, Response
@@ -13,7 +14,10 @@ from sagelocal.core.json import Json
 from sagelocal.services.s3 import pages, xml
 
 MAX_KEYS = 1000
-PLAIN = re.compile(r"[A-Za-z0-9_.~/-]*")  # what encoding-type=url leaves as it is
+PLAIN = f"{ascii_letters}{digits}_.~/-".encode()  # what encoding-type=url leaves as it is
+
+# Keys as encoding-type=url wants them: as `quote` does, but a page at once.
+quoted = xml.replacing({byte: b"%%%02X" % byte for byte in (ord("%"), *range(255)) if byte not in PLAIN})
 
 
 def list_v1(context: Context, bucket: str, request: Request) -> Response:
@@ -56,7 +60,9 @@ def _listed(
     asked = pages.Asked(prefix, delimiter, after, again=bool(past))
     found = pages.page(context, bucket, asked, limit + 1 if limit else 0)
     entries = found[:limit]
-    objects = (_object(entry, encode(entry.key), element, also) for entry in entries if isinstance(entry, pages.Row))
+    written = quoted if _is_quoted(request) else xml.escaped
+    objects = [entry for entry in entries if entry[1] is not None]
+    prefixes = written([key for key, size, *_ in entries if size is None])
     content = {
         "Name": bucket,
         "Prefix": encode(prefix),
@@ -64,27 +70,38 @@ def _listed(
         "MaxKeys": limit,
         "EncodingType": request.args.get("encoding-type"),
         "IsTruncated": len(found) > limit,
-        element: xml.Written("".join(objects)),
-        "CommonPrefixes": [{"Prefix": encode(entry)} for entry in entries if isinstance(entry, str)],
+        element: xml.Written(_objects(objects, written([key for key, *_ in objects]), element, also)),
+        "CommonPrefixes": xml.Written(
+            "".join([f"<CommonPrefixes><Prefix>{text}</Prefix></CommonPrefixes>" for text in prefixes])
+        ),
     }
-    last = entries[-1] if entries else ""
-    return content, last if isinstance(last, str) else last.key, len(entries)
+    return content, entries[-1][0].decode() if entries else "", len(entries)
 
 
-def _object(row: pages.Row, shown: str, element: str, also: str) -> str:
-    """The element of an object. There are up to a thousand in a page, so it is written without detours."""
-    algorithms = "".join(f"<ChecksumAlgorithm>{name.upper()}</ChecksumAlgorithm>" for name in row.checksums)
-    return (
-        f"<{element}><Key>{xml.text(shown)}</Key><LastModified>{xml.time_text(row.modified)}</LastModified>"
-        f'<ETag>"{row.etag}"</ETag>{algorithms}<Size>{row.size}</Size><StorageClass>STANDARD</StorageClass>'
-        f"{also}</{element}>"
+def _objects(objects: list[pages.Entry], names: list[str], element: str, also: str) -> str:
+    """The elements of objects. There are up to a thousand in a page, so they are written without detours."""
+    algorithms = {checksums: _algorithms(checksums) for checksums in {entry[-1] for entry in objects}}
+    before, after = f"<{element}><Key>", f"</Size><StorageClass>STANDARD</StorageClass>{also}</{element}>"
+    return "".join(
+        [
+            f'{before}{name}</Key><LastModified>{xml.time_text(modified or 0.0)}</LastModified><ETag>"{etag}"</ETag>'
+            f"{algorithms[checksums]}<Size>{size}{after}"
+            for name, (_, size, modified, etag, checksums) in zip(names, objects, strict=True)
+        ]
     )
 
 
+def _algorithms(checksums: str | None) -> str:
+    names = checksums.upper().split() if checksums else []
+    return "".join(f"<ChecksumAlgorithm>{name}</ChecksumAlgorithm>" for name in names)
+
+
 def _encoder(request: Request) -> Callable[[str], str]:
-    if request.args.get("encoding-type") == "url":
-        return lambda text: text if PLAIN.fullmatch(text) else quote(text, safe="/")
-    return lambda text: text
+    return partial(quote, safe="/") if _is_quoted(request) else str
+
+
+def _is_quoted(request: Request) -> bool:
+    return request.args.get("encoding-type") == "url"
 
 
 def _max_keys(request: Request) -> int:

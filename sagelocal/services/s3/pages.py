@@ -2,7 +2,8 @@
 
 import sqlite3
 from contextlib import suppress
-from typing import Any, NamedTuple
+from operator import itemgetter
+from typing import NamedTuple
 
 from sagelocal.core.context import Context
 from sagelocal.services.s3 import folders, metadata, rows, tree
@@ -12,26 +13,28 @@ from sagelocal.services.s3.rows import BETWEEN, END
 MOST_LOOKED_AT = 256  # folders whose time is asked for a page, so that it stays fast; the others are, by and by
 AT_ONCE = 16  # folders that nobody looked into before the page is asked for again
 
-OBJECT = "key, size, modified, etag, checksums, stamp"
+OBJECT = "key, size, modified, etag, checksums"
 OBJECTS = f"SELECT {OBJECT} FROM object WHERE bucket = ? AND key >= ? AND key < ? ORDER BY key LIMIT ?"
-CHILDREN = """SELECT path FROM folder WHERE bucket = ? AND parent = ? AND live = 1 AND path >= ? AND path < ?
-              ORDER BY path LIMIT ?"""
+CHILDREN = """SELECT path, NULL, NULL, NULL, NULL FROM folder
+              WHERE bucket = ? AND parent = ? AND live = 1 AND path >= ? AND path < ? ORDER BY path LIMIT ?"""
 BETWEEN_CHILDREN = BETWEEN.format(columns=", ".join(f"o.{name}" for name in OBJECT.split(", "))) + " LIMIT :count"
 
-# From one key or common prefix to the next. cut: where the delimiter begins behind the prefix, 0 where it does not.
+# From one key to the next that a page shows something else for; only of objects the other columns are looked up.
+CUT = "instr(substr(item.key, :skip), :delimiter)"  # where the delimiter begins behind the prefix, 0 where it does not
 ROLLED_UP = f"""
-WITH RECURSIVE item({OBJECT}, cut) AS (
-    SELECT * FROM (SELECT {OBJECT}, instr(substr(key, :skip), :delimiter)
-                   FROM object WHERE bucket = :bucket AND key >= :low AND key < :high ORDER BY key LIMIT 1)
+WITH RECURSIVE item(key) AS (
+    SELECT min(key) FROM object WHERE bucket = :bucket AND key >= :low AND key < :high
     UNION ALL
-    SELECT o.key, o.size, o.modified, o.etag, o.checksums, o.stamp, instr(substr(o.key, :skip), :delimiter)
-    FROM item JOIN object o ON o.bucket = :bucket AND o.key = (
-        SELECT key FROM object WHERE bucket = :bucket AND key < :high AND key >= CASE
-            WHEN cut THEN CAST(substr(item.key, 1, :skip + cut - 2) || :delimiter || x'FF' AS BLOB)
-            ELSE CAST(item.key || x'00' AS BLOB) END
-        ORDER BY key LIMIT 1)
+    SELECT (SELECT key FROM object WHERE bucket = :bucket AND key < :high AND key >= CASE {CUT}
+                WHEN 0 THEN CAST(item.key || x'00' AS BLOB)
+                ELSE CAST(substr(item.key, 1, :skip + {CUT} - 2) || :delimiter || x'FF' AS BLOB) END
+            ORDER BY key LIMIT 1)
+    FROM item WHERE item.key IS NOT NULL
     LIMIT :count)
-SELECT {OBJECT}, cut FROM item"""
+SELECT CASE cut WHEN 0 THEN item.key ELSE CAST(substr(item.key, 1, :skip + cut - 2) || :delimiter AS BLOB) END,
+       size, modified, etag, checksums
+FROM (SELECT key, {CUT} AS cut FROM item WHERE key IS NOT NULL) AS item
+LEFT JOIN object o ON o.bucket = CASE cut WHEN 0 THEN :bucket END AND o.key = item.key"""
 
 
 # The first folder that nobody looked into, of each child folder in which nothing was found yet.
@@ -56,34 +59,25 @@ class Asked(NamedTuple):
         return key[: at + len(self.delimiter)] if at >= 0 else ""
 
 
-class Row(NamedTuple):
-    """An object as a listing shows it."""
-
-    key: str
-    size: int
-    modified: float
-    etag: str
-    checksums: list[str]
+# An object's columns, as the index has them, or a common prefix with None for the others. There are a thousand in a page.
+Entry = tuple[bytes, int | None, float | None, str | None, str | None]
 
 
-Entry = tuple[bytes, tuple[Any, ...] | None]  # a key and the columns of its row, or a common prefix and None
-
-
-def page(context: Context, bucket: str, asked: Asked, count: int) -> list[Row | str]:
-    """The first `count` keys, as rows, and common prefixes, as text. Raises NoSuchBucket."""
+def page(context: Context, bucket: str, asked: Asked, count: int) -> list[Entry]:
+    """The first `count` objects and common prefixes. Raises NoSuchBucket."""
     tree.existing_bucket(context, bucket)
     found = index(context).surviving(lambda: _up_to_date(context, bucket, asked, count))
-    described = describe(context, bucket, [key.decode() for key, row in found if row and row[3] is None])
-    shown: list[Row | str] = []
-    for name, row in found:
-        key = name.decode()
-        if row is None:
-            shown.append(key)
-        elif row[3] is not None:
-            shown.append(Row(key, row[1], row[2], row[3], row[4].split() if row[4] else []))
-        elif now := described.get(key):
-            shown.append(Row(key, now.size, now.modified or 0.0, now.etag or "", list(now.checksums)))
-    return shown
+    unread = {key: key.decode() for key, size, _, etag, _ in found if etag is None and size is not None}
+    if not unread:
+        return found
+    described = describe(context, bucket, list(unread.values()))
+    complete: list[Entry] = []
+    for entry in found:
+        if entry[0] not in unread:
+            complete.append(entry)
+        elif now := described.get(unread[entry[0]]):
+            complete.append((entry[0], *now.values()[:-1]))
+    return complete
 
 
 def describe(context: Context, bucket: str, undescribed: list[str]) -> dict[str, rows.Described]:
@@ -99,7 +93,7 @@ def keys(context: Context, bucket: str, prefix: str = "") -> list[str]:
     """All keys that start with a prefix, in order. Raises NoSuchBucket."""
     tree.existing_bucket(context, bucket)
     return index(context).surviving(
-        lambda: [row[0].decode() for row in _up_to_date(context, bucket, Asked(prefix), -1)]
+        lambda: [key.decode() for key, *_ in _up_to_date(context, bucket, Asked(prefix), -1)]
     )
 
 
@@ -142,37 +136,33 @@ def _entries(db: sqlite3.Connection, bucket: int, asked: Asked, count: int) -> l
         low = max(low, _bytes(asked.after) + b"\0")
         if common := _bytes(asked.common(asked.after)):
             if not asked.again and db.execute(OBJECTS, (bucket, low, common + END, 1)).fetchone():
-                first = [(common, None)]
+                first = [(common, None, None, None, None)]
             low = common + END
     count -= len(first)
     if asked.delimiter == "/":
         return first + _by_folder(db, bucket, prefix, low, high, count)
     if asked.delimiter:
         return first + _rolled_up(db, bucket, asked, low, high, count)
-    return first + [(row[0], row) for row in db.execute(OBJECTS, (bucket, low, high, count))]
+    return first + db.execute(OBJECTS, (bucket, low, high, count)).fetchall()
 
 
 def _by_folder(db: sqlite3.Connection, bucket: int, prefix: bytes, low: bytes, high: bytes, count: int) -> list[Entry]:
     parent = prefix[: prefix.rfind(b"/") + 1]
-    children = [path for (path,) in db.execute(CHILDREN, (bucket, parent, low, high, count))]
-    if not children:
-        return [(row[0], row) for row in db.execute(OBJECTS, (bucket, low, high, count))]
-    found: list[Entry] = [(path, None) for path in children]
+    found = db.execute(CHILDREN, (bucket, parent, low, high, count)).fetchall()
+    if not found:
+        return db.execute(OBJECTS, (bucket, low, high, count)).fetchall()
     if db.execute("SELECT objects FROM folder WHERE bucket = ? AND path = ?", (bucket, parent)).fetchone()[0]:
-        end = children[-1] if len(children) == count else high
+        end = found[-1][0] if len(found) == count else high
         where = {"bucket": bucket, "parent": parent, "or_live": 1, "low": low, "high": end, "count": count}
-        found += [(row[0], row) for row in db.execute(BETWEEN_CHILDREN, where)]
-        found.sort(key=lambda entry: entry[0])
+        found += db.execute(BETWEEN_CHILDREN, where).fetchall()
+        found.sort(key=itemgetter(0))
     return found[:count]
 
 
 def _rolled_up(db: sqlite3.Connection, bucket: int, asked: Asked, low: bytes, high: bytes, count: int) -> list[Entry]:
     skip, delimiter = len(_bytes(asked.prefix)) + 1, _bytes(asked.delimiter)
     where = {"bucket": bucket, "skip": skip, "delimiter": delimiter, "low": low, "high": high, "count": count}
-    found: list[Entry] = []
-    for *row, cut in db.execute(ROLLED_UP, where):
-        found.append((row[0][: skip + cut - 2 + len(delimiter)], None) if cut else (row[0], tuple(row)))
-    return found
+    return db.execute(ROLLED_UP, where).fetchall()
 
 
 def _bytes(text: str) -> bytes:
