@@ -16,6 +16,12 @@ from sagelocal.services.s3 import pages, xml
 MAX_KEYS = 1000
 PLAIN = f"{ascii_letters}{digits}_.~/-".encode()  # what encoding-type=url leaves as it is
 
+OBJECT = (
+    '<{element}><Key>%b</Key><LastModified>%b</LastModified><ETag>"%b"</ETag>%b<Size>%d</Size>'
+    "<StorageClass>STANDARD</StorageClass>{also}</{element}>"
+)
+PREFIX = b"<CommonPrefixes><Prefix>%b</Prefix></CommonPrefixes>"
+
 # Keys as encoding-type=url wants them: as `quote` does, but a page at once.
 quoted = xml.replacing({byte: b"%%%02X" % byte for byte in (ord("%"), *range(255)) if byte not in PLAIN})
 
@@ -70,30 +76,30 @@ def _listed(
         "MaxKeys": limit,
         "EncodingType": request.args.get("encoding-type"),
         "IsTruncated": len(found) > limit,
-        element: xml.Written(_objects(objects, written([key for key, *_ in objects]), element, also)),
-        "CommonPrefixes": xml.Written(
-            "".join([f"<CommonPrefixes><Prefix>{text}</Prefix></CommonPrefixes>" for text in prefixes])
-        ),
+        element: _objects(objects, written([key for key, *_ in objects]), element, also),
+        "CommonPrefixes": xml.Written(b"".join([PREFIX % text for text in prefixes])),
     }
     return content, entries[-1][0].decode() if entries else "", len(entries)
 
 
-def _objects(objects: list[pages.Entry], names: list[str], element: str, also: str) -> str:
+def _objects(objects: list[pages.Entry], names: list[bytes], element: str, also: str) -> xml.Written:
     """The elements of objects. There are up to a thousand in a page, so they are written without detours."""
     algorithms = {checksums: _algorithms(checksums) for checksums in {entry[-1] for entry in objects}}
-    before, after = f"<{element}><Key>", f"</Size><StorageClass>STANDARD</StorageClass>{also}</{element}>"
-    return "".join(
-        [
-            f'{before}{name}</Key><LastModified>{xml.time_text(modified or 0.0)}</LastModified><ETag>"{etag}"</ETag>'
-            f"{algorithms[checksums]}<Size>{size}{after}"
-            for name, (_, size, modified, etag, checksums) in zip(names, objects, strict=True)
-        ]
+    form = OBJECT.format(element=element, also=also).encode()
+    return xml.Written(
+        b"".join(
+            [
+                form
+                % (name, xml.time_text(modified or 0.0).encode(), (etag or "").encode(), algorithms[checksums], size)
+                for name, (_, size, modified, etag, checksums) in zip(names, objects, strict=True)
+            ]
+        )
     )
 
 
-def _algorithms(checksums: str | None) -> str:
+def _algorithms(checksums: str | None) -> bytes:
     names = checksums.upper().split() if checksums else []
-    return "".join(f"<ChecksumAlgorithm>{name}</ChecksumAlgorithm>" for name in names)
+    return "".join(f"<ChecksumAlgorithm>{name}</ChecksumAlgorithm>" for name in names).encode()
 
 
 def _encoder(request: Request) -> Callable[[str], str]:

@@ -59,7 +59,7 @@ class Asked(NamedTuple):
         return key[: at + len(self.delimiter)] if at >= 0 else ""
 
 
-# An object's columns, as the index has them, or a common prefix with None for the others. There are a thousand in a page.
+# An object's columns, as the index has them, or a common prefix and None for the others. A page has a thousand.
 Entry = tuple[bytes, int | None, float | None, str | None, str | None]
 
 
@@ -103,7 +103,7 @@ def _up_to_date(context: Context, bucket: str, asked: Asked, count: int) -> list
         with index(context).reading() as db:
             number = rows.number_of(db, bucket)
             entries = _entries(db, number, asked, count)
-            end = entries[-1][0] if len(entries) == count else _bytes(asked.prefix) + END
+            end = entries[-1][0] if 0 < count == len(entries) else _bytes(asked.prefix) + END
             looked_at = _where(db, number, asked, end, MOST_LOOKED_AT if count > 0 else -1)
         some = [f for f in folders.changed(context.state_dir / "s3" / bucket, looked_at) if f not in done]
         if not number:
