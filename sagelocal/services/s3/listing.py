@@ -68,7 +68,7 @@ def _listed(
     entries = found[:limit]
     written = quoted if _is_quoted(request) else xml.escaped
     objects = [entry for entry in entries if entry[1] is not None]
-    prefixes = written([key for key, size, *_ in entries if size is None])
+    prefixes = written([entry[0] for entry in entries if entry[1] is None])
     content = {
         "Name": bucket,
         "Prefix": encode(prefix),
@@ -76,7 +76,7 @@ def _listed(
         "MaxKeys": limit,
         "EncodingType": request.args.get("encoding-type"),
         "IsTruncated": len(found) > limit,
-        element: _objects(objects, written([key for key, *_ in objects]), element, also),
+        element: _objects(objects, written([entry[0] for entry in objects]), element, also),
         "CommonPrefixes": xml.Written(b"".join([PREFIX % text for text in prefixes])),
     }
     return content, entries[-1][0].decode() if entries else "", len(entries)

@@ -10,7 +10,8 @@ from sagelocal.services.s3 import folders, metadata, rows, tree
 from sagelocal.services.s3.index import index
 from sagelocal.services.s3.rows import BETWEEN, END
 
-MOST_LOOKED_AT = 256  # folders whose time is asked for a page, so that it stays fast; the others are, by and by
+MOST_LOOKED_AT = 100  # folders whose time is asked for a page, so that it stays fast; the others are, by and by
+FEW = 100  # folders among objects: with more, one seek after the other is faster than to read gap by gap and to sort
 AT_ONCE = 16  # folders that nobody looked into before the page is asked for again
 
 OBJECT = "key, size, modified, etag, checksums"
@@ -19,22 +20,20 @@ CHILDREN = """SELECT path, NULL, NULL, NULL, NULL FROM folder
               WHERE bucket = ? AND parent = ? AND live = 1 AND path >= ? AND path < ? ORDER BY path LIMIT ?"""
 BETWEEN_CHILDREN = BETWEEN.format(columns=", ".join(f"o.{name}" for name in OBJECT.split(", "))) + " LIMIT :count"
 
-# From one key to the next that a page shows something else for; only of objects the other columns are looked up.
-CUT = "instr(substr(item.key, :skip), :delimiter)"  # where the delimiter begins behind the prefix, 0 where it does not
+# One key of whatever a page shows: of an object, with its other columns, or the first below a common prefix, without.
+CUT = "nullif(instr(substr(item.key, :skip), :delimiter), 0)"  # where the delimiter begins behind the prefix
 ROLLED_UP = f"""
 WITH RECURSIVE item(key) AS (
     SELECT min(key) FROM object WHERE bucket = :bucket AND key >= :low AND key < :high
     UNION ALL
-    SELECT (SELECT key FROM object WHERE bucket = :bucket AND key < :high AND key >= CASE {CUT}
-                WHEN 0 THEN CAST(item.key || x'00' AS BLOB)
-                ELSE CAST(substr(item.key, 1, :skip + {CUT} - 2) || :delimiter || x'FF' AS BLOB) END
+    SELECT (SELECT key FROM object WHERE bucket = :bucket AND key < :high AND key >= CAST(
+                ifnull(substr(item.key, 1, :skip + {CUT} - 2) || :delimiter || x'FF', item.key || x'00') AS BLOB)
             ORDER BY key LIMIT 1)
     FROM item WHERE item.key IS NOT NULL
     LIMIT :count)
-SELECT CASE cut WHEN 0 THEN item.key ELSE CAST(substr(item.key, 1, :skip + cut - 2) || :delimiter AS BLOB) END,
-       size, modified, etag, checksums
-FROM (SELECT key, {CUT} AS cut FROM item WHERE key IS NOT NULL) AS item
-LEFT JOIN object o ON o.bucket = CASE cut WHEN 0 THEN :bucket END AND o.key = item.key"""
+SELECT item.key, size, modified, etag, checksums
+FROM item LEFT JOIN object o ON o.bucket = :bucket AND o.key = CASE WHEN {CUT} IS NULL THEN item.key END
+WHERE item.key IS NOT NULL"""
 
 
 # The first folder that nobody looked into, of each child folder in which nothing was found yet.
@@ -140,29 +139,39 @@ def _entries(db: sqlite3.Connection, bucket: int, asked: Asked, count: int) -> l
             low = common + END
     count -= len(first)
     if asked.delimiter == "/":
-        return first + _by_folder(db, bucket, prefix, low, high, count)
+        return first + _by_folder(db, bucket, asked, low, high, count)
     if asked.delimiter:
         return first + _rolled_up(db, bucket, asked, low, high, count)
     return first + db.execute(OBJECTS, (bucket, low, high, count)).fetchall()
 
 
-def _by_folder(db: sqlite3.Connection, bucket: int, prefix: bytes, low: bytes, high: bytes, count: int) -> list[Entry]:
-    parent = prefix[: prefix.rfind(b"/") + 1]
-    found = db.execute(CHILDREN, (bucket, parent, low, high, count)).fetchall()
+def _by_folder(db: sqlite3.Connection, bucket: int, asked: Asked, low: bytes, high: bytes, count: int) -> list[Entry]:
+    parent = _bytes(asked.prefix[: asked.prefix.rfind("/") + 1])
+    own = db.execute("SELECT objects FROM folder WHERE bucket = ? AND path = ?", (bucket, parent)).fetchone()
+    most = count if own == (0,) else min(count, FEW + 1)
+    found: list[Entry] = db.execute(CHILDREN, (bucket, parent, low, high, most)).fetchall()
+    if own == (0,):
+        return found
     if not found:
         return db.execute(OBJECTS, (bucket, low, high, count)).fetchall()
-    if db.execute("SELECT objects FROM folder WHERE bucket = ? AND path = ?", (bucket, parent)).fetchone()[0]:
-        end = found[-1][0] if len(found) == count else high
-        where = {"bucket": bucket, "parent": parent, "or_live": 1, "low": low, "high": end, "count": count}
-        found += db.execute(BETWEEN_CHILDREN, where).fetchall()
-        found.sort(key=itemgetter(0))
+    if len(found) > FEW:
+        return _rolled_up(db, bucket, asked, low, high, count)
+    end = found[-1][0] if len(found) == count else high
+    where = {"bucket": bucket, "parent": parent, "or_live": 1, "low": low, "high": end, "count": count}
+    found += db.execute(BETWEEN_CHILDREN, where)
+    found.sort(key=itemgetter(0))
     return found[:count]
 
 
 def _rolled_up(db: sqlite3.Connection, bucket: int, asked: Asked, low: bytes, high: bytes, count: int) -> list[Entry]:
-    skip, delimiter = len(_bytes(asked.prefix)) + 1, _bytes(asked.delimiter)
-    where = {"bucket": bucket, "skip": skip, "delimiter": delimiter, "low": low, "high": high, "count": count}
-    return db.execute(ROLLED_UP, where).fetchall()
+    prefix, delimiter = _bytes(asked.prefix), _bytes(asked.delimiter)
+    where = {"bucket": bucket, "skip": len(prefix) + 1, "delimiter": delimiter, "low": low, "high": high}
+    found: list[Entry] = []
+    for row in db.execute(ROLLED_UP, where | {"count": count}):
+        if row[1] is None:
+            row = (row[0][: row[0].index(delimiter, len(prefix)) + len(delimiter)], *row[1:])
+        found.append(row)
+    return found
 
 
 def _bytes(text: str) -> bytes:
