@@ -10,6 +10,7 @@ from werkzeug.test import EnvironBuilder
 from werkzeug.wrappers import Request
 
 from sagelocal.core.context import Context
+from sagelocal.core.errors import AwsError
 from sagelocal.services.s3 import listing, metadata, objects, tree, xml
 
 PIECES = [
@@ -111,6 +112,14 @@ def test_a_page_of_no_keys_is_empty_and_the_last(context: Context, keys: list[st
         page = answer(context, operation, **{"max-keys": "0"})
         assert texts(page, "IsTruncated") == ["false"]
         assert not texts(page, "Contents/Key") + texts(page, "Version/Key")
+
+
+@pytest.mark.parametrize("count", ["-1", "", "x", "1.5", "9" * 5000])
+def test_a_number_of_keys_that_is_none_is_refused(context: Context, count: str):
+    objects.create_bucket(context, "keys")
+    for operation in OPERATIONS:
+        with pytest.raises(AwsError, match="max-keys"):
+            answer(context, operation, **{"max-keys": count})
 
 
 def test_times_are_shown_in_milliseconds_cut_off():
