@@ -9,6 +9,7 @@ import sys
 import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -18,7 +19,9 @@ import requests
 
 from sagelocal.core import lifecycle, secret
 from sagelocal.core.caller import Caller
-from sagelocal.services.iam import sessions
+from sagelocal.core.errors import AwsError
+from sagelocal.services.iam import enforcement, sessions
+from sagelocal.services.iam.policy import Call
 from tests.function_urls import ask
 from tests.signing import signed
 from tests.waiting import HANG
@@ -221,6 +224,15 @@ def test_a_process_never_gets_the_owners_keys(context):
         assert given["AWS_ACCESS_KEY_ID"] != owner.access_key and owner.secret_key not in given.values()
         caller = sessions.caller_of(context, given["AWS_ACCESS_KEY_ID"])
         assert caller is not None and caller.role in ("unknown", sessions.NO_ROLE)
+
+
+def test_what_was_started_without_a_role_may_do_nothing(context):
+    """A model needs no role, and whoever may make models must not get more than that by it."""
+    given = sessions.environment(context)
+    acting = replace(context, caller=sessions.caller_of(context, given["AWS_ACCESS_KEY_ID"]))
+    with pytest.raises(AwsError, match="not authorized to perform: sagemaker:ListModels"):
+        acting.call("sagemaker", "ListModels")
+    assert not enforcement.may(acting, Call("s3:GetObject", "arn:aws:s3:::bucket/key"))
 
 
 def test_what_a_deleted_role_left_does_not_come_back_when_its_name_is_used_again(context):

@@ -166,6 +166,7 @@ def test_a_request_without_a_signature_may_read_what_a_bucket_lets_everybody_rea
     ("statement", "said"),
     [
         ({"Principal": {"AWS": "arn:aws:iam::123456789012:role/*"}}, "Invalid principal"),
+        ({"Principal": {"AWS": "AROAF9EDC62982780EC91"}}, "Invalid principal"),
         ({"Principal": {"CanonicalUser": "79a59d"}}, "CanonicalUser principals are not evaluated"),
         ({"Principal": {}}, "Principal must name somebody"),
         ({}, "needs a Principal"),
