@@ -54,7 +54,8 @@ def aged(path: Path) -> None:
 def test_any_page_of_any_keys_is_what_a_look_at_all_keys_gives(
     context: Context, bucket: Path, seed: int, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(pages, "FEW", seed)
+    monkeypatch.setattr(pages, "FEW_FOLDERS", seed)
+    monkeypatch.setattr(pages, "FEW_OBJECTS", seed)
     draw = random.Random(seed)
     keys: set[str] = set()
 
