@@ -5,6 +5,7 @@ The same table serves the rules below, on a definition, and the Create operation
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any
 
 from sagelocal.core.errors import ValidationException
@@ -38,7 +39,14 @@ def _not_in(*allowed: str) -> Callable[[Any], bool]:
     return lambda value: value not in allowed
 
 
+def _outside(value: Any) -> bool:
+    """Whether a path leads out of what a job shares with the server."""
+    path = PurePosixPath(str(value))
+    return not path.is_relative_to("/opt/ml") or ".." in path.parts
+
+
 _CHANNELS = "InputDataConfig[]"
+_IN_OPT_ML = "Use a path below /opt/ml."
 _TRAINING_LIMITS = (
     Limit("AlgorithmSpecification.AlgorithmName", _given, "Give a TrainingImage."),
     Limit("AlgorithmSpecification.TrainingInputMode", _not_in("File", "FastFile"), "Use File or FastFile."),
@@ -49,6 +57,9 @@ _TRAINING_LIMITS = (
     Limit(f"{_CHANNELS}.DataSource.DatasetSource", _given, "Use an S3DataSource."),
     Limit(f"{_CHANNELS}.DataSource.S3DataSource.S3DataType", _not_in("S3Prefix", "ManifestFile"), "Use S3Prefix."),
     Limit(f"{_CHANNELS}.InputMode", _not_in("File", "FastFile"), "Use File or FastFile."),
+    Limit("CheckpointConfig.LocalPath", _outside, _IN_OPT_ML),
+    Limit("DebugHookConfig.LocalPath", _outside, _IN_OPT_ML),
+    Limit("DebugRuleConfigurations[].LocalPath", _outside, _IN_OPT_ML),
 )
 LIMITS: dict[str, tuple[Limit, ...]] = {
     "CreateProcessingJob": (

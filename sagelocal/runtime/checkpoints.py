@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sagelocal.core.context import Context
-from sagelocal.runtime import data, service_calls
+from sagelocal.runtime import data, outputs, service_calls
 from sagelocal.services.s3 import objects
 
 SYNC_SECONDS = 5.0
@@ -23,8 +23,8 @@ class Checkpoints:
     def __init__(self, context: Context, config: Mapping[str, Any] | None, trees: list[Path]):
         self._context = context
         self._uri = config["S3Uri"].rstrip("/") if config else ""
-        local = (config or {}).get("LocalPath", "/opt/ml/checkpoints").removeprefix("/opt/ml/")
-        self._directories = [tree / local for tree in trees] if config else []
+        local = (config or {}).get("LocalPath", "/opt/ml/checkpoints")
+        self._directories = [(tree, outputs.place(tree, local)) for tree in trees] if config else []
         self._copied: dict[Path, tuple[int, int]] = {}
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="checkpoints", daemon=True)
@@ -32,14 +32,15 @@ class Checkpoints:
     def __enter__(self) -> None:
         if not self._directories:
             return
-        for directory in self._directories:
+        for _, directory in self._directories:
             directory.mkdir(parents=True, exist_ok=True)
         service_calls.check_write(self._context, f"{self._uri}/")
         if objects.keys(self._context, f"{self._uri}/"):
             # copies: the job owns its checkpoints and may write into them
-            data.download(self._context, {"S3Uri": f"{self._uri}/"}, self._directories, "checkpoints", copy=True)
-        for directory in self._directories:
-            for path, _ in data.files_under(directory):
+            directories = [directory for _, directory in self._directories]
+            data.download(self._context, {"S3Uri": f"{self._uri}/"}, directories, "checkpoints", copy=True)
+        for tree, directory in self._directories:
+            for path, _ in outputs.files_under(tree, directory):
                 self._copied[path] = _state(path)
         self._thread.start()
 
@@ -54,17 +55,18 @@ class Checkpoints:
             self._copy_out(settled_before=time.time() - SETTLED_SECONDS)
 
     def _copy_out(self, settled_before: float) -> None:
-        for directory in reversed(self._directories):
-            for path, relative in data.files_under(directory):
+        for tree, directory in reversed(self._directories):
+            for path, relative in outputs.files_under(tree, directory):
                 try:
                     state = _state(path)
                     if state != self._copied.get(path) and state[0] < settled_before * 1e9:
-                        objects.copy_file(self._context, f"{self._uri}/{relative}", path)
+                        with outputs.opened(tree, path) as file:
+                            objects.copy_in(self._context, f"{self._uri}/{relative}", file)
                         self._copied[path] = state
                 except FileNotFoundError:  # the job replaced or removed it meanwhile
                     continue
 
 
 def _state(path: Path) -> tuple[int, int]:
-    status = path.stat()
+    status = path.lstat()
     return status.st_mtime_ns, status.st_size

@@ -1,4 +1,4 @@
-"""What a job may use and do, set by the process that is about to become it: memory, capabilities, Landlock's rights."""
+"""What a job may use and do, set by the process that is about to become it: memory, capabilities, rights, calls."""
 
 import contextlib
 import os
@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from sagelocal.runtime import kernel
+from sagelocal.runtime import kernel, seccomp
 
 OOM_SCORE = "800"  # when the machine's memory is full, jobs are ended before the server
 
@@ -31,6 +31,8 @@ def confine(request: Mapping[str, Any]) -> None:
             kernel.adopt_orphans()
         kernel.drop_capabilities()
         kernel.landlock(request["rights"])
+        with contextlib.suppress(OSError):  # a kernel that was built without it
+            seccomp.refuse_calls()
     if request["memory"].get("data_limit"):
         _, most = resource.getrlimit(resource.RLIMIT_DATA)
         wanted = request["memory"]["data_limit"]

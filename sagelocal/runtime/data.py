@@ -1,22 +1,21 @@
 """A job's data: from S3 into its directories before it starts, from its directories to S3 when it has ended."""
 
 import json
-import os
 import shutil
 import tarfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
 from sagelocal.core.json import read
-from sagelocal.runtime import process, service_calls
+from sagelocal.runtime import outputs, process, service_calls
 from sagelocal.runtime.cluster import JobFailed
+from sagelocal.runtime.outputs import MESSAGE_LIMIT as MESSAGE_LIMIT
 from sagelocal.services.s3 import objects
 
 UNPACKED_LIMIT = 2 << 30  # bytes of a source archive's content
-MESSAGE_LIMIT = 1024  # characters AWS keeps of FailureReason and ExitMessage
 
 
 def download(
@@ -52,34 +51,24 @@ def download(
                 objects.link_in(context, key, target)
 
 
-def upload(context: Context, directory: Path, uri: str) -> None:
-    """Store every file under `directory` below `uri`. Links and special files are left out.
+def upload(context: Context, tree: Path, directory: Path, uri: str) -> None:
+    """Store every file under a tree's directory below `uri`. Links and special files are left out.
 
     Raises AccessDenied when the context's caller may not write there.
     """
-    for index, (path, relative) in enumerate(files_under(directory)):
+    for index, (path, relative) in enumerate(outputs.files_under(tree, directory)):
         target = f"{uri.rstrip('/')}/{relative}"
         if index == 0:
             service_calls.check_write(context, target)
         objects.store_file(context, target, path)
 
 
-def files_under(directory: Path) -> Iterable[tuple[Path, str]]:
-    """(path, path relative to the directory) of each regular file, sorted."""
-    for folder, subfolders, names in os.walk(directory):
-        subfolders.sort()
-        for name in sorted(names):
-            path = Path(folder, name)
-            if path.is_file() and not path.is_symlink():
-                yield path, path.relative_to(directory).as_posix()
-
-
-def pack(directories: list[Path], archive: Path) -> None:
-    """Put all hosts' files into one .tar.gz; of a name that two hosts wrote, the first host's stays."""
+def pack(trees: list[Path], folder: str, archive: Path) -> None:
+    """Put all hosts' files of a folder into one .tar.gz; of a name that two hosts wrote, the first host's stays."""
     seen = set()
     with tarfile.open(archive, "w:gz", compresslevel=1) as tar:
-        for directory in directories:
-            for path, relative in files_under(directory):
+        for tree in trees:
+            for path, relative in outputs.files_under(tree, tree / folder):
                 if relative not in seen:
                     seen.add(relative)
                     tar.add(path, relative, recursive=False)
@@ -100,18 +89,6 @@ def unpack(archive: Path, destination: Path, what: str) -> None:
 def shown_json(value: object, tree: Path) -> str:
     """A configuration file's text, with the paths as the job will see them."""
     return json.dumps(value).replace("/opt/ml", process.shown_at(tree))
-
-
-def message_file(trees: list[Path], relative: str) -> str:
-    """What the first host that wrote the file wrote into it, cut to what AWS keeps; else ""."""
-    for tree in trees:
-        path = tree / relative
-        if path.is_file():
-            with path.open(errors="replace") as file:
-                text = file.read(MESSAGE_LIMIT).strip()
-            if text:
-                return text
-    return ""
 
 
 def _prefix_entries(context: Context, uri: str, what: str) -> list[tuple[str, str]]:

@@ -51,6 +51,7 @@ def main(arguments: list[str]) -> NoReturn:
     if order.request.get("sandbox"):
         _keep_sandbox(order)
     else:
+        os.setsid()  # before its number is known: a signal to its group is for it from then on
         order.tell(own_pid())
         if sandboxed and os.geteuid() != 0:
             kernel.keep_capabilities()
@@ -73,6 +74,7 @@ def own_pid() -> int:
 
 def _keep_sandbox(order: Order) -> NoReturn:
     """Be the init of a sandbox. It is ready when it says so; where it cannot be built, it says 125 and why."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGCHLD})  # a stop waits until there is a job
     order.tell(own_pid())
     os.setsid()
     request = order.request
@@ -83,9 +85,9 @@ def _keep_sandbox(order: Order) -> NoReturn:
         os.write(order.output, f"The job's directories could not be set up: {problem}\n".encode())
         order.tell(125)
         os._exit(125)
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGCHLD})
     if "argv" in request and os.fork() == 0:
         kernel.die_with_parent(1)
+        os.setsid()
         _run(order)
     order.tell(forkserver.READY.decode())
     for descriptor in (order.output, order.stdin):
@@ -93,13 +95,20 @@ def _keep_sandbox(order: Order) -> NoReturn:
     kernel.drop_capabilities()
     while True:
         if signal.sigwait({signal.SIGTERM, signal.SIGCHLD}) == signal.SIGTERM:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(JOB, signal.SIGTERM)
+            _end_job()
         with contextlib.suppress(ChildProcessError):
             while (ended := os.waitpid(-1, os.WNOHANG))[0]:
                 if ended[0] == JOB:
                     order.tell(os.waitstatus_to_exitcode(ended[1]))
                     os._exit(0)
+
+
+def _end_job() -> None:
+    """Send SIGTERM to the job's group, or to its process alone when that has not made the group yet."""
+    for send in (os.killpg, os.kill):
+        with contextlib.suppress(ProcessLookupError):
+            send(JOB, signal.SIGTERM)
+            return
 
 
 def _run(order: Order) -> NoReturn:
@@ -109,7 +118,6 @@ def _run(order: Order) -> NoReturn:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     command = request["argv"]
     try:
-        os.setsid()
         confinement.confine(request)
         os.chdir(request["cwd"])
     except OSError as problem:

@@ -14,6 +14,7 @@ import os
 import runpy
 import socket
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -62,6 +63,7 @@ def main(arguments: list[str]) -> NoReturn:
     descriptors = forkserver.serve(control, fork, sweeps=not sandboxed)
     kernel.die_with_parent(0 if sandboxed else worker)
     order = Order.read(descriptors)
+    os.setsid()
     order.tell(keeper.own_pid())
     _become(order, descriptors[4:] + ([own] if sandboxed else []))
 
@@ -75,7 +77,6 @@ def _become(order: Order, namespaces: list[int]) -> NoReturn:
     os.close(order.report)
     order.take_streams()
     try:
-        os.setsid()
         if request["sandbox"]:
             confinement.join_groups(request["memory"])
             kernel.join(namespaces[0], kernel.CLONE_NEWNS | kernel.CLONE_NEWIPC)
@@ -90,6 +91,7 @@ def _become(order: Order, namespaces: list[int]) -> NoReturn:
     os.environ.update(env)
     for name in [name for name in sys.modules if name == "sagelocal" or name.startswith("sagelocal.")]:
         del sys.modules[name]
+    tempfile.tempdir = None  # what the worker found for itself: the job has a folder of its own
     time.tzset()
     _new_random_states()
     _limit_threads(env.get("OMP_NUM_THREADS", ""))

@@ -4,14 +4,17 @@ The folder becomes a user's: a home with a private file, a state directory with 
 this process as the server, whose environment has a secret.
 """
 
+import contextlib
 import json
 import os
+import platform
 import socket
 import sys
 import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+KEYS_OF_THE_USER, REVOKE = -4, 3  # for keyctl
 ATTEMPTS = r'''
 import os
 INHERITED = [fd for fd in os.listdir("/proc/self/fd") if int(fd) > 2 and os.path.exists(f"/proc/self/fd/{fd}")]
@@ -40,6 +43,7 @@ def unmount(): call("umount2", b"/opt/ml/input", 2); return write(INPUT)
 def nested(then):
     call("unshare", 0x10000000 | 0x00020000)
     return then()
+def unmount_and_list(path): call("umount2", path.encode(), 2); return os.listdir(path) or 1 / 0
 def chmod_and_write(path): attempt(os.chmod, path, 0o666); return write(path)
 def link(): os.link(INPUT, "/opt/ml/linked"); return write("/opt/ml/linked")
 def connect(): socket.socket(socket.AF_UNIX).connect("\0" + told["abstract"]); return "connected"
@@ -98,6 +102,20 @@ tries = {
     "have a descriptor of the server": descriptors,
     "connect to an abstract socket outside": connect,
     "read a file of /tmp": lambda: read(told["temporary"]),
+    "read the owner's keys": lambda: read(told["state"] + "/owner.json"),
+    "uncover the home in a nested namespace": lambda: nested(lambda: unmount_and_list(told["home"])),
+    "uncover the state directory in a nested namespace": lambda: nested(lambda: unmount_and_list(told["state"])),
+    "read the memory of init": lambda: os.open("/proc/1/mem", os.O_RDONLY),
+    "read the environment of init": lambda: read("/proc/1/environ"),
+    "see the descriptors of init": lambda: [os.readlink(f"/proc/1/fd/{name}") for name in os.listdir("/proc/1/fd")],
+    "trace init": lambda: call("ptrace", 16, 1, 0, 0),
+    "find a key of the user's": lambda: call("syscall", told["keyctl"], 10, -4, b"user", b"canary", 0),
+    "leave a key to the user": lambda: call("syscall", told["keyctl"] - 2, b"user", b"left", b"x", 1, -4),
+    "call the host of a virtual machine": lambda: socket.socket(40, socket.SOCK_STREAM),
+    "read the kernel's log": lambda: call("klogctl", 3, ctypes.create_string_buffer(100), 100),
+    "open a raw socket": lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW),
+    "set the clock": lambda: call("settimeofday", ctypes.create_string_buffer(16), None),
+    "come before the server": lambda: os.nice(-5),
 }
 def uses_semaphores():
     import multiprocessing
@@ -148,7 +166,7 @@ def serve(folder: Path) -> None:
     sys.path.insert(0, str(ROOT))
     from sagelocal.core.context import Context
     from sagelocal.core.store import Store
-    from sagelocal.runtime import data, launch, memory, process, warm
+    from sagelocal.runtime import data, kernel, launch, memory, process, seccomp, warm
     from sagelocal.runtime.launch import ProcessSpec
     from sagelocal.services.s3 import objects
 
@@ -166,6 +184,10 @@ def serve(folder: Path) -> None:
     listener.bind("\0" + abstract)
     listener.listen()
     inet = socket.create_server(("127.0.0.1", 0))
+    add_key, _, keyctl = seccomp.PROCESSORS[platform.machine()].keys
+    canary = 0
+    with contextlib.suppress(OSError):  # a container whose own filter refuses that to everybody
+        canary = kernel.call("syscall", add_key, b"user", b"canary", b"SECRET", 6, KEYS_OF_THE_USER)
     said = {}
     assert warm.worker(context).usable(300)
     for start in ("cold", "warm"):
@@ -180,6 +202,7 @@ def serve(folder: Path) -> None:
             **{"other": str(other), "tree": str(tree), "server": os.getpid(), "abstract": abstract},
             **{"temporary": outside, "packages": next(path for path in sys.path if path.endswith("-packages"))},
             "port": inet.getsockname()[1],
+            "keyctl": keyctl,
             "group": str(memory.find().folder or "/sys/fs/cgroup"),
         }
         (tree / "told.json").write_text(json.dumps(told))
@@ -199,6 +222,8 @@ def serve(folder: Path) -> None:
     said["object"] = objects.read_bytes(context, "s3://bucket/in/x").decode()
     os.close(descriptor)
     os.unlink(outside)
+    if canary:
+        kernel.call("syscall", keyctl, REVOKE, canary)
     warm.worker(context).stop()
     launch.keeper(context).stop()
     print(json.dumps(said))

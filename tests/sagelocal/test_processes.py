@@ -1,6 +1,7 @@
 """Starting, following and ending processes, cold and from the warm worker."""
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -119,6 +120,12 @@ def test_a_warm_script_finds_torch_imported_and_its_thread_limit_obeyed(run):
 
 
 @LINUX
+def test_a_warm_script_makes_its_temporary_files_where_its_environment_says(run):
+    code, lines = run("import os, tempfile; print(tempfile.mkdtemp().startswith(os.environ['TMPDIR'] + '/'))", True)
+    assert (code, lines) == (0, ["True"])
+
+
+@LINUX
 def test_two_warm_jobs_draw_different_random_numbers(run):
     source = "import random, numpy; print(random.random(), numpy.random.rand())"
     first, second = run(source, True), run(source, True)
@@ -174,6 +181,21 @@ def test_terminate_ends_the_whole_group_and_kills_what_ignores_it(context, tree,
     assert started.poll() is None
     assert started.terminate(grace_seconds=0.3) == -9
     until(lambda: not running("stubborn"))
+
+
+@COLD_AND_WARM
+def test_a_stop_that_comes_at_once_is_not_lost(context, tree, from_warm):
+    (tree / "script.py").write_text("import time; time.sleep(600)")
+    assert not from_warm or warm.worker(context).usable(HANG)
+    for _ in range(5):
+        spec = ProcessSpec(
+            argv=["python3", "/opt/ml/script.py"],
+            env=process.base_environment(context, tree.parent),
+            opt_ml=tree,
+            on_line=lambda _: None,
+            warm=from_warm,
+        )
+        assert process.start(context, spec).terminate(grace_seconds=HANG) == -signal.SIGTERM
 
 
 def test_what_a_process_leaves_running_ends_with_it(context, tree):

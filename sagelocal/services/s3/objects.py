@@ -6,6 +6,7 @@ Raises everywhere: tree.NoSuchBucket, tree.NoSuchKey, and ValidationException fo
 
 import shutil
 from pathlib import Path
+from typing import BinaryIO
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import ValidationException
@@ -61,10 +62,10 @@ def store_file(context: Context, uri: str, source: Path) -> None:
         tree.link(source, temporary)
 
 
-def copy_file(context: Context, uri: str, source: Path) -> None:
-    """As store_file for a file that somebody may still write into: always a copy."""
-    with tree.replacing(context, *parse_uri(uri)) as temporary:
-        shutil.copyfile(source, temporary)
+def copy_in(context: Context, uri: str, source: BinaryIO) -> None:
+    """As store_file for an open file that somebody may still write into: always a copy."""
+    with tree.replacing(context, *parse_uri(uri)) as temporary, temporary.open("wb") as copy:
+        shutil.copyfileobj(source, copy)
 
 
 def write_bytes(context: Context, uri: str, data: bytes) -> None:

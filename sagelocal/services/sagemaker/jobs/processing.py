@@ -11,7 +11,7 @@ from sagelocal.core.context import Context
 from sagelocal.core.json import Json
 from sagelocal.core.patience import patiently
 from sagelocal.core.store import amend
-from sagelocal.runtime import cluster, data, images, memory, process, service_calls
+from sagelocal.runtime import cluster, data, images, memory, outputs, process, service_calls
 from sagelocal.runtime.cluster import Control
 from sagelocal.runtime.launch import ProcessSpec
 from sagelocal.services.sagemaker.documents import PROCESSING_JOB, ProcessingJob
@@ -73,11 +73,11 @@ class _Run:
             (tree / "config").mkdir()
         cluster.name_hosts(self.hosts, self.trees)
         for item in self.inputs:
-            targets = [_local(tree, item["S3Input"]["LocalPath"]) for tree in self.trees]
+            targets = [outputs.place(tree, item["S3Input"]["LocalPath"]) for tree in self.trees]
             data.download(self.context, item["S3Input"], targets, f"input {item['InputName']}")
         for host, tree in zip(self.hosts, self.trees, strict=True):
             for output in self.outputs:
-                _local(tree, output["S3Output"]["LocalPath"]).mkdir(parents=True, exist_ok=True)
+                outputs.place(tree, output["S3Output"]["LocalPath"]).mkdir(parents=True, exist_ok=True)
             self._write_configuration(host, tree)
         started = now_after(self.job["CreationTime"])
         changes = {"ProcessingStartTime": started, "LastModifiedTime": started}
@@ -119,7 +119,7 @@ class _Run:
         return application["ContainerEntrypoint"] + application.get("ContainerArguments", [])
 
     def _result(self, codes: list[int]) -> Json:
-        message = data.message_file(self.trees, "output/message")
+        message = outputs.message(self.trees, "output/message")
         said = {"ExitMessage": message} if message else {}
         if self.control.reason == cluster.TIMED_OUT:
             limit = f"MaxRuntimeInSeconds, {self.limit} seconds"
@@ -146,13 +146,10 @@ class _Run:
             if not output.get("AppManaged"):
                 source, uri = output["S3Output"]["LocalPath"], output["S3Output"]["S3Uri"]
                 for tree in self.trees:
-                    data.upload(self.context, _local(tree, source), uri)
+                    data.upload(self.context, tree, outputs.place(tree, source), uri)
 
     def _empty_outputs(self) -> list[str]:
         """The folders to be uploaded in which no host left a file."""
         paths = [item["S3Output"]["LocalPath"] for item in self.outputs if not item.get("AppManaged")]
-        return [path for path in paths if not any(any(data.files_under(_local(tree, path))) for tree in self.trees)]
-
-
-def _local(tree: Path, path: str) -> Path:
-    return tree / path.removeprefix("/opt/ml/")
+        folders = {path: [(tree, outputs.place(tree, path)) for tree in self.trees] for path in paths}
+        return [path for path in paths if not any(any(outputs.files_under(*folder)) for folder in folders[path])]

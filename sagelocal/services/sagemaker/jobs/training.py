@@ -16,7 +16,7 @@ from sagelocal.core.context import Context
 from sagelocal.core.json import Json
 from sagelocal.core.patience import patiently
 from sagelocal.core.store import amend
-from sagelocal.runtime import cluster, data, images, memory, process, service_calls
+from sagelocal.runtime import cluster, data, images, memory, outputs, process, service_calls
 from sagelocal.runtime.checkpoints import Checkpoints
 from sagelocal.runtime.cluster import Control
 from sagelocal.runtime.launch import ProcessSpec
@@ -31,7 +31,8 @@ LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 GRACE_SECONDS = 120.0  # between SIGTERM and SIGKILL; source: API reference, StopTrainingJob
 TENSORS = "/opt/ml/output/tensors"
 DEBUG_CONFIG = "/opt/ml/input/config/debughookconfig.json"
-FOLDERS = ("input/config", "input/data", "model", "output/data", "code", "checkpoints")
+MODEL, EXTRA = "model", "output/data"
+FOLDERS = ("input/config", "input/data", MODEL, EXTRA, "code", "checkpoints")
 REPLICATED = "FullyReplicated"
 WRITABLE_CHANNELS = ("sm_drivers", "code")  # SDK v3's own: its start script changes their modes, so they are copies
 
@@ -173,7 +174,7 @@ class _Run:
                 service_calls.check_read(self.context, submitted)
                 archive = objects.path(self.context, submitted)
             else:
-                archive = tree / submitted.removeprefix("/opt/ml/")
+                archive = outputs.place(tree, submitted)
             data.unpack(archive, tree / "code", f"sagemaker_submit_directory {submitted}")
 
     def _resource_config(self, host: str) -> Json:
@@ -268,7 +269,7 @@ class _Run:
             return {**stopped, **self._outputs(), **metrics}
         code = cluster.exit_code(codes)
         if code:
-            message = data.message_file(self.trees, "output/failure")
+            message = outputs.message(self.trees, "output/failure")
             why = message or next((line for line in reversed(self.last_lines) if line.strip()), "see the job's log")
             return failed(f"AlgorithmError: {why[:900]}, exit code: {code}") | metrics
         return {"TrainingJobStatus": "Completed", "SecondaryStatus": "Completed", **self._outputs(), **metrics}
@@ -282,20 +283,17 @@ class _Run:
         """Store model and output archives; the model last, so that it is there only when all is."""
         output = self.job["OutputDataConfig"]
         prefix = f"{output['S3OutputPath'].rstrip('/')}/{self.name}/output"
-        extra = [tree / "output" / "data" for tree in self.trees]
-        models = [tree / "model" for tree in self.trees]
         if output.get("CompressionType") == "NONE":
-            for directory in reversed(extra):
-                data.upload(self.context, directory, f"{prefix}/output")
-            for directory in reversed(models):
-                data.upload(self.context, directory, f"{prefix}/model")
+            for folder, name in ((EXTRA, "output"), (MODEL, "model")):
+                for tree in reversed(self.trees):
+                    data.upload(self.context, tree, tree / folder, f"{prefix}/{name}")
             return {"ModelArtifacts": {"S3ModelArtifacts": f"{prefix}/model/"}}
-        if any(True for directory in extra for _ in data.files_under(directory)):
+        if any(True for tree in self.trees for _ in outputs.files_under(tree, tree / EXTRA)):
             service_calls.check_write(self.context, f"{prefix}/output.tar.gz")
-            data.pack(extra, self.directory / "output.tar.gz")
+            data.pack(self.trees, EXTRA, self.directory / "output.tar.gz")
             objects.store_file(self.context, f"{prefix}/output.tar.gz", self.directory / "output.tar.gz")
         service_calls.check_write(self.context, f"{prefix}/model.tar.gz")
-        data.pack(models, self.directory / "model.tar.gz")
+        data.pack(self.trees, MODEL, self.directory / "model.tar.gz")
         objects.store_file(self.context, f"{prefix}/model.tar.gz", self.directory / "model.tar.gz")
         return {"ModelArtifacts": {"S3ModelArtifacts": f"{prefix}/model.tar.gz"}}
 
@@ -303,7 +301,7 @@ class _Run:
         hook = self.job.get("DebugHookConfig")
         if not hook:
             return
-        local = hook.get("LocalPath", TENSORS).removeprefix("/opt/ml/")
+        local = hook.get("LocalPath", TENSORS)
         uri = f"{hook['S3OutputPath'].rstrip('/')}/{self.name}/debug-output"
         for tree in reversed(self.trees):
-            data.upload(self.context, tree / local, uri)
+            data.upload(self.context, tree, outputs.place(tree, local), uri)
