@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from sagelocal.core.errors import ValidationException
 from sagelocal.core.json import Json, read
+from sagelocal.core.numbers import is_whole
 from sagelocal.core.selection import INFINITY, Selection
 from sagelocal.core.store import Document, Kind, Store
 
@@ -72,7 +73,7 @@ def page(
     by = {"Name": name, "Status": status}.get(request.get("SortBy", ""), request.get("SortBy") or "CreationTime")
     kept.sort(key=lambda body: cast(float, body.get(by, 0)), reverse=request.get("SortOrder", order) == "Descending")
     token = request.get("NextToken", "0")
-    if not token.isdigit():
+    if not is_whole(token):
         raise ValidationException(f"Invalid NextToken: {token}")
     first = int(token)
     last = first + request.get("MaxResults", PAGE)

@@ -35,7 +35,10 @@ def check_request(service: str, operation: str, request: Json) -> None:
     shape = operation_model(service, operation).input_shape
     if shape is None:
         return
-    report = ParamValidator().validate(request, shape)
+    try:
+        report = ParamValidator().validate(request, shape)
+    except (RuntimeError, OverflowError) as problem:  # botocore's for a time that no calendar has
+        raise ValidationException(str(problem)) from None
     if report.has_errors():
         raise ValidationException(report.generate_report())
     problems = list(_constraint_problems(request, shape, ""))

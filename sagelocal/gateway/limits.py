@@ -15,6 +15,7 @@ from werkzeug.wrappers import Request
 
 from sagelocal.core import registry
 from sagelocal.core.errors import AwsError
+from sagelocal.core.numbers import is_whole
 from sagelocal.gateway.exchange import FUNCTION_URL, OWN_PAGE, S3, Exchange
 from sagelocal.services.s3 import forms
 
@@ -57,7 +58,7 @@ def bound_body(exchange: Exchange) -> None:
 
 def _decimal(text: str) -> int:
     """Raises AwsError for what is no number of bytes."""
-    if not re.fullmatch("[0-9]{1,18}", text):
+    if not is_whole(text):
         raise AwsError("InvalidArgument", "x-amz-decoded-content-length must be a number of bytes.", 400)
     return int(text)
 

@@ -184,6 +184,51 @@ def test_deep_xml_is_read_or_refused_and_does_not_end_the_process(context):
         assert ask(context, "s3", body, "/bucket?delete").status_code == 400
 
 
+@pytest.mark.parametrize("token", ["\u00b2", "9" * 5000, "-1", "x", "\u0663"])
+@pytest.mark.parametrize(
+    ("service", "operation", "member"),
+    [
+        *(("sagemaker", f"List{kind}", "NextToken") for kind in ("Models", "TrainingJobs", "Pipelines")),
+        ("logs", "DescribeLogGroups", "nextToken"),
+        ("lambda", "ListFunctions", "Marker"),
+        ("iam", "ListRoles", "Marker"),
+        *(("cloudwatch", operation, "NextToken") for operation in ("DescribeAlarms", "ListMetrics")),
+        ("scheduler", "ListSchedules", "NextToken"),
+        ("service-quotas", "ListServiceQuotas", "NextToken"),
+        ("application-autoscaling", "DescribeScalableTargets", "NextToken"),
+    ],
+)
+def test_a_token_of_a_page_that_is_no_place_is_refused(context, service, operation, member, token):
+    needed = {"ServiceQuotas": {"ServiceCode": "sagemaker"}, "ScalableTargets": {"ServiceNamespace": "sagemaker"}}
+    more = next((given for name, given in needed.items() if operation.endswith(name)), {})
+    with pytest.raises(AwsError) as refused:
+        context.call(service, operation, **more, **{member: token})
+    assert refused.value.status == 400
+
+
+@pytest.mark.parametrize("moment", [1e300, -1e18])
+def test_a_time_that_no_calendar_has_is_refused(context, moment):
+    refused = ask(context, "sagemaker", json.dumps({"CreationTimeAfter": moment}), X_Amz_Target="SageMaker.ListModels")
+    assert (refused.status_code, json.loads(refused.text)["__type"]) == (400, "ValidationException")
+
+
+def test_numbers_that_are_none_are_refused_by_s3(context):
+    objects.create_bucket(context, "bucket")
+    client = Client(Application(context, on_stop=lambda: None))
+
+    def status(method: str, path: str, body: bytes = b"", **headers: str) -> int:
+        sent = signed(method, f"{context.url}{path}", "s3", body, headers)
+        return client.open(path, method=method, base_url=context.url, headers=sent, data=body).status_code
+
+    assert status("PUT", "/bucket/k", b"text") == 200
+    for number in ("9" * 5000, "x", "-1"):
+        assert status("GET", f"/bucket?max-keys={number}") == 400
+        assert status("PUT", f"/bucket/k?partNumber={number}&uploadId=u") in (400, 404)
+        assert status("GET", "/bucket/k", Range=f"bytes={number}-") in (200, 206)
+        assert status("PUT", "/bucket?tagging", f'<?xml version="1.0" encoding="{number[:20]}"?><a/>'.encode()) == 400
+    assert status("PUT", "/bucket?tagging", b'<?xml version="1.0" encoding="utf-7"?><a/>') == 400
+
+
 def test_a_deep_client_context_is_refused(context):
     text = base64.b64encode(deep(5000).encode()).decode()
     refused = ask(context, "lambda", "{}", "/2015-03-31/functions/f/invocations", X_Amz_Client_Context=text)

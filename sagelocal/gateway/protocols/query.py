@@ -15,6 +15,7 @@ from werkzeug.wrappers import Request, Response
 from sagelocal.core import service_models
 from sagelocal.core.errors import AwsError, SerializationException, ValidationException
 from sagelocal.core.json import Json
+from sagelocal.core.numbers import is_whole
 
 NUMBERS = {"integer": int, "long": int, "float": float, "double": float}
 
@@ -83,7 +84,7 @@ def _decoded(node: Json, shape: Shape) -> Any:
 
 
 def _numbered(items: Json) -> list[str]:
-    return sorted((index for index in items if index.isdecimal()), key=int)
+    return sorted((index for index in items if is_whole(index)), key=int)
 
 
 def _scalar(text: str, shape: Shape) -> Any:

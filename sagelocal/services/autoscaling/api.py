@@ -11,6 +11,7 @@ from typing import Any, cast
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError, ValidationException
 from sagelocal.core.json import Json
+from sagelocal.core.numbers import is_whole
 from sagelocal.core.registry import on_start, operation
 from sagelocal.services.autoscaling import activities, bounds, loop, scheduled, step, tracking
 from sagelocal.services.autoscaling.documents import (
@@ -242,7 +243,7 @@ def _paged(items: Sequence[Any], request: Json, answer: str, name: str) -> Json:
     fit = [item for item in items if all(request.get(member, item[member]) == item[member] for member in members)]
     items = [item for item in fit if not names or item[name] in names]
     token = request.get("NextToken", "0")
-    if not token.isdigit():
+    if not is_whole(token):
         raise AwsError("InvalidNextTokenException", f"Invalid NextToken: {token}")
     last = int(token) + request.get("MaxResults", 50)
     return {answer: items[int(token) : last], "NextToken": str(last) if last < len(items) else None}

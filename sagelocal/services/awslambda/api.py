@@ -13,6 +13,7 @@ from typing import Any, cast
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
 from sagelocal.core.json import Json
+from sagelocal.core.numbers import is_whole
 from sagelocal.core.registry import operation
 from sagelocal.core.store import AlreadyExists, amend
 from sagelocal.services.awslambda import code as lambda_code
@@ -230,7 +231,7 @@ def resolve(context: Context, request: Mapping[str, Any]) -> tuple[FunctionDocum
 
 def paged(items: Sequence[Mapping[str, Any]], request: Json, answer: str) -> Json:
     marker = request.get("Marker", "0")
-    if not marker.isdigit():
+    if not is_whole(marker):
         raise invalid(f"Invalid Marker: {marker}")
     last = int(marker) + request.get("MaxItems", 50)
     return {answer: items[int(marker) : last], "NextMarker": str(last) if last < len(items) else None}

@@ -11,6 +11,7 @@ from typing import Any
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
 from sagelocal.core.json import Json
+from sagelocal.core.numbers import is_whole
 from sagelocal.core.registry import on_start, on_stop, operation
 from sagelocal.services.cloudwatch import endpoints, loop
 from sagelocal.services.cloudwatch.metrics import Metric, metrics
@@ -168,7 +169,7 @@ def seconds(moment: Any) -> float:
 def page(items: list[Any], request: Json, most: int) -> tuple[list[Any], str | None]:
     """A page of a list, and the token of the next one. Raises InvalidNextToken."""
     token = request.get("NextToken", "0")
-    if not token.isdigit():
+    if not is_whole(token):
         raise AwsError("InvalidNextToken", f"Invalid NextToken: {token}")
     last = int(token) + most
     return items[int(token) : last], str(last) if last < len(items) else None

@@ -11,6 +11,7 @@ from sagelocal.core import listing
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
 from sagelocal.core.json import Json
+from sagelocal.core.numbers import is_whole
 from sagelocal.core.registry import operation
 from sagelocal.core.store import AlreadyExists, amend
 from sagelocal.services.iam import enforcement, grammar, roles, sessions
@@ -213,7 +214,7 @@ def shown(role: Role) -> Role:
 
 def page(items: list[Any], request: Json, member: str) -> Json:
     marker = request.get("Marker", "0")
-    if not marker.isdigit():
+    if not is_whole(marker):
         raise AwsError("ValidationError", f"Invalid Marker: {marker}", 400)
     last = int(marker) + request.get("MaxItems", 100)
     more = last < len(items)

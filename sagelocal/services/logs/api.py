@@ -10,6 +10,7 @@ from typing import Any
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
 from sagelocal.core.json import Json
+from sagelocal.core.numbers import is_whole
 from sagelocal.core.registry import operation
 from sagelocal.services.logs import streams
 
@@ -175,14 +176,14 @@ def _token(token: str | None) -> tuple[str, int]:
     if token is None:
         return "", 0
     direction, _, position = token.partition("/")
-    if direction not in ("f", "b") or not position.isdigit():
+    if direction not in ("f", "b") or not is_whole(position):
         raise AwsError("InvalidParameterException", "The specified nextToken is invalid.")
     return direction, int(position)
 
 
 def _page(items: list[Any], request: Json, member: str, describe: Callable[[Any], Json], default: int = 50) -> Json:
     token = request.get("nextToken", "0")
-    if not token.isdigit():
+    if not is_whole(token):
         raise AwsError("InvalidParameterException", "The specified nextToken is invalid.")
     first, limit = int(token), request.get("limit", default)
     more = {"nextToken": str(first + limit)} if first + limit < len(items) else {}

@@ -11,6 +11,7 @@ from werkzeug.wrappers import Request, Response
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
 from sagelocal.core.json import Json
+from sagelocal.core.numbers import is_whole
 from sagelocal.services.s3 import pages, xml
 
 MOST = 1000
@@ -114,7 +115,7 @@ def _is_quoted(request: Request) -> bool:
 def limit(request: Request, name: str) -> int:
     """How many are asked for by the parameter of that name, a thousand at most. Raises InvalidArgument."""
     text = request.args.get(name, str(MOST))
-    if not text.isdecimal() or len(text) > len(str(2**31)):
+    if not is_whole(text, digits=10):
         raise AwsError("InvalidArgument", f"Provided {name} not an integer or within integer range: {text}", 400)
     return min(int(text), MOST)
 

@@ -24,6 +24,7 @@ from werkzeug.wrappers import Request, Response
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
 from sagelocal.core.json import Json
+from sagelocal.core.numbers import is_whole
 from sagelocal.services.s3 import bodies, listing, metadata, notifications, reading, sources, tree, writing, xml
 
 MIN_PART_BYTES = 5 << 20  # of every part but the last
@@ -113,8 +114,7 @@ def abort(context: Context, bucket: str, key: str, request: Request) -> Response
 
 def list_parts(context: Context, bucket: str, key: str, request: Request) -> Response:
     directory, _ = _upload(context, bucket, key, request)
-    after = int(request.args.get("part-number-marker", 0))
-    limit = min(int(request.args.get("max-parts", 1000)), 1000)
+    after, limit = _marker(request), listing.limit(request, "max-parts")
     found = [(number, part) for number, part in sorted(_parts(directory).items()) if number > after]
     shown = [
         {
@@ -191,9 +191,16 @@ def _upload(context: Context, bucket: str, key: str, request: Request) -> tuple[
     raise AwsError("NoSuchUpload", message, 404)
 
 
+def _marker(request: Request) -> int:
+    text = request.args.get("part-number-marker", "0")
+    if not is_whole(text):
+        raise AwsError("InvalidArgument", f"Provided part-number-marker is no integer: {text}", 400)
+    return int(text)
+
+
 def _part_number(request: Request) -> int:
     text = request.args.get("partNumber", "")
-    if not text.isdecimal() or not 1 <= int(text) <= MAX_PARTS:
+    if not is_whole(text) or not 1 <= int(text) <= MAX_PARTS:
         raise AwsError("InvalidArgument", f"Part number must be an integer between 1 and {MAX_PARTS}: {text!r}", 400)
     return int(text)
 
@@ -227,9 +234,10 @@ def _part(note: Path) -> Json:
 def _wanted_parts(directory: Path, wanted: ElementTree.Element) -> list[Json]:
     """The parts that the client names, in its order. Raises InvalidPart, InvalidPartOrder, EntityTooSmall."""
     there = _parts(directory)
-    named = [(int(e.findtext("PartNumber", "0")), e.findtext("ETag", "").strip('"')) for e in wanted.iterfind("Part")]
-    if not named:
-        raise AwsError("MalformedXML", "A multipart upload is completed with at least one part.", 400)
+    written = [(e.findtext("PartNumber", ""), e.findtext("ETag", "").strip('"')) for e in wanted.iterfind("Part")]
+    if not written or not all(is_whole(number) for number, _ in written):
+        raise AwsError("MalformedXML", "A multipart upload is completed with at least one part, each numbered.", 400)
+    named = [(int(number), etag) for number, etag in written]
     if any(earlier >= later for (earlier, _), (later, _) in pairwise(named)):
         raise AwsError("InvalidPartOrder", "The list of parts was not in ascending order.", 400)
     for number, etag in named:

@@ -55,7 +55,7 @@ def byte_range(header: str, size: int) -> tuple[int, int] | None:
 
     As S3: several ranges, or what is no byte range at all, give the whole object.
     """
-    match = re.fullmatch(r"\s*bytes\s*=\s*(\d*)-(\d*)\s*", header)
+    match = re.fullmatch(r"\s*bytes\s*=\s*([0-9]{0,18})-([0-9]{0,18})\s*", header)
     if not match or match[1] == match[2] == "":
         return None
     if match[1] == "":

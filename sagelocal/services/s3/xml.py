@@ -77,7 +77,7 @@ def parse(data: bytes) -> ElementTree.Element:
     """A request's document, namespaces taken off. Raises MalformedXML."""
     try:
         root = ElementTree.fromstring(data)
-    except ElementTree.ParseError as problem:
+    except (ElementTree.ParseError, ValueError, LookupError) as problem:  # also an encoding that is none
         raise AwsError("MalformedXML", f"The XML you provided was not well-formed: {problem}", 400) from None
     for element in root.iter():
         element.tag = element.tag.rpartition("}")[2]

@@ -8,6 +8,7 @@ from sagelocal.core import listing
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError, ConflictException, ValidationException
 from sagelocal.core.json import Json, read
+from sagelocal.core.numbers import is_whole
 from sagelocal.core.registry import on_start, on_stop, operation
 from sagelocal.core.store import AlreadyExists
 from sagelocal.services.events import targets
@@ -179,6 +180,9 @@ def _group(context: Context, name: str) -> ScheduleGroup:
 
 
 def _page(found: Sequence[Mapping[str, Any]], request: Json, member: str) -> Json:
-    first = int(request.get("NextToken", "0"))
+    token = request.get("NextToken", "0")
+    if not is_whole(token):
+        raise ValidationException(f"Invalid NextToken: {token}")
+    first = int(token)
     last = first + request.get("MaxResults", 100)
     return {member: found[first:last], **({"NextToken": str(last)} if last < len(found) else {})}

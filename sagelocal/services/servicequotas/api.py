@@ -13,8 +13,9 @@ from botocore.model import StringShape
 
 from sagelocal.core import service_models
 from sagelocal.core.context import Context
-from sagelocal.core.errors import AwsError
+from sagelocal.core.errors import AwsError, ValidationException
 from sagelocal.core.json import Json
+from sagelocal.core.numbers import is_whole
 from sagelocal.core.registry import operation
 from sagelocal.core.store import Kind
 
@@ -118,6 +119,9 @@ def _quota(context: Context, name: str, value: float) -> Json:
 
 
 def _page(quotas: list[Json], request: Json) -> Json:
-    first = int(request.get("NextToken", "0"))
+    token = request.get("NextToken", "0")
+    if not is_whole(token):
+        raise ValidationException(f"Invalid NextToken: {token}")
+    first = int(token)
     last = first + request.get("MaxResults", 100)
     return {"Quotas": quotas[first:last], **({"NextToken": str(last)} if last < len(quotas) else {})}

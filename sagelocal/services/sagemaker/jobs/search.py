@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sagelocal.core.numbers import is_whole
 from sagelocal.services.sagemaker.jobs import ranges
 from sagelocal.services.sagemaker.jobs.ranges import LOGARITHMIC, Categorical, Continuous, Range
 
@@ -133,7 +134,7 @@ def max_resource(config: Mapping[str, Any], static: Mapping[str, Any]) -> int | 
     if "MaxResource" in given:
         return int(given["MaxResource"])
     named = next((static[name] for name in EPOCHS if name in static), "").strip('"')
-    return int(named) or None if named.isdigit() else None
+    return int(named) or None if is_whole(named) else None
 
 
 def _pruner(optuna: Any, config: Mapping[str, Any], epochs: int | None) -> Any:
