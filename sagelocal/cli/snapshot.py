@@ -30,7 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
         way_out = f"Start the server anew, which makes it sound: {command('up', state_dir)}"
         raise UserError(f"state.db is damaged: {problem}.", way_out) from None
     except (OSError, sqlite3.Error) as problem:
-        why = problem.strerror if isinstance(problem, OSError) else str(problem)
-        raise UserError(f"{path} was not written: {why or problem}.", "Free some space there, or give another path.") from None
+        why = str((isinstance(problem, OSError) and problem.strerror) or problem)
+        raise UserError(f"{path} was not written: {why}.", "Free some space there, or give another path.") from None
     tell(arguments, {"path": str(path), "bytes": size}, f"{path}: {size:,} bytes. The owner's keys are not in it.")
     return 0
