@@ -48,14 +48,10 @@ def find_service(exchange: Exchange) -> None:
     request = exchange.request
     if front.is_for(request):
         exchange.service = FUNCTION_URL
-    elif request.path.startswith(own_pages.PREFIX):
+        return  # an open one may have an Authorization of its own, which is not AWS's
+    if request.path.startswith(own_pages.PREFIX):
         exchange.service = OWN_PAGE
-    try:
-        exchange.claim = signature.claim_of(request)
-    except signature.Malformed as problem:
-        exchange.service = exchange.service or signature.service_of(problem.service or S3, request)
-        why = Why.UNREADABLE_QUERY if problem.in_query else Why.UNREADABLE
-        raise refused(why, exchange.service, str(problem)) from None
+    _read_claim(exchange)
     if exchange.service:
         return
     if exchange.claim is None:
@@ -64,6 +60,16 @@ def find_service(exchange: Exchange) -> None:
     exchange.service = signature.service_of(exchange.claim.scope.service, request)
     if exchange.claim.in_query and exchange.service not in signature.PRESIGNED:
         raise refused(Why.UNSIGNED, exchange.service)
+
+
+def _read_claim(exchange: Exchange) -> None:
+    request = exchange.request
+    try:
+        exchange.claim = signature.claim_of(request)
+    except signature.Malformed as problem:
+        exchange.service = exchange.service or signature.service_of(problem.service or S3, request)
+        why = Why.UNREADABLE_QUERY if problem.in_query else Why.UNREADABLE
+        raise refused(why, exchange.service, str(problem)) from None
 
 
 def own_page(exchange: Exchange) -> Response | None:
@@ -76,6 +82,7 @@ def function_url(exchange: Exchange) -> Response | None:
         return None
 
     def signer() -> Identity | None:
+        _read_claim(exchange)
         return verification.identify(exchange, FUNCTION_SIGNING_NAME) if exchange.claim else None
 
     return front.answer(exchange.context, exchange.request, signer, exchange.request_id)

@@ -2,13 +2,14 @@
 
 import io
 from typing import Any
+from urllib.parse import unquote_plus, urlencode
 
 from werkzeug.wrappers import Response
 
 from sagelocal.core import registry
 from sagelocal.core.context import Context, one_per_server
 from sagelocal.core.errors import AwsError, SerializationException
-from sagelocal.core.json import TooDeep, read
+from sagelocal.core.json import Json, TooDeep, read
 from sagelocal.core.sigv4 import ALGORITHM
 from sagelocal.gateway.exchange import Exchange
 from sagelocal.gateway.protocols import choice
@@ -16,6 +17,7 @@ from sagelocal.services.iam import enforcement, permissions
 
 # Paths at which moto answers as itself, whatever the signature is for: it resets, seeds and records its state there.
 MOTO_OWN = ("/moto-api", "/favicon.ico", "/latest/meta-data/", "/latest/api/")
+FORM = "application/x-www-form-urlencoded"
 
 
 class MotoResponse(Response):
@@ -35,10 +37,31 @@ def moto(exchange: Exchange) -> Response:
     data = exchange.request.get_data()  # it may have been read to see what is asked
     _check_depth(data)
     environ = exchange.request.environ | {"wsgi.input": io.BytesIO(data)}
+    if exchange.operation:
+        _name_once(exchange, environ)
     if exchange.claim:  # moto takes the service from this header alone
         credential = f"{exchange.claim.access_key}/{exchange.claim.scope}"
         environ["HTTP_AUTHORIZATION"] = f"{ALGORITHM} Credential={credential}, SignedHeaders=host, Signature=checked"
     return MotoResponse.from_app(_application(exchange.context), environ)
+
+
+def _name_once(exchange: Exchange, environ: Json) -> None:
+    """Leave one place from which moto takes the operation: the one where it was read when its permission was checked.
+
+    moto looks for "Action" in the form, the query, a body that is no form, and the headers, whatever the protocol.
+    """
+    request = exchange.request
+    if choice.protocol_of(exchange.service, request) in choice.AS_FORMS:
+        form = urlencode({**request.args.to_dict(), **request.form.to_dict(), "Action": exchange.operation}).encode()
+        environ |= {"wsgi.input": io.BytesIO(form), "CONTENT_LENGTH": str(len(form)), "CONTENT_TYPE": FORM}
+        environ["QUERY_STRING"] = ""
+        environ.pop("HTTP_X_AMZ_TARGET", None)
+        return
+    parts = environ["QUERY_STRING"].split("&")
+    query = [part for part in parts if part and unquote_plus(part.partition("=")[0]) != "Action"]
+    environ["QUERY_STRING"] = "&".join(query) or f"x-id={exchange.operation}"  # with none, moto looks at the rest
+    if request.mimetype in (FORM, "multipart/form-data"):
+        environ["CONTENT_TYPE"] = "application/octet-stream"
 
 
 def _check_depth(data: bytes) -> None:

@@ -46,13 +46,20 @@ def bound_body(exchange: Exchange) -> None:
     """Refuse a body that says that it is too large; see to it that one that does not say ends in time."""
     request, limit = exchange.request, of(exchange.service, exchange.request)
     stated = request.headers.get("x-amz-decoded-content-length") if limit.most == S3_OBJECT else None
-    length = int(stated) if stated and stated.isdecimal() else request.content_length
+    length = request.content_length if stated is None else _decimal(stated)
     if length is not None and length > limit.most:
         raise limit.refusal()
     request.max_form_memory_size = request.max_form_parts = limit.most  # a form is a body like others
     if request.content_length is None:
         environ = request.environ
         environ["wsgi.input"] = io.BufferedReader(Counted(environ["wsgi.input"], limit), 1 << 16)
+
+
+def _decimal(text: str) -> int:
+    """Raises AwsError for what is no number of bytes."""
+    if not re.fullmatch("[0-9]{1,18}", text):
+        raise AwsError("InvalidArgument", "x-amz-decoded-content-length must be a number of bytes.", 400)
+    return int(text)
 
 
 def of(service: str, request: Request) -> Limit:

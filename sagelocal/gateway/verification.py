@@ -79,7 +79,7 @@ def _check_time(exchange: Exchange, claim: Claim) -> None:
     skew = SKEW_OF_S3 if service == "s3" else SKEW
     signed_at = _seconds(claim.moment)
     if claim.version == 2 and claim.in_query:
-        if not claim.moment.isdecimal() or now > int(claim.moment):
+        if not _is_number(claim.moment, 18) or now > int(claim.moment):
             raise refused(Why.EXPIRED_URL, service)
     elif signed_at is None:
         if service == "s3":
@@ -100,11 +100,15 @@ def _check_time(exchange: Exchange, claim: Claim) -> None:
 
 
 def _check_expires(service: str, text: str) -> None:
-    if not text.isascii() or not text.isdecimal() or len(text) > 9:
+    if not _is_number(text, 9):
         raise refused(Why.UNREADABLE_QUERY, service, "X-Amz-Expires should be a number")
     if int(text) > LONGEST_URL:
         message = f"X-Amz-Expires must be less than a week (in seconds); it must be at most {LONGEST_URL}"
         raise refused(Why.UNREADABLE_QUERY, service, message)
+
+
+def _is_number(text: str, most_digits: int) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= most_digits
 
 
 def _seconds(moment: str) -> float | None:

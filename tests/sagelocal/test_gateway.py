@@ -67,6 +67,18 @@ def account(context) -> Account:
     return Account(context)
 
 
+def session_that_may(account: Account, actions: list[str]) -> Credentials:
+    """The keys of a role that may do so much."""
+    trusted = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    trust = {"Version": "2012-10-17", "Statement": [trusted]}
+    account.context.call("iam", "CreateRole", RoleName="r", AssumeRolePolicyDocument=json.dumps(trust))
+    if actions:
+        allowed = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": actions, "Resource": "*"}]}
+        account.context.call("iam", "PutRolePolicy", RoleName="r", PolicyName="p", PolicyDocument=json.dumps(allowed))
+    given = sessions.of_service(account.context, Caller(ROLE))
+    return Credentials(given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"])
+
+
 def put_url(context: Context, identifier: str, **config: object) -> dict[str, str]:
     """The headers that name a public function URL whose function does not exist."""
     arn = context.arn("lambda", "function:f")
@@ -195,12 +207,43 @@ def test_moto_answers_what_nobody_else_does_with_its_own_headers(account):
     assert (answer.status_code, json.loads(answer.data)) == (200, {})
 
 
+LIST = {"X-Amz-Target": "secretsmanager.ListSecrets", "Content-Type": "application/x-amz-json-1.1"}
+READ = "Action=GetSecretValue&SecretId=s"
+FORM = "application/x-www-form-urlencoded"
+
+
+@pytest.mark.parametrize(
+    ("path", "service", "headers", "data"),
+    [
+        (f"/?{READ}", "secretsmanager", LIST, "{}"),
+        ("/?Action=GetSecretValue", "secretsmanager", LIST, '{"SecretId": "s"}'),
+        ("/?%41ction=GetSecretValue", "secretsmanager", LIST, '{"SecretId": "s"}'),
+        ("/?&", "secretsmanager", LIST, '{"SecretId": "s", "Name": "&Action=GetSecretValue&"}'),
+        ("/", "secretsmanager", LIST | {"Action": "GetSecretValue"}, '{"SecretId": "s"}'),
+        ("/", "secretsmanager", LIST | {"Content-Type": FORM}, '{"SecretId": "s", "Name": "&Action=GetSecretValue&"}'),
+        ("/?Action=ListTopics&Name=t", "sns", {"Content-Type": "text/plain"}, "Action=CreateTopic&Name=t"),
+        ("/", "sns", {"Content-Type": FORM, "X-Amz-Target": "x.CreateTopic"}, "Action=ListTopics&Name=t"),
+        ("/?Action=CreateTopic", "sns", {"Content-Type": FORM}, "Action=ListTopics&Action=CreateTopic&Name=t"),
+        ("/clusters?Action=CreateCluster", "eks", {}, '{"name": "c", "roleArn": "r", "resourcesVpcConfig": {}}'),
+        ("/2013-04-01/hostedzone?Action=ListHostedZones", "route53", {}, ""),
+    ],
+)
+def test_moto_runs_the_operation_whose_permission_was_checked(account, path, service, headers, data):
+    """moto looks for its name in more places than AWS does."""
+    secret = {"data": '{"Name": "s", "SecretString": "hidden"}'}
+    made = {"X-Amz-Target": "secretsmanager.CreateSecret", "Content-Type": "application/x-amz-json-1.1"}
+    assert account.ask("/", "POST", "secretsmanager", headers=made, **secret).status_code in (200, 400)
+    listing = ["secretsmanager:ListSecrets", "sns:ListTopics", "eks:ListClusters", "route53:ListHostedZones"]
+    by = session_that_may(account, listing)
+    method = "GET" if service in ("eks", "route53") else "POST"
+    answer = account.ask(path, method, service, headers=headers, data=data, by=by)
+    assert answer.status_code in (200, 400, 403)
+    assert "hidden" not in answer.text and "CreateTopicResponse" not in answer.text and '"cluster"' not in answer.text
+    assert service != "route53" or "AccessDenied" in answer.text
+
+
 def test_a_role_needs_permissions_for_a_service_that_botocore_has_another_name_for(account):
-    trusted = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
-    trust = {"Version": "2012-10-17", "Statement": [trusted]}
-    account.context.call("iam", "CreateRole", RoleName="r", AssumeRolePolicyDocument=json.dumps(trust))
-    given = sessions.of_service(account.context, Caller(ROLE))
-    by = Credentials(given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"])
+    by = session_that_may(account, [])
     asked = {"data": "{}", "by": by, "headers": {"X-Amz-Target": "AWSStepFunctions.ListStateMachines"}}
     refused = account.ask("/", "POST", "states", **asked)
     assert json.loads(refused.text)["__type"] == "AccessDeniedException"

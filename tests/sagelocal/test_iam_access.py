@@ -6,9 +6,13 @@ import uuid
 
 import boto3
 import pytest
+import requests
 from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import ClientError
+
+from tests.signing import signed
+from tests.waiting import HANG
 
 ACCOUNT = "123456789012"
 ROOT = f"arn:aws:iam::{ACCOUNT}:root"
@@ -214,6 +218,55 @@ def test_a_role_of_the_account_is_assumed_by_whom_its_trust_names(role, become):
     why = "because no resource-based policy allows the sts:AssumeRole action"
     refused(lambda: become(service, become(role(allow("sts:*")))("sts")), said=why)
     refused(lambda: become(service), said=why)
+
+
+def test_a_source_identity_stays_in_all_sessions_that_follow(role, become):
+    trust = [trusting({"AWS": ROOT}, ["sts:AssumeRole", "sts:SetSourceIdentity"])]
+    named = {"StringEquals": {"aws:SourceIdentity": "ann"}}
+    last = role(allow("sqs:ListQueues", Condition=named), trust=trust)
+    by = become(role(allow("sts:*"), trust=trust), SourceIdentity="ann")("sts")
+    assert become(last, by)("sqs").list_queues()
+    assert become(last, by, SourceIdentity="ann")("sqs").list_queues()
+    refused(lambda: become(last, by, SourceIdentity="bob"), said="cannot be changed")
+
+
+def test_a_role_cannot_pass_one_that_does_not_exist(role, become):
+    """Nothing is refused to a role that was never created: the caller's code would do more than the caller may."""
+    absent = f"arn:aws:iam::{ACCOUNT}:role/absent"
+    asking = become(role(allow(["iam:PassRole", "sagemaker:*", "scheduler:*", "lambda:*"])))
+    model = {"ModelName": "passed", "ExecutionRoleArn": absent}
+    refused(lambda: asking("sagemaker").create_model(**model), "ValidationException", "Could not assume role")
+    target = {"Arn": f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:f", "RoleArn": absent}
+    schedule = {"Name": "s", "ScheduleExpression": "rate(1 day)", "FlexibleTimeWindow": {"Mode": "OFF"}}
+    refused(lambda: asking("scheduler").create_schedule(**schedule, Target=target), "ValidationException", "assume")
+    function = {"FunctionName": "f", "Runtime": "python3.12", "Handler": "a.b", "Code": {"ZipFile": b""}}
+    refused(
+        lambda: asking("lambda").create_function(**function, Role=absent),
+        "InvalidParameterValueException",
+        "cannot be assumed",
+    )
+
+
+TWO_OPERATIONS = [
+    ("POST", "k?uploads&tagging"),
+    ("POST", "k?tagging&uploadId=u"),
+    ("PUT", "k?partNumber=1&uploadId=u&acl"),
+    ("GET", "?location&list-type=2"),
+    ("GET", "?location&versions"),
+    ("GET", "?uploads&versions"),
+    ("PUT", "?tagging&policy"),
+    ("DELETE", "?cors&policy"),
+    ("POST", "?delete&tagging"),
+    ("GET", "?location&restore"),
+]
+
+
+@pytest.mark.parametrize(("method", "named"), TWO_OPERATIONS)
+def test_a_request_to_s3_that_names_two_operations_is_refused(server, bucket, method, named):
+    """One was allowed, the other would be done."""
+    url = f"{server.url}/{bucket}/{named}"
+    answer = requests.request(method, url, headers=signed(method, url, "s3"), timeout=HANG)
+    assert (answer.status_code, "Conflicting query string parameters" in answer.text) == (400, True)
 
 
 def test_a_chained_session_lasts_an_hour_at_most(role, become):

@@ -30,6 +30,8 @@ def handler(event, context):
     if path == "/bytes":
         return {"statusCode": 200, "headers": {"content-type": "image/png"}, "isBase64Encoded": True,
                 "body": base64.b64encode(bytes(range(256))).decode()}
+    if path == "/split":
+        return {"statusCode": 200, "headers": {"X-A\\r\\nSet-Cookie": "b=1"}}
     if path == "/broken":
         return {"statusCode": "many"}
     if path == "/fails":
@@ -109,11 +111,23 @@ def test_an_answer_with_a_status_says_headers_cookies_and_bytes(public):
     assert (headers["Content-Type"], body) == ("image/png", bytes(range(256)))
 
 
-@pytest.mark.parametrize(("path", "more"), [("fails", {}), ("broken", {}), ("slow", {"Timeout": 1})])
+@pytest.mark.parametrize(("path", "more"), [("fails", {}), ("broken", {}), ("split", {}), ("slow", {"Timeout": 1})])
 def test_a_function_that_fails_is_a_502_that_says_nothing_of_why(functions, make, path: str, more: dict):
     status, headers, body = ask(f"{open_to_all(functions, make(**more))}{path}")
     assert (status, body) == (502, b"Internal Server Error")
     assert headers["x-amzn-RequestId"]
+
+
+@pytest.mark.parametrize("sent", ["Bearer token", "Basic YTpi", "AWS x", "AWS4-HMAC-SHA256 Credential=x"])
+def test_a_public_url_has_its_own_kind_of_authorization(public, sent: str):
+    status, _, body = ask(f"{public}?X-Amz-Signature=a&AWSAccessKeyId=b&Signature=c", headers={"Authorization": sent})
+    assert (status, json.loads(body)["headers"]["authorization"]) == (200, sent)
+
+
+@pytest.mark.parametrize("sent", ["Bearer token", "AWS x:y", "AWS4-HMAC-SHA256 Credential=x"])
+def test_with_iam_another_kind_of_authorization_is_refused(functions, make, sent: str):
+    url = functions.create_function_url_config(FunctionName=make(), AuthType="AWS_IAM")["FunctionUrl"]
+    assert ask(url, headers={"Authorization": sent})[0] in (400, 403)
 
 
 def test_a_throttled_call_is_a_429(functions, make):

@@ -132,6 +132,21 @@ def test_a_file_beyond_the_multipart_threshold_goes_up_and_down_in_parts(s3, buc
     assert s3.list_multipart_uploads(Bucket=bucket).get("Uploads", []) == []
 
 
+def test_uploads_under_way_are_listed_in_pages_by_key_and_beginning(s3, bucket: str):
+    keys = ["b", "a", "b", "other", "a&é", "b", "a"]
+    ids = [s3.create_multipart_upload(Bucket=bucket, Key=key)["UploadId"] for key in keys]
+    begun = sorted(zip(keys, range(len(keys)), ids, strict=True))
+    asked = s3.get_paginator("list_multipart_uploads").paginate(Bucket=bucket, PaginationConfig={"PageSize": 2})
+    found = [[(upload["Key"], upload["UploadId"]) for upload in page["Uploads"]] for page in asked]
+    assert [len(page) for page in found] == [2, 2, 2, 1]
+    assert sum(found, []) == [(key, upload_id) for key, _, upload_id in begun]
+    s3.abort_multipart_upload(Bucket=bucket, Key="b", UploadId=ids[2])
+    left = s3.list_multipart_uploads(Bucket=bucket, Prefix="b", KeyMarker="b", UploadIdMarker=ids[0])["Uploads"]
+    assert [upload["UploadId"] for upload in left] == [ids[5]]
+    after = s3.list_multipart_uploads(Bucket=bucket, KeyMarker="b", EncodingType="url")["Uploads"]
+    assert [upload["Key"] for upload in after] == ["other"]
+
+
 def test_a_multipart_upload_is_refused_part_by_part(s3, bucket: str):
     upload = {"Bucket": bucket, "Key": "k"}
     upload["UploadId"] = s3.create_multipart_upload(**upload)["UploadId"]

@@ -29,7 +29,7 @@ def put(context: Context, *keys: str) -> None:
 
 def shown(context: Context, prefix: str = "", delimiter: str = "", after: str = "", count: int = 1000) -> list[str]:
     found = pages.page(context, "keys", pages.Asked(prefix, delimiter, after), count)
-    return [entry if isinstance(entry, str) else entry.key for entry in found]
+    return [key.decode() for key, *_ in found]
 
 
 def reference(keys: set[str], prefix: str, delimiter: str, after: str, again: bool) -> list[str]:
@@ -51,7 +51,10 @@ def aged(path: Path) -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_any_page_of_any_keys_is_what_a_look_at_all_keys_gives(context: Context, bucket: Path, seed: int):
+def test_any_page_of_any_keys_is_what_a_look_at_all_keys_gives(
+    context: Context, bucket: Path, seed: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(pages, "FEW", seed)
     draw = random.Random(seed)
     keys: set[str] = set()
 
@@ -71,7 +74,7 @@ def test_any_page_of_any_keys_is_what_a_look_at_all_keys_gives(context: Context,
             asked = pages.Asked(prefix, delimiter, after, again)
             count = draw.randint(1, 8)
             page = pages.page(context, "keys", asked, count)
-            listed = [entry if isinstance(entry, str) else entry.key for entry in page]
+            listed = [key.decode() for key, *_ in page]
             assert listed == reference(keys, prefix, delimiter, after, again)[:count], asked
     assert pages.keys(context, "keys") == sorted(keys)
 
@@ -113,11 +116,11 @@ def test_a_copied_file_has_its_own_etag_size_and_time(context: Context, bucket: 
     (bucket / "copied").write_bytes(b"data")
     os.utime(bucket / "copied", (1e9, 1e9))
     row = pages.page(context, "keys", pages.Asked("copied"), 1)[0]
-    assert row == pages.Row("copied", 4, 1e9, "8d777f385d3dfec8815d20f7496026dc", [])
+    assert row == (b"copied", 4, 1e9, "8d777f385d3dfec8815d20f7496026dc", None)
     (bucket / "copied").unlink()
     (bucket / "copied").write_bytes(b"other")
     (row,) = pages.page(context, "keys", pages.Asked("copied"), 1)
-    assert isinstance(row, pages.Row) and (row.size, row.etag) == (5, "795f3202b17cb6bc3d4b771d8c6c9eaf")
+    assert (row[1], row[3]) == (5, "795f3202b17cb6bc3d4b771d8c6c9eaf")
 
 
 def test_what_is_neither_file_nor_directory_is_no_object_and_no_link_is_followed(

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import hmac
+import http.client
 import io
 import json
 import time
@@ -129,6 +130,44 @@ def test_every_kind_of_request_to_s3_is_accepted(s3_with, bucket: str, version: 
     assert len(deleted["Deleted"]) == 3
     with pytest.raises(ClientError, match="404"):
         s3.head_object(**name, Key="p/k")
+
+
+@pytest.mark.parametrize("size", [19_000, 300_000, 3 << 20])
+def test_a_form_carries_a_file_of_any_size(client, bucket: str, size: int):
+    form = client("s3").generate_presigned_post(bucket, "large form")
+    answer = requests.post(form["url"], data=form["fields"], files={"file": b"x" * size}, timeout=HANG)
+    assert answer.status_code == 204, answer.text
+    assert client("s3").head_object(Bucket=bucket, Key="large form")["ContentLength"] == size
+
+
+@pytest.mark.parametrize("room", [0, 1 << 16, 1 << 18], ids=["all at once", "a buffer", "a block"])
+def test_a_forms_signature_is_good_for_no_other_request(client, bucket: str, room: int):
+    client("s3").put_object(Bucket=bucket, Key="stays", Body=b"")
+    form = client("s3").generate_presigned_post(bucket, "form")
+    fields = "".join(
+        f'--B\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+        for name, value in form["fields"].items()
+    )
+    begin = f'{fields}--B\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n\r\n'.encode()
+    body = begin.ljust(room) + b"<Delete><Object><Key>stays</Key></Object></Delete>"
+    sent = {"Content-Type": "multipart/form-data; boundary=B"}
+    answer = requests.post(f"{form['url']}?delete", body, headers=sent, timeout=HANG)
+    assert (answer.status_code, code_of(answer)) == (403, "AccessDenied")
+    assert client("s3").head_object(Bucket=bucket, Key="stays")
+
+
+@pytest.mark.parametrize("stated", ["9" * 5000, "-1", "1e3", "\xb2"])
+def test_a_length_that_is_no_number_of_bytes_is_refused(server, bucket: str, stated: str):
+    connection = http.client.HTTPConnection(urlsplit(server.url).netloc, timeout=HANG)
+    connection.request("PUT", f"/{bucket}/k", b"", {"x-amz-decoded-content-length": stated})
+    answer = connection.getresponse()
+    assert (answer.status, b"<Code>InvalidArgument</Code>" in answer.read()) == (400, True)
+
+
+def test_an_end_of_a_presigned_url_that_is_no_time_is_in_the_past(server, bucket: str):
+    query = f"AWSAccessKeyId={keys().access_key}&Signature=x&Expires={'9' * 5000}"
+    answer = requests.get(f"{server.url}/{bucket}/k?{query}", timeout=HANG)
+    assert (answer.status_code, "Request has expired" in answer.text) == (403, True)
 
 
 @VERSIONS

@@ -14,7 +14,8 @@ from sagelocal.core.json import Json
 from sagelocal.gateway.protocols import cbor, query, wire
 
 CBOR = "smithy-rpc-v2-cbor"
-IN_XML = ("query", "ec2", "rest-xml")
+AS_FORMS = ("query", "ec2")
+IN_XML = (*AS_FORMS, "rest-xml")
 
 
 class Codec(Protocol):
@@ -48,11 +49,13 @@ def protocol_of(service: str, request: Request) -> str:
 def read(service: str, request: Request) -> tuple[str, Json]:
     """(operation, parameters) of a request to any service. There are no parameters where nobody here can read them:
     botocore does not know the service, or its protocol has no codec."""
-    codec = CODECS.get(protocol_of(service, request))
+    protocol = protocol_of(service, request)
+    codec = CODECS.get(protocol)
     if codec and _model(service):
         return codec.parse(service, request)
     target = request.headers.get("X-Amz-Target", "").rpartition(".")[2]
-    return _action(request) or target or f"{request.method.title()}Request", {}
+    name = _action(request) if protocol in AS_FORMS else target if protocol == "json" else ""
+    return name or f"{request.method.title()}Request", {}
 
 
 def _model(service: str) -> ServiceModel | None:

@@ -1,7 +1,8 @@
 """What the rest of the server calls: refuses what the caller of a context may not do, in AWS's own words.
 
 A context without a caller is the account's root: only a resource's own policy refuses it anything. The same holds for a
-role that was never created in this IAM. What a service does by itself is not asked for here.
+role that was never created in this IAM. What was started without any role may do nothing, as on AWS, where it has no
+credentials. What a service does by itself is not asked for here.
 """
 
 import hashlib
@@ -18,6 +19,7 @@ from sagelocal.services.iam.conditions import Keys
 from sagelocal.services.iam.documents import Role
 from sagelocal.services.iam.evaluation import Decision, Resource
 from sagelocal.services.iam.policy import Call
+from sagelocal.services.iam.sessions import NO_ROLE
 from sagelocal.services.iam.used import record
 
 PolicyOf = Callable[[Context, str], str]
@@ -102,24 +104,32 @@ def root(context: Context) -> str:
 
 
 def enforced(context: Context) -> bool:
-    """Whether the context's caller is a role that was created here."""
-    return context.caller is not None and roles.find(context, context.caller.role_arn) is not None
+    """Whether the context's caller is a role that was created here, or has none at all."""
+    caller = context.caller
+    return caller is not None and (caller.role == NO_ROLE or roles.find(context, caller.role_arn) is not None)
 
 
 def check_trust(context: Context, service: str, role_arn: str, source_arn: str | None = None) -> None:
-    """Raise the service's own error when a role that was created here does not let the service assume it."""
+    """Raise the service's own error when a role that was created here does not let the service assume it, or when one
+    was never created that would let the caller's code do more than the caller may."""
     role = roles.find(context, role_arn)
     principal = PRINCIPALS.get(service)
-    if role is None or principal is None:
+    if principal is None or (role is None and not enforced(context)):
         return
+    if role is None:
+        raise _cannot_assume(service, role_arn, principal)
     about = {"aws:SourceAccount": context.account, "aws:SourceArn": source_arn}
     common = {name.lower(): values for name, values in policy.keys_of(about)} | dict(_of_request(context))
     statements = policy.parse(role["AssumeRolePolicyDocument"], policy.TRUST)
     trusting = [statement for statement in statements if statement.is_for_service(principal)]
     if not evaluation.decide(trusting, Call("sts:AssumeRole", role["Arn"]), common).allowed:
-        code, message = CANNOT_ASSUME.get(service, CANNOT_ASSUME["sagemaker"])
-        text = message.format(role=role_arn, principal=principal)
-        raise ValidationException(text) if code == "ValidationException" else AwsError(code, text, 400)
+        raise _cannot_assume(service, role_arn, principal)
+
+
+def _cannot_assume(service: str, role_arn: str, principal: str) -> AwsError:
+    code, message = CANNOT_ASSUME.get(service, CANNOT_ASSUME["sagemaker"])
+    text = message.format(role=role_arn, principal=principal)
+    return ValidationException(text) if code == "ValidationException" else AwsError(code, text, 400)
 
 
 def passed_roles(request: Any) -> Iterator[str]:
@@ -182,7 +192,8 @@ def _decide(context: Context, call: Call) -> Decision:
     resource = _resource(context, call)
     if role is None or caller is None:
         common = common_keys(context, caller) if resource else {}
-        everything = () if caller == ANONYMOUS else (policy.EVERYTHING,)
+        nobody = caller is not None and (caller == ANONYMOUS or caller.role == NO_ROLE)
+        everything = () if nobody else (policy.EVERYTHING,)
         return evaluation.decide(everything, call, common, resource=resource)
     own = roles.statements(context, role)
     tags = resource_tags.keys(context, call, (*own, *(resource.statements if resource else ())))

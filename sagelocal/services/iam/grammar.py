@@ -17,7 +17,7 @@ ACTION = re.compile(r"\*|(?:\*|[a-zA-Z0-9.-]+):[a-zA-Z0-9*?_-]+")
 SID = re.compile(r"[A-Za-z0-9]*")
 PRINCIPALS = {
     "AWS": re.compile(
-        r"\*|\d{12}|A(?:RO|ID)A[A-Z0-9]{5,124}|arn:aws[a-z-]*:iam::\d{12}:(?:root|(?:role|user)/[\w+=,.@/-]+)"
+        r"\*|\d{12}|arn:aws[a-z-]*:iam::\d{12}:(?:root|(?:role|user)/[\w+=,.@/-]+)"
         r"|arn:aws[a-z-]*:sts::\d{12}:(?:assumed-role/[\w+=,.@-]+/[\w+=,.@-]+|federated-user/[\w+=,.@-]+)"
     ),
     "Service": re.compile(r"[a-z0-9.-]+\.(?:amazonaws|amazon)\.com(?:\.cn)?"),

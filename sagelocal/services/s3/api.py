@@ -51,6 +51,12 @@ BUCKET: dict[tuple[str, str], Callable[..., Response]] = {
     ("POST", "delete"): writing.delete_many,
 }
 
+SUBRESOURCES = {
+    *(name for _, text in (*OBJECT, *BUCKET) for name in text.split() if name != "copy"),
+    *buckets.UNSET,
+    *permissions.SETTINGS,
+    *UNSUPPORTED,
+}
 SETTING = {"GET": buckets.get_setting, "PUT": buckets.put_setting, "DELETE": buckets.delete_setting}
 
 
@@ -85,6 +91,7 @@ def _route(context: Context, request: Request) -> Response:
         bucket, _, key = unquote(_path(request).removeprefix("/"), errors="strict").partition("/")
     except UnicodeDecodeError:
         raise AwsError("InvalidURI", "Couldn't parse the specified URI: it is not UTF-8.", 400) from None
+    _check_one_subresource(request)
     enforcement.authorize(context, "s3", permissions.needed(bucket, key, request))
     if not bucket and request.method == "GET":
         return buckets.list_all(context, request)
@@ -111,6 +118,13 @@ def _route(context: Context, request: Request) -> Response:
         if answer:
             return answer(context, bucket, request)
     raise _not_implemented(f"{request.method} {'?' + special if special else ''}".strip())
+
+
+def _check_one_subresource(request: Request) -> None:
+    """Raise InvalidArgument for a request that names several operations: another one might be done than was allowed."""
+    named = sorted(SUBRESOURCES & set(request.args))
+    if len(named) > 1:
+        raise AwsError("InvalidArgument", f"Conflicting query string parameters: {', '.join(named)}", 400)
 
 
 def _hidden(context: Context, problem: tree.NoSuchKey) -> AwsError:

@@ -76,7 +76,7 @@ def _receive(request: Request, temporary: Path) -> Received:
     asked = request.headers.get("x-amz-sdk-checksum-algorithm", "").lower()
     sums: Json = {a: VERIFIED[a]() for a in wanted | {asked} if a in VERIFIED}
     md5 = hashlib.md5(usedforsecurity=False)
-    size = 0
+    size, expected = 0, request.headers.get("x-amz-decoded-content-length" if chunked else "Content-Length")
     with temporary.open("wb") as file:
         for block in source:
             file.write(block)
@@ -84,7 +84,11 @@ def _receive(request: Request, temporary: Path) -> Received:
             for running in sums.values():
                 running.update(block)
             size += len(block)
-    _check_size(request, size, chunked)
+            if expected and size > int(expected):
+                break
+    if expected is not None and expected != str(size):
+        message = f"You did not provide the number of bytes specified by the Content-Length HTTP header: {expected}."
+        raise AwsError("IncompleteBody", f"{message} Received: {size}.", 400)
     if "Content-MD5" in request.headers and request.headers["Content-MD5"] != _base64(md5.digest()):
         raise AwsError("BadDigest", "The Content-MD5 you specified did not match what we received.", 400)
     checksums = {a: _base64(running.digest()) for a, running in sums.items()}
@@ -132,13 +136,6 @@ def _chunk_head(stream: BinaryIO | Any) -> tuple[int, str]:
 
 def _cut_off() -> AwsError:
     return AwsError("IncompleteBody", "The aws-chunked body ends in the middle of a chunk.", 400)
-
-
-def _check_size(request: Request, size: int, chunked: bool) -> None:
-    expected = request.headers.get("x-amz-decoded-content-length" if chunked else "Content-Length")
-    if expected is not None and expected != str(size):
-        message = f"You did not provide the number of bytes specified by the Content-Length HTTP header: {expected}."
-        raise AwsError("IncompleteBody", f"{message} Received: {size}.", 400)
 
 
 def _base64(digest: bytes) -> str:

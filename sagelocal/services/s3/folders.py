@@ -65,7 +65,7 @@ def changed(root: Path, known: Iterable[Found]) -> list[str]:
     for path, stamp, places in known:
         folder = path.decode()
         made_of = json.loads(places) if places else [spelling.directory(folder)]
-        if not stamp or stamp != " ".join(_stamp(root, place) for place in made_of):
+        if not stamp or stamp != " ".join([_stamp(root, place) for place in made_of]):
             found.append(folder)
     return found
 

@@ -33,8 +33,9 @@ UNSUPPORTED = ("tagging", "acl", *(f"{bodies.CHECKSUM}{name}" for name in bodies
 
 
 def is_form(request: Request) -> bool:
+    """A query names another operation, for which a form's signature is not good."""
     one_name = request.path.strip("/") != "" and "/" not in request.path.strip("/")
-    return request.method == "POST" and request.mimetype == "multipart/form-data" and one_name
+    return request.method == "POST" and request.mimetype == "multipart/form-data" and one_name and not request.args
 
 
 @dataclass
@@ -176,7 +177,7 @@ def _read(request: Request) -> Form:
     boundary = request.mimetype_params.get("boundary", "")
     if not boundary:
         raise _malformed("it has no boundary")
-    events = _events(request, MultipartDecoder(boundary.encode(), max_form_memory_size=MAX_FIELD_BYTES))
+    events = _events(request, MultipartDecoder(boundary.encode(), max_form_memory_size=2 * bodies.BLOCK))
     form, name = Form(events), ""
     size = 0
     for event in events:

@@ -90,12 +90,12 @@ def _expire(context: Context, bucket: str, rule: Rule, now: float) -> None:
     after = ""
     while not context.stopping.is_set():
         found = pages.page(context, bucket, pages.Asked(rule.prefix, after=after), PAGE)
-        for row in found:
-            if isinstance(row, pages.Row) and due(row.modified):
-                _delete(context, bucket, row.key, rule, due)
+        for key, _, modified, *_ in found:
+            if modified is not None and due(modified):
+                _delete(context, bucket, key.decode(), rule, due)
         if len(found) < PAGE:
             return
-        after = found[-1] if isinstance(found[-1], str) else found[-1].key
+        after = found[-1][0].decode()
 
 
 def _delete(context: Context, bucket: str, key: str, rule: Rule, due: Callable[[float], bool]) -> None:

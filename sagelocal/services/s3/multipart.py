@@ -6,10 +6,15 @@ An upload appears and goes as a whole, and a part is there when its note `<numbe
 import base64
 import hashlib
 import json
+import os
 import re
+import secrets
 import shutil
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree
@@ -19,7 +24,7 @@ from werkzeug.wrappers import Request, Response
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
 from sagelocal.core.json import Json
-from sagelocal.services.s3 import bodies, metadata, notifications, reading, sources, tree, writing, xml
+from sagelocal.services.s3 import bodies, listing, metadata, notifications, reading, sources, tree, writing, xml
 
 MIN_PART_BYTES = 5 << 20  # of every part but the last
 MAX_PARTS = 10_000
@@ -28,7 +33,7 @@ NOTE = "upload.json"
 
 def create(context: Context, bucket: str, key: str, request: Request) -> Response:
     tree.existing_bucket(context, bucket)
-    upload_id = uuid.uuid4().hex
+    upload_id = f"{time.time_ns():016x}{secrets.token_hex(8)}"  # those of a key are listed as they began
     algorithm = request.headers.get("x-amz-checksum-algorithm", "").lower()
     kind = request.headers.get("x-amz-checksum-type") or ("FULL_OBJECT" if algorithm == "crc64nvme" else "COMPOSITE")
     upload = {"bucket": bucket, "key": key, "started": time.time(), "algorithm": algorithm, "checksum_type": kind}
@@ -129,15 +134,44 @@ def list_parts(context: Context, bucket: str, key: str, request: Request) -> Res
 
 def list_uploads(context: Context, bucket: str, request: Request) -> Response:
     tree.existing_bucket(context, bucket)
-    prefix = request.args.get("prefix", "")
-    found = []
-    for note in uploads(context).glob(f"*/{NOTE}"):
-        upload = json.loads(note.read_text())
-        if upload["bucket"] == bucket and upload["key"].startswith(prefix):
-            started = xml.time_text(upload["started"])
-            found.append({"Key": upload["key"], "UploadId": note.parent.name, "Initiated": started})
-    found.sort(key=lambda upload: (upload["Key"], upload["Initiated"]))
-    return xml.answer("ListMultipartUploadsResult", {"Bucket": bucket, "IsTruncated": False, "Upload": found})
+    prefix, limit, encode = (
+        request.args.get("prefix", ""),
+        listing.limit(request, "max-uploads"),
+        listing.encoder(request),
+    )
+    key_marker, id_marker = request.args.get("key-marker", ""), request.args.get("upload-id-marker", "")
+    after = (key_marker, id_marker or "g")  # no id sorts behind a "g"
+    found = sorted(
+        (key, upload_id, started)
+        for upload_id, (where, key, started) in _all_begun(context)
+        if where == bucket and key.startswith(prefix) and (key, upload_id) > after
+    )
+    shown = found[:limit]
+    content = {"Bucket": bucket, "KeyMarker": encode(key_marker), "UploadIdMarker": id_marker, "MaxUploads": limit}
+    content |= {"Prefix": encode(prefix), "EncodingType": request.args.get("encoding-type")}
+    content["IsTruncated"] = bool(shown) and len(found) > limit
+    if content["IsTruncated"]:
+        content |= {"NextKeyMarker": encode(shown[-1][0]), "NextUploadIdMarker": shown[-1][1]}
+    content["Upload"] = [
+        {"Key": encode(key), "UploadId": upload_id, "Initiated": xml.time_text(started)}
+        for key, upload_id, started in shown
+    ]
+    return xml.answer("ListMultipartUploadsResult", content)
+
+
+def _all_begun(context: Context) -> Iterator[tuple[str, tuple[str, str, float]]]:
+    """The ids of all uploads, and where each is going since when."""
+    directory = uploads(context)
+    for upload_id in os.listdir(directory) if directory.is_dir() else ():
+        with suppress(FileNotFoundError):  # completed or aborted meanwhile
+            yield upload_id, _begun(f"{directory}/{upload_id}/{NOTE}")
+
+
+@lru_cache(100_000)
+def _begun(note: str) -> tuple[str, str, float]:
+    """(bucket, key, seconds since 1970) of an upload, whose note never changes."""
+    upload = json.loads(Path(note).read_text())
+    return upload["bucket"], upload["key"], upload["started"]
 
 
 def uploads(context: Context) -> Path:

@@ -2,36 +2,38 @@
 
 import sqlite3
 from contextlib import suppress
-from typing import Any, NamedTuple
+from operator import itemgetter
+from typing import NamedTuple
 
 from sagelocal.core.context import Context
 from sagelocal.services.s3 import folders, metadata, rows, tree
 from sagelocal.services.s3.index import index
 from sagelocal.services.s3.rows import BETWEEN, END
 
-MOST_LOOKED_AT = 256  # folders whose time is asked for a page, so that it stays fast; the others are, by and by
+MOST_LOOKED_AT = 100  # folders whose time is asked for a page, so that it stays fast; the others are, by and by
+FEW = 100  # folders among objects: with more, one seek after the other is faster than to read gap by gap and to sort
 AT_ONCE = 16  # folders that nobody looked into before the page is asked for again
 
-OBJECT = "key, size, modified, etag, checksums, stamp"
+OBJECT = "key, size, modified, etag, checksums"
 OBJECTS = f"SELECT {OBJECT} FROM object WHERE bucket = ? AND key >= ? AND key < ? ORDER BY key LIMIT ?"
-CHILDREN = """SELECT path FROM folder WHERE bucket = ? AND parent = ? AND live = 1 AND path >= ? AND path < ?
-              ORDER BY path LIMIT ?"""
+CHILDREN = """SELECT path, NULL, NULL, NULL, NULL FROM folder
+              WHERE bucket = ? AND parent = ? AND live = 1 AND path >= ? AND path < ? ORDER BY path LIMIT ?"""
 BETWEEN_CHILDREN = BETWEEN.format(columns=", ".join(f"o.{name}" for name in OBJECT.split(", "))) + " LIMIT :count"
 
-# From one key or common prefix to the next. cut: where the delimiter begins behind the prefix, 0 where it does not.
+# One key of whatever a page shows: of an object, with its other columns, or the first below a common prefix, without.
+CUT = "nullif(instr(substr(item.key, :skip), :delimiter), 0)"  # where the delimiter begins behind the prefix
 ROLLED_UP = f"""
-WITH RECURSIVE item({OBJECT}, cut) AS (
-    SELECT * FROM (SELECT {OBJECT}, instr(substr(key, :skip), :delimiter)
-                   FROM object WHERE bucket = :bucket AND key >= :low AND key < :high ORDER BY key LIMIT 1)
+WITH RECURSIVE item(key) AS (
+    SELECT min(key) FROM object WHERE bucket = :bucket AND key >= :low AND key < :high
     UNION ALL
-    SELECT o.key, o.size, o.modified, o.etag, o.checksums, o.stamp, instr(substr(o.key, :skip), :delimiter)
-    FROM item JOIN object o ON o.bucket = :bucket AND o.key = (
-        SELECT key FROM object WHERE bucket = :bucket AND key < :high AND key >= CASE
-            WHEN cut THEN CAST(substr(item.key, 1, :skip + cut - 2) || :delimiter || x'FF' AS BLOB)
-            ELSE CAST(item.key || x'00' AS BLOB) END
-        ORDER BY key LIMIT 1)
+    SELECT (SELECT key FROM object WHERE bucket = :bucket AND key < :high AND key >= CAST(
+                ifnull(substr(item.key, 1, :skip + {CUT} - 2) || :delimiter || x'FF', item.key || x'00') AS BLOB)
+            ORDER BY key LIMIT 1)
+    FROM item WHERE item.key IS NOT NULL
     LIMIT :count)
-SELECT {OBJECT}, cut FROM item"""
+SELECT item.key, size, modified, etag, checksums
+FROM item LEFT JOIN object o ON o.bucket = :bucket AND o.key = CASE WHEN {CUT} IS NULL THEN item.key END
+WHERE item.key IS NOT NULL"""
 
 
 # The first folder that nobody looked into, of each child folder in which nothing was found yet.
@@ -56,34 +58,25 @@ class Asked(NamedTuple):
         return key[: at + len(self.delimiter)] if at >= 0 else ""
 
 
-class Row(NamedTuple):
-    """An object as a listing shows it."""
-
-    key: str
-    size: int
-    modified: float
-    etag: str
-    checksums: list[str]
+# An object's columns, as the index has them, or a common prefix and None for the others. A page has a thousand.
+Entry = tuple[bytes, int | None, float | None, str | None, str | None]
 
 
-Entry = tuple[bytes, tuple[Any, ...] | None]  # a key and the columns of its row, or a common prefix and None
-
-
-def page(context: Context, bucket: str, asked: Asked, count: int) -> list[Row | str]:
-    """The first `count` keys, as rows, and common prefixes, as text. Raises NoSuchBucket."""
+def page(context: Context, bucket: str, asked: Asked, count: int) -> list[Entry]:
+    """The first `count` objects and common prefixes. Raises NoSuchBucket."""
     tree.existing_bucket(context, bucket)
     found = index(context).surviving(lambda: _up_to_date(context, bucket, asked, count))
-    described = describe(context, bucket, [key.decode() for key, row in found if row and row[3] is None])
-    shown: list[Row | str] = []
-    for name, row in found:
-        key = name.decode()
-        if row is None:
-            shown.append(key)
-        elif row[3] is not None:
-            shown.append(Row(key, row[1], row[2], row[3], row[4].split() if row[4] else []))
-        elif now := described.get(key):
-            shown.append(Row(key, now.size, now.modified or 0.0, now.etag or "", list(now.checksums)))
-    return shown
+    unread = {key: key.decode() for key, size, _, etag, _ in found if etag is None and size is not None}
+    if not unread:
+        return found
+    described = describe(context, bucket, list(unread.values()))
+    complete: list[Entry] = []
+    for entry in found:
+        if entry[0] not in unread:
+            complete.append(entry)
+        elif now := described.get(unread[entry[0]]):
+            complete.append((entry[0], *now.values()[:-1]))
+    return complete
 
 
 def describe(context: Context, bucket: str, undescribed: list[str]) -> dict[str, rows.Described]:
@@ -99,7 +92,7 @@ def keys(context: Context, bucket: str, prefix: str = "") -> list[str]:
     """All keys that start with a prefix, in order. Raises NoSuchBucket."""
     tree.existing_bucket(context, bucket)
     return index(context).surviving(
-        lambda: [row[0].decode() for row in _up_to_date(context, bucket, Asked(prefix), -1)]
+        lambda: [key.decode() for key, *_ in _up_to_date(context, bucket, Asked(prefix), -1)]
     )
 
 
@@ -109,7 +102,7 @@ def _up_to_date(context: Context, bucket: str, asked: Asked, count: int) -> list
         with index(context).reading() as db:
             number = rows.number_of(db, bucket)
             entries = _entries(db, number, asked, count)
-            end = entries[-1][0] if len(entries) == count else _bytes(asked.prefix) + END
+            end = entries[-1][0] if 0 < count == len(entries) else _bytes(asked.prefix) + END
             looked_at = _where(db, number, asked, end, MOST_LOOKED_AT if count > 0 else -1)
         some = [f for f in folders.changed(context.state_dir / "s3" / bucket, looked_at) if f not in done]
         if not number:
@@ -142,36 +135,42 @@ def _entries(db: sqlite3.Connection, bucket: int, asked: Asked, count: int) -> l
         low = max(low, _bytes(asked.after) + b"\0")
         if common := _bytes(asked.common(asked.after)):
             if not asked.again and db.execute(OBJECTS, (bucket, low, common + END, 1)).fetchone():
-                first = [(common, None)]
+                first = [(common, None, None, None, None)]
             low = common + END
     count -= len(first)
     if asked.delimiter == "/":
-        return first + _by_folder(db, bucket, prefix, low, high, count)
+        return first + _by_folder(db, bucket, asked, low, high, count)
     if asked.delimiter:
         return first + _rolled_up(db, bucket, asked, low, high, count)
-    return first + [(row[0], row) for row in db.execute(OBJECTS, (bucket, low, high, count))]
+    return first + db.execute(OBJECTS, (bucket, low, high, count)).fetchall()
 
 
-def _by_folder(db: sqlite3.Connection, bucket: int, prefix: bytes, low: bytes, high: bytes, count: int) -> list[Entry]:
-    parent = prefix[: prefix.rfind(b"/") + 1]
-    children = [path for (path,) in db.execute(CHILDREN, (bucket, parent, low, high, count))]
-    if not children:
-        return [(row[0], row) for row in db.execute(OBJECTS, (bucket, low, high, count))]
-    found: list[Entry] = [(path, None) for path in children]
-    if db.execute("SELECT objects FROM folder WHERE bucket = ? AND path = ?", (bucket, parent)).fetchone()[0]:
-        end = children[-1] if len(children) == count else high
-        where = {"bucket": bucket, "parent": parent, "or_live": 1, "low": low, "high": end, "count": count}
-        found += [(row[0], row) for row in db.execute(BETWEEN_CHILDREN, where)]
-        found.sort(key=lambda entry: entry[0])
+def _by_folder(db: sqlite3.Connection, bucket: int, asked: Asked, low: bytes, high: bytes, count: int) -> list[Entry]:
+    parent = _bytes(asked.prefix[: asked.prefix.rfind("/") + 1])
+    own = db.execute("SELECT objects FROM folder WHERE bucket = ? AND path = ?", (bucket, parent)).fetchone()
+    most = count if own == (0,) else min(count, FEW + 1)
+    found: list[Entry] = db.execute(CHILDREN, (bucket, parent, low, high, most)).fetchall()
+    if own == (0,):
+        return found
+    if not found:
+        return db.execute(OBJECTS, (bucket, low, high, count)).fetchall()
+    if len(found) > FEW:
+        return _rolled_up(db, bucket, asked, low, high, count)
+    end = found[-1][0] if len(found) == count else high
+    where = {"bucket": bucket, "parent": parent, "or_live": 1, "low": low, "high": end, "count": count}
+    found += db.execute(BETWEEN_CHILDREN, where)
+    found.sort(key=itemgetter(0))
     return found[:count]
 
 
 def _rolled_up(db: sqlite3.Connection, bucket: int, asked: Asked, low: bytes, high: bytes, count: int) -> list[Entry]:
-    skip, delimiter = len(_bytes(asked.prefix)) + 1, _bytes(asked.delimiter)
-    where = {"bucket": bucket, "skip": skip, "delimiter": delimiter, "low": low, "high": high, "count": count}
+    prefix, delimiter = _bytes(asked.prefix), _bytes(asked.delimiter)
+    where = {"bucket": bucket, "skip": len(prefix) + 1, "delimiter": delimiter, "low": low, "high": high}
     found: list[Entry] = []
-    for *row, cut in db.execute(ROLLED_UP, where):
-        found.append((row[0][: skip + cut - 2 + len(delimiter)], None) if cut else (row[0], tuple(row)))
+    for row in db.execute(ROLLED_UP, where | {"count": count}):
+        if row[1] is None:
+            row = (row[0][: row[0].index(delimiter, len(prefix)) + len(delimiter)], *row[1:])
+        found.append(row)
     return found
 
 

@@ -10,12 +10,16 @@ A key is any text, a path is not, so a few keys are spelt differently on disk. "
     name%+      a segment that goes on below   300 times "a" -> (240 times "a")%+/(60 times "a")
 """
 
+import re
+
 from sagelocal.core.errors import AwsError
 
 MAX_KEY_BYTES = 1024
 MAX_NAME_BYTES = 240  # file systems allow 255
 GOES_ON = "%+"
 BESIDE = "%"
+
+ORDINARY = re.compile(r"(?=.{,256}\Z)[^/.%\0][^/%\0]{,59}(/[^/.%\0][^/%\0]{,59})*", re.DOTALL)  # spelt as they are
 
 
 class KeyTooLong(AwsError):
@@ -27,6 +31,8 @@ class KeyTooLong(AwsError):
 
 def path(key: str) -> str:
     """A key as a relative path: no name is empty, dots, or too long; nothing leads out of the bucket."""
+    if ORDINARY.fullmatch(key):
+        return key
     if len(key.encode(errors="surrogatepass")) > MAX_KEY_BYTES:
         raise KeyTooLong(key)
     return "/".join(name for segment in key.split("/") for name in _names(segment))

@@ -41,12 +41,23 @@ def assume_role(context: Context, request: Json) -> Json:
         raise _invalid(
             "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining."
         )
+    source_identity = _source_identity(context, request)
     tags = tuple((tag["Key"], tag["Value"]) for tag in request.get("Tags", []))
-    caller = Caller(
-        arn, request["RoleSessionName"], _policies(context, request), tags, request.get("SourceIdentity", "")
-    )
+    caller = Caller(arn, request["RoleSessionName"], _policies(context, request), tags, source_identity)
     assumed = {"AssumedRoleId": f"{role['RoleId']}:{caller.session}", "Arn": caller.arn}
     return {"Credentials": sessions.assume(context, caller, seconds), "AssumedRoleUser": assumed}
+
+
+def _source_identity(context: Context, request: Json) -> str:
+    """Once it is set it stays, whatever roles a session goes on to.
+
+    Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_temp_control-access_monitor.html
+    """
+    own = context.caller.source_identity if context.caller else ""
+    asked = str(request.get("SourceIdentity") or own)
+    if own and asked != own:
+        raise AwsError("AccessDenied", f"The source identity of this session is {own} and cannot be changed.", 403)
+    return asked
 
 
 def _policies(context: Context, request: Json) -> tuple[str, ...]:

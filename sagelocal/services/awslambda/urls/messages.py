@@ -5,6 +5,7 @@ Source: https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html#urls-p
 
 import base64
 import json
+import re
 import time
 from urllib.parse import parse_qsl
 
@@ -17,6 +18,7 @@ from sagelocal.services.awslambda.documents import UrlConfig
 TEXT_TYPES = ("application/json", "application/javascript", "application/xml")
 SECRET_HEADERS = ("authorization", "x-amz-security-token")  # of a signature: the caller's, not the function's
 OWN_HEADERS = ("connection", "content-length", "transfer-encoding")  # they belong to this connection
+HEADER_NAME = re.compile("[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 def event(
@@ -95,6 +97,8 @@ def _said(answer: Json) -> Response:
     data = base64.b64decode(text, validate=True) if answer.get("isBase64Encoded") else text.encode()
     made = Response(data, status, content_type="application/json")
     for name, value in (answer.get("headers") or {}).items():
+        if not HEADER_NAME.fullmatch(name):
+            raise ValueError(name)
         if name.lower() not in OWN_HEADERS:
             made.headers[name] = str(value).lower() if isinstance(value, bool) else str(value)
     for cookie in answer.get("cookies") or []:
