@@ -26,8 +26,8 @@ MAX_FINDINGS = 20
 # 1,024 at most (API reference, PipelineExecutionStep), the Fail step's own ErrorMessage 3,072 (FailStepMetadata).
 MAX_SUMMARY = 600
 PASS = "NoIssuesFound"
-TENSORS = Path("/opt/ml/processing/input/tensors")
-OUTPUT = Path("/opt/ml/processing/output/debug")
+TENSORS = container.base_dir() / "processing/input/tensors"
+OUTPUT = container.base_dir() / "processing/output/debug"
 
 
 def main() -> None:

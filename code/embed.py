@@ -166,9 +166,9 @@ def _info(settings: Settings, whole: Manifest, precision: str) -> dict:
 
 def _parse(arguments: list[str] | None) -> Settings:
     parser = container.ArgumentParser(description=__doc__)
-    parser.add_argument("--prepared", type=Path, default=Path("/opt/ml/processing/input/prepared"))
-    parser.add_argument("--weights", type=Path, default=Path("/opt/ml/processing/input/weights"))
-    parser.add_argument("--output", type=Path, default=Path("/opt/ml/processing/output/features"))
+    parser.add_argument("--prepared", type=Path, default=container.base_dir() / "processing/input/prepared")
+    parser.add_argument("--weights", type=Path, default=container.base_dir() / "processing/input/weights")
+    parser.add_argument("--output", type=Path, default=container.base_dir() / "processing/output/features")
     parser.add_argument("--backbone", default="resnet50", help=", ".join(backbones.BACKBONES))
     parser.add_argument(
         "--image-size", type=int, default=224, help="pixels of a random crop; the center view has 8/7 of them"

@@ -31,12 +31,12 @@ SEED = 0  # of the photos that are changed
 
 
 def main() -> None:
-    inputs = Path("/opt/ml/processing/input")
+    inputs = container.base_dir() / "processing/input"
     parser = container.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", type=Path, default=inputs / "model")
     parser.add_argument("--prepared", type=Path, default=inputs / "prepared")
     parser.add_argument("--champion", type=Path, default=inputs / "champion")
-    parser.add_argument("--output", type=Path, default=Path("/opt/ml/processing/output/evaluation"))
+    parser.add_argument("--output", type=Path, default=container.base_dir() / "processing/output/evaluation")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         model = model_directory(arguments.model, Path(scratch) / "model")

@@ -244,8 +244,8 @@ def _prepare(reader: archive.Reader, path: str, member: bytes) -> Result:
 
 def _parse(arguments: list[str] | None) -> Settings:
     parser = container.ArgumentParser(description=__doc__)
-    parser.add_argument("--input", type=Path, default=Path("/opt/ml/processing/input/raw"))
-    parser.add_argument("--output", type=Path, default=Path("/opt/ml/processing/output/prepared"))
+    parser.add_argument("--input", type=Path, default=container.base_dir() / "processing/input/raw")
+    parser.add_argument("--output", type=Path, default=container.base_dir() / "processing/output/prepared")
     parser.add_argument("--cache", type=Path, help="what earlier runs left in their --new-cache, all together")
     parser.add_argument("--new-cache", type=Path, help="where to write what this run found out")
     parser.add_argument("--max-broken-fraction", type=float, default=Limits.max_broken_fraction, help="0 to 1")

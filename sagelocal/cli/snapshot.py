@@ -1,6 +1,7 @@
 """`sagelocal snapshot`: the whole account as one file."""
 
 import argparse
+import sqlite3
 import time
 from pathlib import Path
 
@@ -28,5 +29,8 @@ def run(arguments: argparse.Namespace) -> int:
     except Damaged as problem:
         way_out = f"Start the server anew, which makes it sound: {command('up', state_dir)}"
         raise UserError(f"state.db is damaged: {problem}.", way_out) from None
+    except (OSError, sqlite3.Error) as problem:
+        why = str((isinstance(problem, OSError) and problem.strerror) or problem)
+        raise UserError(f"{path} was not written: {why}.", "Free some space there, or give another path.") from None
     tell(arguments, {"path": str(path), "bytes": size}, f"{path}: {size:,} bytes. The owner's keys are not in it.")
     return 0

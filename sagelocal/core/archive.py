@@ -33,11 +33,14 @@ class BadArchive(Exception):
 
 
 def save(state_dir: Path, path: Path) -> int:
-    """Write the account into a tar file that is not there yet; its size in bytes. Raises OSError, Damaged."""
+    """Write the account into a tar file that is not there yet; its size in bytes. Only the file's own disk needs room.
+
+    Raises OSError, sqlite3.Error, Damaged.
+    """
     part = path.with_name(f"{path.name}.part")
     about = {"version": VERSION, "schema": SCHEMA_VERSION, "state_dir": str(state_dir), "time": time.time()}
     try:
-        with tempfile.TemporaryDirectory(dir=state_dir, prefix="saving-") as folder:
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as folder:
             copy = Path(folder) / DATABASE
             snapshots.take(state_dir / DATABASE, copy)
             descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

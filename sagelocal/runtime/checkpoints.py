@@ -1,5 +1,6 @@
 """Checkpoints: a directory kept in step with an S3 prefix, so that a job that was cut off goes on where it was."""
 
+import contextlib
 import threading
 import time
 from collections.abc import Mapping
@@ -8,6 +9,7 @@ from typing import Any
 
 from sagelocal.core.context import Context
 from sagelocal.runtime import data, outputs, service_calls
+from sagelocal.runtime.cluster import JobFailed
 from sagelocal.services.s3 import objects
 
 SYNC_SECONDS = 5.0
@@ -52,7 +54,8 @@ class Checkpoints:
 
     def _follow(self) -> None:
         while not self._ended.wait(SYNC_SECONDS):
-            self._copy_out(settled_before=time.time() - SETTLED_SECONDS)
+            with contextlib.suppress(OSError, JobFailed):  # for now: the last time, when the job has ended, says so
+                self._copy_out(settled_before=time.time() - SETTLED_SECONDS)
 
     def _copy_out(self, settled_before: float) -> None:
         for tree, directory in reversed(self._directories):

@@ -3,6 +3,8 @@
 import io
 import json
 import os
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
@@ -130,6 +132,15 @@ def test_the_command_says_what_is_wrong_with_a_file(tmp_path):
 )
 def test_a_snapshot_is_written_only_where_nothing_is(small, tmp_path, path, why):
     refused(sagelocal(tmp_path, "snapshot", path, "--state-dir", "small"), why)
+
+
+def test_a_disk_without_room_for_a_snapshot_is_named_and_nothing_is_left_there(small, tmp_path):
+    (tmp_path / "disk").mkdir()
+    limited = 'ulimit -f 4; exec "$@"'  # blocks of 1 or of half a KiB: less than any state.db
+    command = ["bash", "-c", limited, "bash", sys.executable, "-m", "sagelocal", "snapshot", "disk/x.tar"]
+    done = subprocess.run([*command, "--state-dir", "small"], cwd=tmp_path, capture_output=True, text=True)
+    refused(done, "x.tar was not written: ", "give another path")
+    assert os.listdir(tmp_path / "disk") == []
 
 
 def test_there_is_no_snapshot_of_nothing(tmp_path):

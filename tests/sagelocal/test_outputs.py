@@ -3,7 +3,10 @@
 import io
 import json
 import os
+import subprocess
+import sys
 import tarfile
+import tempfile
 import threading
 from pathlib import Path
 
@@ -13,8 +16,10 @@ from sagelocal.core.errors import ValidationException
 from sagelocal.runtime import outputs
 from sagelocal.runtime.cluster import JobFailed
 from sagelocal.services.s3 import objects
+from tests.sagelocal import as_nobody
 from tests.waiting import HANG
 
+ROOT = Path(__file__).resolve().parents[2]
 ROLE = "arn:aws:iam::123456789012:role/job"
 PLACES = ("output/data", "model", "output/tensors", "checkpoints")
 
@@ -147,6 +152,60 @@ def test_a_file_that_is_swapped_for_a_link_while_it_is_read_never_leads_out(tmp_
     ended.set()
     swapping.join()
     assert read == {b"mine"}
+
+
+CLOSED = """
+import json, os, sys
+sys.path.insert(0, {root!r})
+from pathlib import Path
+from sagelocal.runtime import outputs
+tree = Path({tree!r})
+(tree / "closed").mkdir(parents=True)
+(tree / "closed" / "x").write_text("kept")
+(tree / "closed" / "x").chmod(0)
+(tree / "closed").chmod(0)
+outputs.take_back(tree)
+found = {{name: outputs.opened(tree, path).read().decode() for path, name in outputs.files_under(tree, tree)}}
+(tree / "closed").chmod(0o500)
+outputs.remove(tree)
+print(json.dumps([os.geteuid(), found, tree.exists()]))
+"""
+
+
+def test_an_ordinary_user_gets_and_removes_what_a_job_has_closed():
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
+        command = [sys.executable, "-c", CLOSED.format(root=str(ROOT), tree=f"{folder}/tree")]
+        if os.geteuid() == 0:
+            os.chown(folder, as_nobody.NOBODY, as_nobody.NOBODY)
+            command = [sys.executable, as_nobody.__file__, *command]
+        user, found, left = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
+    assert user != 0
+    assert found == {"closed/x": "kept"}
+    assert not left
+
+
+def test_a_folder_of_any_depth_is_removed(tmp_path):
+    (tmp_path / "deep").mkdir()
+    here = os.getcwd()
+    os.chdir(tmp_path / "deep")
+    for _ in range(1500):
+        os.mkdir("d")
+        os.chdir("d")
+    os.chdir(here)
+    outputs.remove(tmp_path / "deep")
+    assert not (tmp_path / "deep").exists()
+
+
+def test_an_output_that_cannot_be_looked_into_fails_the_job_instead_of_being_left_out(context, stored):
+    program = """
+import os
+os.chdir("/opt/ml/model")
+for _ in range(80):
+    os.mkdir("d" * 60)
+    os.chdir("d" * 60)
+open("x", "w").close()
+"""
+    assert "cannot be read: File name too long" in train(context, program)["FailureReason"]
 
 
 def test_what_is_no_file_is_not_waited_for(tmp_path):

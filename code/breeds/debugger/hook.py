@@ -13,7 +13,9 @@ from typing import Any
 
 from torch import nn
 
-DEFAULT_CONFIGURATION = "/opt/ml/input/config/debughookconfig.json"
+from breeds.base import container
+
+DEFAULT_CONFIGURATION = container.base_dir() / "input/config/debughookconfig.json"
 
 
 class DebuggerHook:

@@ -1,7 +1,6 @@
 """One process of a Lambda function: started with its handler imported, then given one event at a time."""
 
 import json
-import shutil
 import socket
 import threading
 import time
@@ -12,7 +11,7 @@ from pathlib import Path
 
 from sagelocal.core.context import Context
 from sagelocal.core.json import Json
-from sagelocal.runtime import service_calls
+from sagelocal.runtime import outputs, service_calls
 from sagelocal.runtime.launch import ProcessSpec
 from sagelocal.runtime.process import Process, base_environment, start
 from sagelocal.services.awslambda import worker
@@ -111,7 +110,7 @@ class Worker:
         connection = getattr(self, "_connection", None)
         if connection is not None:
             connection.close()
-        shutil.rmtree(self.directory, ignore_errors=True)
+        outputs.remove(self.directory)
         return code
 
     def end(self) -> tuple[str, str]:

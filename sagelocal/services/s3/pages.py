@@ -11,7 +11,8 @@ from sagelocal.services.s3.index import index
 from sagelocal.services.s3.rows import BETWEEN, END
 
 MOST_LOOKED_AT = 100  # folders whose time is asked for a page, so that it stays fast; the others are, by and by
-FEW = 100  # folders among objects: with more, one seek after the other is faster than to read gap by gap and to sort
+FEW_FOLDERS = 100  # among objects: with more, seeking one by one is faster than reading gap by gap and sorting
+FEW_OBJECTS = 16  # read to see whether a page begins with objects
 AT_ONCE = 16  # folders that nobody looked into before the page is asked for again
 
 OBJECT = "key, size, modified, etag, checksums"
@@ -148,13 +149,13 @@ def _entries(db: sqlite3.Connection, bucket: int, asked: Asked, count: int) -> l
 def _by_folder(db: sqlite3.Connection, bucket: int, asked: Asked, low: bytes, high: bytes, count: int) -> list[Entry]:
     parent = _bytes(asked.prefix[: asked.prefix.rfind("/") + 1])
     own = db.execute("SELECT objects FROM folder WHERE bucket = ? AND path = ?", (bucket, parent)).fetchone()
-    most = count if own == (0,) else min(count, FEW + 1)
+    most = count if own == (0,) else min(count, FEW_FOLDERS + 1)
     found: list[Entry] = db.execute(CHILDREN, (bucket, parent, low, high, most)).fetchall()
     if own == (0,):
         return found
     if not found:
         return db.execute(OBJECTS, (bucket, low, high, count)).fetchall()
-    if len(found) > FEW:
+    if len(found) > FEW_FOLDERS:
         return _rolled_up(db, bucket, asked, low, high, count)
     end = found[-1][0] if len(found) == count else high
     where = {"bucket": bucket, "parent": parent, "or_live": 1, "low": low, "high": end, "count": count}
@@ -165,12 +166,26 @@ def _by_folder(db: sqlite3.Connection, bucket: int, asked: Asked, low: bytes, hi
 
 def _rolled_up(db: sqlite3.Connection, bucket: int, asked: Asked, low: bytes, high: bytes, count: int) -> list[Entry]:
     prefix, delimiter = _bytes(asked.prefix), _bytes(asked.delimiter)
+    found = _before_first_common_prefix(db, (bucket, low, high), prefix, delimiter, count)
+    low = found[-1][0] + b"\0" if found else low
     where = {"bucket": bucket, "skip": len(prefix) + 1, "delimiter": delimiter, "low": low, "high": high}
-    found: list[Entry] = []
-    for row in db.execute(ROLLED_UP, where | {"count": count}):
+    for row in db.execute(ROLLED_UP, where | {"count": count - len(found)}):
         if row[1] is None:
             row = (row[0][: row[0].index(delimiter, len(prefix)) + len(delimiter)], *row[1:])
         found.append(row)
+    return found
+
+
+def _before_first_common_prefix(
+    db: sqlite3.Connection, where: tuple[int, bytes, bytes], prefix: bytes, delimiter: bytes, count: int
+) -> list[Entry]:
+    """Objects that nothing but objects comes before: they are read as they lie, which is faster than one by one."""
+    found: list[Entry] = []
+    for most in (min(count, FEW_OBJECTS), count):
+        found = db.execute(OBJECTS, (*where, most)).fetchall()
+        for at, row in enumerate(found):
+            if row[0].find(delimiter, len(prefix)) >= 0:
+                return found[:at]
     return found
 
 

@@ -7,7 +7,6 @@ Source: https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inferenc
 
 import http.client
 import select
-import shutil
 import socket
 import threading
 import time
@@ -18,7 +17,7 @@ from typing import Any
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
-from sagelocal.runtime import data, images, service_calls
+from sagelocal.runtime import data, images, outputs, service_calls
 from sagelocal.runtime.cluster import JobFailed
 from sagelocal.runtime.launch import NotStarted, ProcessSpec
 from sagelocal.runtime.literals import CannotRun
@@ -148,7 +147,7 @@ class Instance:
         if self.process is not None:
             self.process.terminate(STOP_GRACE_SECONDS)
         self._drop_connections()
-        shutil.rmtree(self.directory, ignore_errors=True)
+        outputs.remove(self.directory)
 
     def invoke(self, body: bytes, headers: Mapping[str, str]) -> Answer:
         """POST /invocations. Raises Unreachable, BrokenOff, TimeoutError."""

@@ -3,7 +3,6 @@
 Contract: https://docs.aws.amazon.com/sagemaker/latest/dg/build-your-own-processing-container.html
 """
 
-import shutil
 from collections import deque
 from pathlib import Path
 
@@ -30,7 +29,7 @@ def run(context: Context, name: str, control: Control) -> None:
         told = failed(CUT_OFF) | NOT_ITS_FAULT if control.reason == cluster.SHUT_DOWN else result
         end(context, name, told)
         if result["ProcessingJobStatus"] != "Failed":
-            shutil.rmtree(directory, ignore_errors=True)
+            outputs.remove(directory)
 
     try:
         run_to_end(context, lambda: _Run(context, name, control, directory).run(), failed, finish)
@@ -60,6 +59,7 @@ class _Run:
         self.context = context.as_role(self.job["RoleArn"])
         self.name, self.control = name, control
         self.hosts = [f"algo-{n + 1}" for n in range(self.job["ProcessingResources"]["ClusterConfig"]["InstanceCount"])]
+        self.directory = directory
         self.trees = [directory / host / "ml" for host in self.hosts]
         self.inputs = [item for item in self.job.get("ProcessingInputs", []) if not item.get("AppManaged")]
         self.outputs = self.job.get("ProcessingOutputConfig", {}).get("Outputs", [])
@@ -83,7 +83,9 @@ class _Run:
         changes = {"ProcessingStartTime": started, "LastModifiedTime": started}
         patiently(self.context, self.name, lambda: self.context.store.update(PROCESSING_JOB, self.name, changes))
         specs = [self._spec(host, tree, int(started)) for host, tree in zip(self.hosts, self.trees, strict=True)]
-        return self._result(cluster.run_hosts(self.context, self.control, specs, self.limit, GRACE_SECONDS))
+        codes = cluster.run_hosts(self.context, self.control, specs, self.limit, GRACE_SECONDS)
+        outputs.take_back(self.directory)
+        return self._result(codes)
 
     def _write_configuration(self, host: str, tree: Path) -> None:
         public = {key: value for key, value in self.job.items() if not key.startswith("_")}

@@ -4,7 +4,6 @@ Contract: https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-traini
 """
 
 import os
-import shutil
 import time
 from collections import deque
 from collections.abc import Callable
@@ -53,7 +52,7 @@ def run(
         final = end(context, name, told)
         rules.start(context, final)
         if result["TrainingJobStatus"] != "Failed":
-            shutil.rmtree(directory, ignore_errors=True)
+            outputs.remove(directory)
         return final
 
     try:
@@ -151,6 +150,7 @@ class _Run:
         with Checkpoints(self.context, self.job.get("CheckpointConfig"), self.trees):
             specs = [self._spec(host, tree) for host, tree in zip(self.hosts, self.trees, strict=True)]
             codes = cluster.run_hosts(self.context, self.control, specs, self.limit, GRACE_SECONDS)
+            outputs.take_back(self.directory)
         return self._result(codes)
 
     def _enter(self, status: str, **changes: object) -> None:
