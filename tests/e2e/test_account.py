@@ -35,8 +35,9 @@ NOT_NEEDED_HERE = {
 
 
 def documents(state_dir: Path) -> list[tuple]:
-    """All but CloudWatch's metrics, which nobody can delete: they run out."""
-    query = "SELECT kind, name, body FROM document WHERE kind != 'metric-hour' ORDER BY kind, name"
+    """All but CloudWatch's metrics and sessions, which run out by themselves, and the server's own processes."""
+    left_out = "('metric-hour', 'session', 'process')"
+    query = f"SELECT kind, name, body FROM document WHERE kind NOT IN {left_out} ORDER BY kind, name"
     return sqlite3.connect(state_dir / "state.db").execute(query).fetchall()
 
 

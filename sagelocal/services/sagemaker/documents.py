@@ -170,6 +170,7 @@ class ModelPackageGroup(Resource):
 
 class ModelPackage(Resource):
     ModelPackageArn: str
+    ModelPackageGroupName: str
     ModelPackageStatus: str
     ModelApprovalStatus: str
     InferenceSpecification: NotRequired[api.InferenceSpecificationOutputTypeDef]

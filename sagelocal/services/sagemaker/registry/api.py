@@ -41,7 +41,6 @@ CHANGEABLE = (
 GROUPS.answers_describe("DescribeModelPackageGroup")
 GROUPS.answers_list("ListModelPackageGroups", "ModelPackageGroupSummaryList", GROUP_SUMMARY)
 PACKAGES.answers_describe("DescribeModelPackage")
-PACKAGES.answers_delete("DeleteModelPackage")
 
 
 @operation("sagemaker", "CreateModelPackageGroup")
@@ -85,6 +84,15 @@ def create_model_package(context: Context, request: Json) -> Json:
     with context.store.transaction():
         token = request.get("ClientToken")
         return {"ModelPackageArn": _registered(context, group, token) or _register(context, group, request)}
+
+
+@operation("sagemaker", "DeleteModelPackage")
+def delete_model_package(context: Context, request: Json) -> None:
+    with context.store.transaction():
+        package = PACKAGES.find(context, request["ModelPackageName"])
+        context.store.delete(PACKAGE, package["ModelPackageArn"])
+        token = package.get("_ClientToken")
+        context.store.delete(PACKAGE_TOKEN, f"{package['ModelPackageGroupName']}/{token}")
 
 
 def _registered(context: Context, group: ModelPackageGroup, token: str | None) -> str | None:
