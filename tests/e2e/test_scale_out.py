@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import tarfile
 from pathlib import Path
 from urllib.parse import urlparse
@@ -57,7 +58,8 @@ def alone(embed_job, client, tmp_path_factory) -> Path:
     request = {name: embed_job[name] for name in names}
     request["ProcessingResources"]["ClusterConfig"]["InstanceCount"] = 1
     output = request["ProcessingOutputConfig"]["Outputs"][0]["S3Output"]
-    output["S3Uri"] += "-alone"
+    run = re.search("/runs/([^/]+)/", output["S3Uri"])[1]
+    output["S3Uri"] = output["S3Uri"].replace(run, f"{run}-alone")  # a job's role writes features of runs only
     client("sagemaker").create_processing_job(ProcessingJobName="alone", **request)
     client("sagemaker").get_waiter("processing_job_completed_or_stopped").wait(
         ProcessingJobName="alone", WaiterConfig={"Delay": 1, "MaxAttempts": 60}

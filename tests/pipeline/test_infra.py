@@ -70,14 +70,18 @@ def documents(state_dir: Path) -> list[tuple[str, str]]:
     """(kind, name) of all that the account holds, but for sessions, which are IAM's, and the server's own processes."""
     database = sqlite3.connect(state_dir / "state.db")
     try:
-        rows = database.execute("SELECT kind, name FROM document WHERE kind NOT IN ('session', 'process') ORDER BY kind, name")
+        rows = database.execute(
+            "SELECT kind, name FROM document WHERE kind NOT IN ('session', 'process') ORDER BY kind, name"
+        )
         return rows.fetchall()
     finally:
         database.close()
 
 
 def objects(state_dir: Path) -> list[str]:
-    return sorted(str(path) for path in (state_dir / "s3").rglob("*") if not {".incoming", ".uploads"} & set(path.parts))
+    return sorted(
+        str(path) for path in (state_dir / "s3").rglob("*") if not {".incoming", ".uploads"} & set(path.parts)
+    )
 
 
 def test_an_account_is_set_up_once_and_then_only_looked_at(cloud):
