@@ -54,7 +54,7 @@ def layer() -> Layer:
         missing = ["Jobs see no /opt/ml of their own: one that names a path under it in its source is refused."]
         if not has_landlock():
             missing.append("A job can read and write what this user can: home, state directory, other jobs' files.")
-        elif os.geteuid() == 0:
+        else:
             missing.append("/tmp is the machine's, and a job sees which other processes run.")
         missing.append("A process that a job put into the background may live on until the next start.")
         return Layer("Landlock and process groups" if has_landlock() else "process groups", tuple(missing))
