@@ -91,8 +91,13 @@ def typed(attributes: Mapping[str, str | int]) -> dict[str, dict[str, str]]:
 
 
 def client(context: Context, service: str) -> Any:
-    """A client of this very server: queues and topics are moto's, and moto is reached over HTTP."""
+    """A client of this very server: queues and topics are moto's, and moto is reached over HTTP. A service that acts
+    by itself is the account's owner; its keys stay in this process."""
     import boto3  # only who has queues or topics pays for it
 
-    signed = {name.lower(): value for name, value in sessions.environment(context).items()}
+    if context.caller is None:
+        keys = sessions.owner(context)
+        signed = {"aws_access_key_id": keys.access_key, "aws_secret_access_key": keys.secret_key}
+    else:
+        signed = {name.lower(): value for name, value in sessions.environment(context).items()}
     return boto3.client(service, endpoint_url=context.url, region_name=context.region, **signed)
