@@ -7,7 +7,6 @@ in CPU seconds of the server's process, so that what else runs on the machine ha
 """
 
 import argparse
-import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -66,8 +65,7 @@ def measured(executions: int) -> dict[str, float]:
         running = lifecycle.ensure(directory)
         found["start"] = time.perf_counter() - began
         try:
-            os.environ.update(running.environment())
-            sagemaker = boto3.client("sagemaker")
+            sagemaker = boto3.client("sagemaker", **running.client_settings())
             server = psutil.Process(running.pid)
             last = f"{ARN}/execution/{executions - 1:012d}"
             asked: dict[str, Callable[[], Any]] = {

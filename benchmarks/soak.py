@@ -8,7 +8,6 @@ The first fifth of the time is left out: caches fill in it. What is wanted is le
 import argparse
 import io
 import json
-import os
 import tarfile
 import tempfile
 import time
@@ -38,9 +37,8 @@ def main() -> None:
     seconds = parser.parse_args().minutes * 60
     with tempfile.TemporaryDirectory() as folder:
         running = lifecycle.ensure(Path(folder))
-        os.environ.update(running.environment())
         try:
-            points = soak(psutil.Process(running.pid), seconds)
+            points = soak(running, seconds)
         finally:
             lifecycle.stop(Path(folder))
     first = next(point for point in points if point[0] >= seconds / 5)
@@ -50,10 +48,11 @@ def main() -> None:
     print_table(f"Soak: {last[1]:.0f} runs in {seconds / 60:g} min", rows, figures={"growth": 1000 * per_run})
 
 
-def soak(server: psutil.Process, seconds: float) -> list[tuple[float, float, float]]:
+def soak(running: lifecycle.Running, seconds: float) -> list[tuple[float, float, float]]:
     """(seconds, runs, resident bytes) after each run."""
-    sagemaker = boto3.client("sagemaker")
-    set_up(boto3.client("s3"), sagemaker)
+    server, settings = psutil.Process(running.pid), running.client_settings()
+    sagemaker = boto3.client("sagemaker", **settings)
+    set_up(boto3.client("s3", **settings), sagemaker)
     points: list[tuple[float, float, float]] = []
     began = time.monotonic()
     while time.monotonic() < began + seconds:
