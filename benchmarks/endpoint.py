@@ -7,13 +7,11 @@ load generator of `pawline load-test`, at a rate, without retries.
 """
 
 import argparse
-import io
 import itertools
 import json
 import os
 import signal
 import sys
-import tarfile
 import tempfile
 import threading
 import time
@@ -26,6 +24,7 @@ from typing import Any
 import psutil
 from PIL import Image
 
+from benchmarks.archives import tar_gz
 from benchmarks.machine import print_table
 from pipeline import cloud as clouds
 from pipeline.cloud import Cloud
@@ -99,13 +98,8 @@ def main() -> None:
 
 def register_model(cloud: Cloud) -> None:
     """The stand-in, and two configurations with one instance of it."""
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
-        member = tarfile.TarInfo("code/serve.py")
-        member.size = len(SERVE)
-        tar.addfile(member, io.BytesIO(SERVE.encode()))
     cloud.client("s3").create_bucket(Bucket="bench")
-    cloud.client("s3").put_object(Bucket="bench", Key="model.tar.gz", Body=packed.getvalue())
+    cloud.client("s3").put_object(Bucket="bench", Key="model.tar.gz", Body=tar_gz({"code/serve.py": SERVE}))
     sagemaker = cloud.client("sagemaker")
     sagemaker.create_model(
         ModelName="bench",

@@ -8,8 +8,6 @@ metrics.
 """
 
 import argparse
-import io
-import tarfile
 import tempfile
 import time
 import urllib.request
@@ -18,21 +16,13 @@ from typing import Any
 
 import boto3
 
+from benchmarks.archives import tar_gz
 from sagelocal.core import lifecycle
 
 LINEAR = [r"loss=((a+)+)$", r".*loss=(.*?);.*x", r".*loss=(\S+);", r"(x+x+)+y", r"(\w+\s?)*:(\d)"]
 ENDED = [r"(?=((a+)+)$)", r"(a|aa)+(?!b)$", r"((a*)*)*b", r"(a|b|ab)*\1c", r"(?<!x)(\w+\s?)+$!"]
 SCRIPT = b"for _ in range(50):\n    print('loss=' + 'a' * 60 + '!')\n    print('loss=1;' * 9000)\n"
 IMAGE = "763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-training:2.6.0-cpu-py312-ubuntu22.04-sagemaker"
-
-
-def archive() -> bytes:
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:gz") as files:
-        entry = tarfile.TarInfo("train.py")
-        entry.size = len(SCRIPT)
-        files.addfile(entry, io.BytesIO(SCRIPT))
-    return packed.getvalue()
 
 
 def start(sagemaker: Any, name: str, regex: str) -> None:
@@ -89,7 +79,7 @@ def main() -> None:
             session = boto3.Session(given["AWS_ACCESS_KEY_ID"], given["AWS_SECRET_ACCESS_KEY"], region_name="us-east-1")
             s3, sagemaker = (session.client(name, endpoint_url=running.url) for name in ("s3", "sagemaker"))
             s3.create_bucket(Bucket="patterns")
-            s3.put_object(Bucket="patterns", Key="src.tar.gz", Body=archive())
+            s3.put_object(Bucket="patterns", Key="src.tar.gz", Body=tar_gz({"train.py": SCRIPT}))
             regexes = [pattern for pair in zip(LINEAR, ENDED, strict=True) for pattern in pair]
             show("quiet", sorted(health(running.url) for _ in range(100)))
             for arm, wanted in (("without", [""]), ("with", regexes)):

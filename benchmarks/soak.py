@@ -6,9 +6,7 @@ The first fifth of the time is left out: caches fill in it. What is wanted is le
 """
 
 import argparse
-import io
 import json
-import tarfile
 import tempfile
 import time
 from pathlib import Path
@@ -17,6 +15,7 @@ from typing import Any
 import boto3
 import psutil
 
+from benchmarks.archives import tar_gz
 from benchmarks.machine import print_table
 from sagelocal.core import lifecycle
 
@@ -75,13 +74,8 @@ def run(sagemaker: Any, number: int) -> None:
 
 
 def set_up(s3: Any, sagemaker: Any) -> None:
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
-        member = tarfile.TarInfo("train.py")
-        member.size = len(TRAIN)
-        tar.addfile(member, io.BytesIO(TRAIN.encode()))
     s3.create_bucket(Bucket="bench")
-    s3.put_object(Bucket="bench", Key="code.tar.gz", Body=packed.getvalue())
+    s3.put_object(Bucket="bench", Key="code.tar.gz", Body=tar_gz({"train.py": TRAIN}))
     sagemaker.create_pipeline(
         PipelineName="bench", PipelineDefinition=definition(), RoleArn=ROLE, ClientRequestToken="x" * 32
     )

@@ -23,7 +23,7 @@ AT_A_TIME = 8
 
 def put(s3: Any, bucket: str, key: str, content: bytes) -> None:
     """Store `content` unless it is there."""
-    checksum = _base64(hashlib.sha256(content).digest())
+    checksum = sha256(content)
     if _stored(s3, bucket, key) != checksum:
         s3.put_object(Bucket=bucket, Key=key, Body=content, ChecksumSHA256=checksum)
 
@@ -62,6 +62,11 @@ def check_alone(s3: Any, bucket: str, prefix: str, names: Collection[str]) -> No
 def exists(s3: Any, bucket: str, key: str) -> bool:
     """Whether there is an object of that key, whatever is in it."""
     return _head(s3, bucket, key) is not None
+
+
+def sha256(content: bytes) -> str:
+    """As S3 and Lambda write it."""
+    return _base64(hashlib.sha256(content).digest())
 
 
 def _stored(s3: Any, bucket: str, key: str) -> str | None:

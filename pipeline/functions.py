@@ -1,6 +1,5 @@
 """The Lambda functions as content-addressed zips: the same files give the same bytes and the same key."""
 
-import base64
 import hashlib
 import io
 import zipfile
@@ -9,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.bundle import CONTRACT
-from pipeline.content import put
+from pipeline.content import put, sha256
 from pipeline.settings import Settings
 
 LAMBDAS = Path(__file__).parent.parent / "lambda"
@@ -28,7 +27,7 @@ class Package:
     @property
     def sha256(self) -> str:
         """As Lambda writes it."""
-        return base64.b64encode(hashlib.sha256(self.content).digest()).decode()
+        return sha256(self.content)
 
 
 def packages(settings: Settings) -> list[Package]:

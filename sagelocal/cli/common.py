@@ -1,7 +1,6 @@
 """What several commands need: the server that runs, its clients, and an answer as text or as JSON."""
 
 import argparse
-import shlex
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +38,8 @@ def unreachable(state_dir: Path) -> UserError:
 
 def command(name: str, state_dir: Path) -> str:
     """A command for this state directory as it can be pasted: the directory is named where it is not the default."""
-    default = state_dir == lifecycle.default_state_dir()
-    return f"sagelocal {name}" + ("" if default else f" --state-dir {shlex.quote(str(state_dir))}")
+    is_default = state_dir == lifecycle.default_state_dir()
+    return f"sagelocal {name}" if is_default else lifecycle.command(name, state_dir)
 
 
 def client(server: lifecycle.Running, service: str) -> Any:

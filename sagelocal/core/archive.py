@@ -20,6 +20,7 @@ from sagelocal import VERSION
 from sagelocal.core import lock, snapshots
 from sagelocal.core.database import SCHEMA_VERSION, Database
 from sagelocal.core.json import Json
+from sagelocal.core.stamp import file_stamp
 from sagelocal.core.store import crc
 
 ABOUT, DATABASE, END = "sagelocal.json", "state.db", "sagelocal.end"
@@ -110,7 +111,7 @@ def _add(tar: tarfile.TarFile, name: str, path: Path) -> None:
         elif path.is_file():
             with path.open("rb") as content:
                 status = os.fstat(content.fileno())
-                member.size, member.pax_headers = status.st_size, {STAMP: _stamp(status)}
+                member.size, member.pax_headers = status.st_size, {STAMP: file_stamp(status)}
                 tar.addfile(member, content)
     except FileNotFoundError:
         return
@@ -159,7 +160,7 @@ def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path, stamps: di
     if stamp:
         moment = int(stamp.split("-")[1])
         os.utime(path, ns=(moment, moment))
-        stamps[stamp] = _stamp(path.stat())
+        stamps[stamp] = file_stamp(path.stat())
 
 
 def _correct(database: Path, former: str, state_dir: Path, stamps: dict[str, str]) -> None:
@@ -180,7 +181,3 @@ def _correct(database: Path, former: str, state_dir: Path, stamps: dict[str, str
 
 def _with(found: re.Match[str], stamps: dict[str, str]) -> str:
     return f'"stamp": "{stamps.get(found[1], found[1])}"'
-
-
-def _stamp(status: os.stat_result) -> str:
-    return f"{status.st_ino}-{status.st_mtime_ns}-{status.st_size}"

@@ -34,6 +34,14 @@ CREATE INDEX by_parent ON document (kind, parent, created, id, name) WHERE paren
 """
 
 
+# What SQLite says when the disk or another program refuses, which may be over at the next try.
+REFUSALS = (
+    *(sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED),
+    *(sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN),
+)
+BESIDE = ("-wal", "-shm")  # what SQLite keeps beside a database that is in use
+
+
 class NewerState(Exception):
     """The state directory was written by a newer version of the server."""
 
@@ -109,6 +117,17 @@ class Database:
             while True:
                 self._readers.get_nowait().close()
         self._writer.close()
+
+
+def code_of(problem: Exception) -> int:
+    """The primary code of one of SQLite's errors; 0 for one without, and for others'."""
+    return int(getattr(problem, "sqlite_errorcode", 0)) & 0xFF
+
+
+def remove(path: Path) -> None:
+    """Delete a database that nobody uses, with what lies beside it; also where only that is left of it."""
+    for suffix in ("", *BESIDE):
+        Path(f"{path}{suffix}").unlink(missing_ok=True)
 
 
 def _connect(path: Path) -> sqlite3.Connection:

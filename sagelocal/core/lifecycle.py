@@ -135,7 +135,7 @@ def ensure(state_dir: Path, *, port: int = 0, images: Sequence[Path] = ()) -> Ru
     if hung := lock.holder(state_dir):
         raise CannotStart(
             f"A server has {state_dir} (pid {hung.pid}), but does not answer. "
-            f"Stop it, then try again: {_command('down', state_dir)}"
+            f"Stop it, then try again: {command('down', state_dir)}"
         )
     raise CannotStart(f"The server did not answer within {START_SECONDS:.0f} s. Its log: {log_path}")
 
@@ -271,12 +271,13 @@ def _with_images(running: Running, state_dir: Path, files: list[str]) -> Running
     if missing:
         raise CannotStart(
             f"The server of {state_dir} (pid {running.pid}) was started without the images file {missing[0]}. "
-            f"Stop it, then try again: {_command('down', state_dir)}"
+            f"Stop it, then try again: {command('down', state_dir)}"
         )
     return running
 
 
-def _command(name: str, state_dir: Path) -> str:
+def command(name: str, state_dir: Path) -> str:
+    """A command of sagelocal for a state directory, as it can be pasted."""
     return f"sagelocal {name} --state-dir {shlex.quote(str(state_dir))}"
 
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from sagelocal.core import database
 from sagelocal.core.context import Context
 from sagelocal.core.registry import Hooks
 
@@ -18,10 +19,6 @@ Answer = TypeVar("Answer")
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0  # seconds between two tries; each pause is twice the one before
 REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
-DATABASE_REFUSALS = (
-    *(sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED),
-    *(sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN),
-)
 
 FULL_HOOKS = on_full = Hooks()  # a write was refused: give back what is kept on the disk for that case
 
@@ -31,7 +28,7 @@ logger = logging.getLogger(__name__)
 def refused(problem: BaseException) -> bool:
     """Whether an error is the disk's or the machine's, which may be gone at the next try."""
     if isinstance(problem, sqlite3.Error):
-        return getattr(problem, "sqlite_errorcode", 0) & 0xFF in DATABASE_REFUSALS
+        return database.code_of(problem) in database.REFUSALS
     return isinstance(problem, OSError) and problem.errno in REFUSALS
 
 

@@ -12,16 +12,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from sagelocal.core import journal, salvage, snapshots
-from sagelocal.core.database import SCHEMA_VERSION, Database
-from sagelocal.core.journal import Commit
+from sagelocal.core.database import BESIDE, SCHEMA_VERSION, Database, remove
 from sagelocal.core.salvage import Row
 from sagelocal.core.snapshots import Damaged
-from sagelocal.core.store import Change, Columns, Kind, crc
+from sagelocal.core.store import Change, row
 
-LOG, SHARED = "-wal", "-shm"  # what SQLite keeps beside a database that is in use
 MARGIN_SECONDS = 5.0  # between the moment of a snapshot and the times in documents
 LARGE = 128 << 20  # bytes; the documents of a larger one are looked at by its first snapshot, not before the start
 TOLD = "state.db was"  # how the sentences begin that say what was done
@@ -58,8 +55,7 @@ class Source:
 def make_sound(state_dir: Path) -> str | None:
     """Check state.db, and make it again when it is damaged: the sentence that says so. Raises Unrecoverable."""
     new = state_dir / "state.db.new"
-    for suffix in ("", LOG, SHARED):  # of a recovery that was cut off
-        Path(f"{new}{suffix}").unlink(missing_ok=True)
+    remove(new)  # of a recovery that was cut off
     said: str | None = None
     if (why := _damage(state_dir)) is not None:
         said = _make_again(state_dir, new, why)
@@ -152,26 +148,20 @@ def _replay(db: Database, folder: Path, source: Source) -> set[tuple[str, str]]:
                     db.write(DELETE, {"kind": change.kind, "name": change.name})
                     deleted.add(key)
                 else:
-                    db.write(PUT, _columns(change, change.text, commit))
+                    db.write(PUT, row(change, json.loads(change.text)) | {"time": commit.time})
                     deleted.discard(key)
     return deleted
-
-
-def _columns(change: Change, text: str, commit: Commit) -> dict[str, Any]:
-    columns = Kind.declared.get(change.kind, Columns()).of(change.name, json.loads(text))
-    named = {"kind": change.kind, "name": change.name, "version": change.version, "crc": crc(text), "body": text}
-    return {**columns, **named, "time": commit.time}
 
 
 def _salvage(db: Database, damaged: Path, source: Source, deleted: set[tuple[str, str]]) -> int:
     """Take from a damaged file what is newer; how many documents that is."""
     taken = set()
     with db.transaction():
-        for row in salvage.rows(damaged):
-            found = db.read(FIND, row._asdict())
-            if _is_newer(row, found[0]) if found else _is_lost(row, source, deleted):
-                db.write(PUT, {**row._asdict(), "time": row.created})
-                taken.add((row.kind, row.name))
+        for one in salvage.rows(damaged):
+            found = db.read(FIND, one._asdict())
+            if _is_newer(one, found[0]) if found else _is_lost(one, source, deleted):
+                db.write(PUT, {**one._asdict(), "time": one.created})
+                taken.add((one.kind, one.name))
     return len(taken)
 
 
@@ -198,7 +188,7 @@ def _replace(state_dir: Path, new: Path) -> None:
     kept.mkdir(parents=True)
     if database.exists():
         os.link(database, kept / database.name)
-    for suffix in (LOG, SHARED):
+    for suffix in BESIDE:
         with suppress(FileNotFoundError):
             Path(f"{database}{suffix}").rename(kept / f"{database.name}{suffix}")
     new.replace(database)

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from sagelocal.core import journal
+from sagelocal.core.database import REFUSALS, code_of
 from sagelocal.core.journal import Journal
 from sagelocal.core.store import crc
 
@@ -24,10 +25,7 @@ LEAST_SECONDS = 60.0
 TIMES_ITS_DURATION = 50  # between two snapshots
 HEADER_SIZE, MAGIC, NEWEST_FORMAT = 100, b"SQLite format 3\0", 2  # https://www.sqlite.org/fileformat2.html
 # What SQLite says when not the database is to blame, but the disk or another program.
-NOT_ITS_FAULT = (
-    *(sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM),
-    *(sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_INTERRUPT),
-)
+NOT_ITS_FAULT = (*REFUSALS, sqlite3.SQLITE_PERM, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_INTERRUPT)
 QUICK_SECONDS = 2.0  # a snapshot that takes no longer is taken at a clean stop too
 
 logger = logging.getLogger(__name__)
@@ -133,7 +131,7 @@ def take(database: Path, path: Path) -> None:
         temporary.replace(path)
         _sync(path.parent)
     except sqlite3.Error as problem:
-        if problem.sqlite_errorcode & 0xFF in NOT_ITS_FAULT:
+        if code_of(problem) in NOT_ITS_FAULT:
             raise
         raise Damaged(str(problem)) from None
     finally:
@@ -155,7 +153,7 @@ def check(database: Path, *, thorough: bool = True) -> None:
             if thorough:
                 check_documents(connection)
     except (sqlite3.Error, UnicodeDecodeError) as problem:
-        if getattr(problem, "sqlite_errorcode", 0) & 0xFF in NOT_ITS_FAULT:
+        if code_of(problem) in NOT_ITS_FAULT:
             raise
         raise Damaged(str(problem)) from None
 

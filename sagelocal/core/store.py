@@ -249,22 +249,20 @@ class Store:
         return rows[0] if rows else None
 
     def _insert(self, kind: Kind[Any], name: str, body: Any, inserted: float | None = None) -> None:
-        text, columns = json.dumps(body), _columns(kind).of(name, body)
-        columns.update(kind=kind, name=name, crc=crc(text), body=text, now=inserted or time.time())
+        text = json.dumps(body)
         self._db.write(
             "INSERT INTO document (kind, name, parent, created, modified, status, version, crc, body) "
-            "VALUES (:kind, :name, :parent, coalesce(:created, :now), :modified, :status, 1, :crc, :body)",
-            columns,
+            "VALUES (:kind, :name, :parent, coalesce(:created, :now), :modified, :status, :version, :crc, :body)",
+            row(Change(kind, name, 1, text), body) | {"now": inserted or time.time()},
         )
         self._note(kind, name, 1, text, before=None, after=body)
 
     def _update(self, kind: Kind[Any], name: str, body: Any, version: int, former: str) -> None:
-        text, columns = json.dumps(body), _columns(kind).of(name, body)
-        columns.update(kind=kind, name=name, crc=crc(text), body=text, version=version + 1)
+        text = json.dumps(body)
         self._db.write(
             "UPDATE document SET parent = :parent, created = coalesce(:created, created), modified = :modified, "
             "status = :status, version = :version, crc = :crc, body = :body WHERE kind = :kind AND name = :name",
-            columns,
+            row(Change(kind, name, version + 1, text), body),
         )
         self._note(kind, name, version + 1, text, before=former, after=body)
 
@@ -297,8 +295,11 @@ class Store:
             self._db.write("DROP TABLE documents")
 
 
-def _columns(kind: str) -> Columns:
-    return Kind.declared.get(kind, Columns())
+def row(change: Change, body: Mapping[str, Any]) -> Json:
+    """The columns of a document as `change` leaves it; `body` is what its text says."""
+    columns = Kind.declared.get(change.kind, Columns()).of(change.name, body)
+    named = {"kind": change.kind, "name": change.name, "version": change.version, "body": change.text}
+    return columns | named | {"crc": crc(change.text or "")}
 
 
 def crc(text: str) -> int:

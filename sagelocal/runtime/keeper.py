@@ -35,15 +35,7 @@ def main(arguments: list[str]) -> NoReturn:
     def fork(kind: bytes, _: list[int]) -> int:
         if not sandboxed or kind == forkserver.PLAIN_FORK:
             return os.fork()
-        kernel.unshare(kernel.CLONE_NEWPID)
-        try:
-            pid = os.fork()
-        except OSError:
-            kernel.join(own, kernel.CLONE_NEWPID)
-            raise
-        if pid:
-            kernel.join(own, kernel.CLONE_NEWPID)  # else the next fork would be in the same sandbox
-        return pid
+        return kernel.fork_in(lambda: kernel.unshare(kernel.CLONE_NEWPID), own)
 
     order = Order.read(forkserver.serve(control, fork, sweeps=not sandboxed))
     if sandboxed:

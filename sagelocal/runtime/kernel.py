@@ -6,6 +6,7 @@ Each raises OSError when the kernel refuses. The numbers of the newer calls are 
 import ctypes
 import os
 import struct
+from collections.abc import Callable
 
 CLONE_NEWNS, CLONE_NEWIPC, CLONE_NEWUSER, CLONE_NEWPID = 0x00020000, 0x08000000, 0x10000000, 0x20000000
 MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REC, MS_PRIVATE = 2, 4, 8, 16384, 1 << 18
@@ -63,6 +64,22 @@ def unshare(flags: int) -> None:
 def join(descriptor: int, flags: int) -> None:
     """Enter the namespaces of a process (a pidfd) or one namespace (a file of /proc/PID/ns)."""
     call("setns", descriptor, flags)
+
+
+def fork_in(enter: Callable[[], object], own: int) -> int:
+    """Fork with the child in the PID namespace that `enter` brings this process's children into; as os.fork.
+
+    `own`: a file of this process's own one, to which it comes back: else its next child would be in there too.
+    """
+    enter()
+    try:
+        pid = os.fork()
+    except OSError:
+        join(own, CLONE_NEWPID)
+        raise
+    if pid:
+        join(own, CLONE_NEWPID)
+    return pid
 
 
 def mount(source: str | None, target: str, kind: str | None, flags: int, data: str | None = None) -> None:

@@ -65,7 +65,7 @@ def end_marked(marks: set[str]) -> None:
         for pid in sorted(psutil.pids(), reverse=True):  # the newest first, before it has forked again
             with contextlib.suppress(psutil.Error, OSError):
                 process = psutil.Process(pid)
-                if process.environ().get(MARK) in marks and process.status() != psutil.STATUS_ZOMBIE:
+                if mark_of(process) in marks:
                     process.kill()
                     found += 1
         looks = 0 if found else looks + 1

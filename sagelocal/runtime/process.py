@@ -106,7 +106,7 @@ def start(context: Context, spec: ProcessSpec) -> Process:
 def base_environment(context: Context, workdir: Path) -> dict[str, str]:
     """The environment every process starts from. Nothing of the user's: no credentials, no home, no settings.
 
-    The credentials are the context's caller's, where that is a role that IAM knows.
+    The credentials are a session's of the context's caller; without a caller, of nobody who may do anything.
     """
     home, temporary = workdir / "home", workdir / "tmp"
     home.mkdir(parents=True, exist_ok=True)

@@ -40,7 +40,7 @@ def build(plan: Mapping[str, Any]) -> None:
     kernel.mount(None, "/", None, kernel.MS_REC | kernel.MS_PRIVATE)
     writable = {path: kernel.copy_mounts(path) for path in plan["writable"]}
     for place in TEMPORARY if plan["temporary"] else ():
-        if place in plan["hidden"] and not any(_lies_in(path, place) for path in (*plan["shown"], *plan["writable"])):
+        if place in plan["hidden"] and not any(lies_in(path, place) for path in (*plan["shown"], *plan["writable"])):
             writable[place] = kernel.copy_mounts(plan["temporary"])
     if plan["opt_ml"]:
         writable[OPT_ML] = kernel.copy_mounts(plan["opt_ml"])
@@ -133,5 +133,5 @@ def _make_place(path: str, copied: int) -> None:
         os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o644))
 
 
-def _lies_in(path: str, folder: str) -> bool:
+def lies_in(path: str, folder: str) -> bool:
     return path.startswith(folder.rstrip("/") + "/")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from sagelocal.core.json import Json
 from sagelocal.runtime import images, kernel, sandbox
+from sagelocal.runtime.sandbox import lies_in
 
 PRIVATE = ("/home", "/root", "/run", *sandbox.TEMPORARY)
 SYSTEM = ("/bin", "/dev", "/etc", "/lib", "/proc", "/sbin", "/sys", "/usr")  # nobody's home, whatever passwd says
@@ -85,14 +86,14 @@ def _python(state_dir: Path, files: tuple[tuple[Path, int], ...]) -> list[str]:
     # A folder that has the state directory in it is shown without that; a home, or what is above one, never.
     others = [path for path in hidden if path != os.path.realpath(state_dir)]
     below = sorted(path for path in found if path not in hidden and _in_any(path, hidden))
-    kept = [path for path in below if not any(_lies_in(home, path) for home in others)]
+    kept = [path for path in below if not any(lies_in(home, path) for home in others)]
     return [path for path in kept if not _seen_in(path, kept, hidden)]
 
 
 def _seen_in(path: str, shown: list[str], hidden: list[str]) -> bool:
     """Whether another shown folder shows it too."""
     return any(
-        _lies_in(path, other) and not any(_lies_in(cover, other) and _in_any(path, [cover]) for cover in hidden)
+        lies_in(path, other) and not any(lies_in(cover, other) and _in_any(path, [cover]) for cover in hidden)
         for other in shown
     )
 
@@ -101,7 +102,7 @@ def _around(folder: str, secret: list[str]) -> list[str]:
     """The entries at and below a folder that together are all of it but what is secret."""
     if folder in secret or not os.path.isdir(folder):
         return []
-    if not any(_lies_in(path, folder) for path in secret):
+    if not any(lies_in(path, folder) for path in secret):
         return [folder]
     with os.scandir(folder) as entries:
         names = sorted(entry.path for entry in entries if not entry.is_symlink())
@@ -112,8 +113,4 @@ def _around(folder: str, secret: list[str]) -> list[str]:
 
 
 def _in_any(path: str, folders: Iterable[str]) -> bool:
-    return any(path == folder or _lies_in(path, folder) for folder in folders)
-
-
-def _lies_in(path: str, folder: str) -> bool:
-    return path.startswith(folder.rstrip("/") + "/")
+    return any(path == folder or lies_in(path, folder) for folder in folders)

@@ -49,15 +49,7 @@ def main(arguments: list[str]) -> NoReturn:
     def fork(_: bytes, descriptors: list[int]) -> int:
         if not sandboxed:
             return os.fork()
-        kernel.join(descriptors[-1], kernel.CLONE_NEWPID)
-        try:
-            pid = os.fork()
-        except OSError:
-            kernel.join(own, kernel.CLONE_NEWPID)
-            raise
-        if pid:
-            kernel.join(own, kernel.CLONE_NEWPID)
-        return pid
+        return kernel.fork_in(lambda: kernel.join(descriptors[-1], kernel.CLONE_NEWPID), own)
 
     worker = os.getpid()
     descriptors = forkserver.serve(control, fork, sweeps=not sandboxed)

@@ -19,6 +19,7 @@ import boto3
 from botocore.config import Config
 
 from sagelocal.core import lifecycle
+from tests.archives import tar_gz
 from tests.faults import injection
 from tests.faults.nursery import Nursery, Order
 from tests.waiting import is_gone, until
@@ -64,15 +65,6 @@ def handler(event, context):
             raise
     return {"model": name}
 """
-
-
-def archive(name: str, script: str) -> bytes:
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
-        member = tarfile.TarInfo(name)
-        member.size = len(script.encode())
-        tar.addfile(member, io.BytesIO(script.encode()))
-    return packed.getvalue()
 
 
 def zipped(name: str, script: str) -> bytes:
@@ -239,7 +231,7 @@ class Account:
         s3.create_bucket(Bucket="lab")
         s3.put_object(Bucket="lab", Key="code/prepare.py", Body=PREPARE.encode())
         s3.put_object(Bucket="lab", Key="code/evaluate.py", Body=EVALUATE.encode())
-        s3.put_object(Bucket="lab", Key="code.tar.gz", Body=archive("train.py", TRAIN))
+        s3.put_object(Bucket="lab", Key="code.tar.gz", Body=tar_gz({"train.py": TRAIN}))
         self.client("lambda").create_function(
             FunctionName="release",
             Runtime="python3.12",

@@ -1,14 +1,13 @@
 """What tests of endpoints share: an account, a model that says who it is, and load."""
 
-import io
 import json
-import tarfile
 import threading
 import uuid
 
 import boto3
 from botocore.config import Config
 
+from tests.archives import tar_gz
 from tests.waiting import ended, until
 
 IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/python:3.11"
@@ -56,13 +55,7 @@ http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["SAGEMAKER_BIND_TO_
 
 
 def archive(version: str, script: str = SERVE) -> bytes:
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
-        for name, content in (("version", version), ("code/serve.py", script)):
-            member = tarfile.TarInfo(name)
-            member.size = len(content.encode())
-            tar.addfile(member, io.BytesIO(content.encode()))
-    return packed.getvalue()
+    return tar_gz({"version": version, "code/serve.py": script})
 
 
 class Account:

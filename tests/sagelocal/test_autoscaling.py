@@ -1,12 +1,11 @@
 """Scalable targets and scaling policies of endpoint variants."""
 
-import io
-import tarfile
 import uuid
 
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.archives import tar_gz
 from tests.waiting import ended
 
 IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/python:3.11"
@@ -37,14 +36,9 @@ def endpoint(server):
     sagemaker, s3 = (
         boto3.client(service, endpoint_url=server.url, region_name="us-east-1") for service in ("sagemaker", "s3")
     )
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
-        member = tarfile.TarInfo("code/serve.py")
-        member.size = len(SERVE)
-        tar.addfile(member, io.BytesIO(SERVE))
     name = f"scaled-{uuid.uuid4().hex[:8]}"
     s3.create_bucket(Bucket=name)
-    s3.put_object(Bucket=name, Key="model.tar.gz", Body=packed.getvalue())
+    s3.put_object(Bucket=name, Key="model.tar.gz", Body=tar_gz({"code/serve.py": SERVE}))
     container = {"Image": IMAGE, "ModelDataUrl": f"s3://{name}/model.tar.gz"}
     sagemaker.create_model(ModelName=name, PrimaryContainer=container)
     variant = {"VariantName": "AllTraffic", "ModelName": name, "InitialInstanceCount": 1, "InstanceType": "ml.m5.large"}

@@ -1,7 +1,5 @@
 """An endpoint under load, scaled by its policies: a real server whose minutes last half a second."""
 
-import io
-import tarfile
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -13,6 +11,7 @@ import pytest
 from botocore.config import Config
 
 from sagelocal.core import lifecycle
+from tests.archives import tar_gz
 from tests.waiting import ended, until
 
 IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/python:3.11"
@@ -66,13 +65,8 @@ class Scaled:
         }
 
     def deploy(self) -> None:
-        packed = io.BytesIO()
-        with tarfile.open(fileobj=packed, mode="w:gz") as tar:
-            member = tarfile.TarInfo("code/serve.py")
-            member.size = len(SERVE)
-            tar.addfile(member, io.BytesIO(SERVE))
         self.s3.create_bucket(Bucket="models")
-        self.s3.put_object(Bucket="models", Key="model.tar.gz", Body=packed.getvalue())
+        self.s3.put_object(Bucket="models", Key="model.tar.gz", Body=tar_gz({"code/serve.py": SERVE}))
         container = {"Image": IMAGE, "ModelDataUrl": "s3://models/model.tar.gz"}
         self.sagemaker.create_model(ModelName=self.name, PrimaryContainer=container)
         variant = {"VariantName": "AllTraffic", "ModelName": self.name, "InstanceType": "ml.m5.large"}

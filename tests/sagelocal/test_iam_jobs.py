@@ -2,12 +2,12 @@
 
 import io
 import json
-import tarfile
 import uuid
 import zipfile
 
 import pytest
 
+from tests.archives import tar_gz
 from tests.waiting import ended
 
 ACCOUNT = "123456789012"
@@ -178,21 +178,12 @@ def test_a_role_that_was_never_created_may_do_everything(process):
     assert lines == [f"arn:aws:sts::{ACCOUNT}:assumed-role/nobody/SageMaker"]
 
 
-def archived(name: str, content: str) -> bytes:
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
-        member = tarfile.TarInfo(name)
-        member.size = len(content.encode())
-        tar.addfile(member, io.BytesIO(content.encode()))
-    return packed.getvalue()
-
-
 @pytest.mark.parametrize(
     ("statements", "action"),
     [((WRITE, LOG), "s3:GetObject"), ((READ, LOG), "s3:PutObject"), ((READ, WRITE, LOG), "")],
 )
 def test_a_training_job_reads_its_code_and_stores_its_model_as_its_role(client, role, statements, action):
-    client("s3").put_object(Bucket="iam-jobs", Key="in/code.tar.gz", Body=archived("go.py", "print('trained')"))
+    client("s3").put_object(Bucket="iam-jobs", Key="in/code.tar.gz", Body=tar_gz({"go.py": "print('trained')"}))
     name = f"training-{uuid.uuid4().hex[:12]}"
     client("sagemaker").create_training_job(
         TrainingJobName=name,
@@ -240,7 +231,7 @@ def test_a_function_acts_as_its_role_and_logs_as_it(client, server, role):
 
 
 def test_an_endpoint_reads_its_model_as_the_models_role(client, role):
-    client("s3").put_object(Bucket="iam-jobs", Key="models/m.tar.gz", Body=archived("m", "m"))
+    client("s3").put_object(Bucket="iam-jobs", Key="models/m.tar.gz", Body=tar_gz({"m": "m"}))
     arn, name = role(LOG), f"m-{uuid.uuid4().hex[:10]}"
     sagemaker = client("sagemaker")
     image = "763104351884.dkr.ecr.us-east-1.amazonaws.com/ray:serve-ml-sagemaker-cpu-v1.4"

@@ -1,12 +1,10 @@
 """Where namespaces are missing: jobs that name /opt/ml in their source are refused, and empty outputs are none."""
 
-import io
-import tarfile
-
 import pytest
 
 from sagelocal.runtime import isolation, sandbox
 from sagelocal.services.s3 import objects
+from tests.archives import tar_gz
 from tests.waiting import ended
 
 ROLE = "arn:aws:iam::123456789012:role/job"
@@ -105,14 +103,9 @@ def test_with_namespaces_an_empty_output_folder_is_fine_as_on_aws(process, monke
 
 
 def test_a_training_script_that_names_its_model_folder_is_refused(context):
-    archive = io.BytesIO()
-    with tarfile.open(fileobj=archive, mode="w:gz") as tar:
-        member = tarfile.TarInfo("train.py")
-        source = b"open('/opt/ml/model/weights', 'w').write('x')\n"
-        member.size = len(source)
-        tar.addfile(member, io.BytesIO(source))
+    source = "open('/opt/ml/model/weights', 'w').write('x')\n"
     objects.create_bucket(context, "bucket")
-    objects.write_bytes(context, "s3://bucket/code.tar.gz", archive.getvalue())
+    objects.write_bytes(context, "s3://bucket/code.tar.gz", tar_gz({"train.py": source}))
     context.call(
         "sagemaker",
         "CreateTrainingJob",

@@ -1,9 +1,7 @@
 """Users' regular expressions: the same answers as Python's, in linear time or with a deadline."""
 
-import io
 import random
 import re
-import tarfile
 import time
 import urllib.request
 
@@ -11,6 +9,7 @@ import pytest
 
 from sagelocal.core.patterns import Expression, InvalidExpression, Several, TooSlow, Worker
 from sagelocal.services.sagemaker.jobs import metrics
+from tests.archives import tar_gz
 
 # Short ones: Python, which is asked too, backtracks.
 TEXTS = [
@@ -148,18 +147,9 @@ def test_a_metric_that_is_too_slow_is_off_and_the_others_go_on(worker):
 TRAIN = b"for _ in range(5):\n    print('loss=' + 'a' * 60 + '!')\n    print('loss=1;' * 9000)\n"
 
 
-def packed(script: bytes) -> bytes:
-    archive = io.BytesIO()
-    with tarfile.open(fileobj=archive, mode="w:gz") as files:
-        entry = tarfile.TarInfo("train.py")
-        entry.size = len(script)
-        files.addfile(entry, io.BytesIO(script))
-    return archive.getvalue()
-
-
 def test_the_server_answers_while_twenty_catastrophic_expressions_run(server, client):
     client("s3").create_bucket(Bucket="patterns")
-    client("s3").put_object(Bucket="patterns", Key="src.tar.gz", Body=packed(TRAIN))
+    client("s3").put_object(Bucket="patterns", Key="src.tar.gz", Body=tar_gz({"train.py": TRAIN}))
     regexes = [*CATASTROPHIC, r"(?=((a+)+)$)", *(rf"{text}{n}|(never)" for n, text in enumerate(CATASTROPHIC, 1))]
     image = "763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-training:2.6.0-cpu-py312-ubuntu22.04-sagemaker"
     metrics = [{"Name": f"m{n}", "Regex": regex} for n, regex in enumerate(regexes)]

@@ -12,6 +12,7 @@ import boto3
 import pytest
 
 from sagelocal.core import lifecycle
+from tests.archives import tar_gz
 from tests.waiting import ended, until
 
 ROLE = "arn:aws:iam::123456789012:role/pipeline"
@@ -46,12 +47,7 @@ def client(state_dir):
 
 
 def archive(script):
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
-        member = tarfile.TarInfo("go.py")
-        member.size = len(script.encode())
-        tar.addfile(member, io.BytesIO(script.encode()))
-    return packed.getvalue()
+    return tar_gz({"go.py": script})
 
 
 def wait(sagemaker, arn):

@@ -152,6 +152,7 @@ DAYS = "<Expiration><Days>1</Days></Expiration>"
         ("<Filter/>", "InvalidRequest", "At least one action"),
         ("<Filter/><Expiration><Days>0</Days></Expiration>", "InvalidArgument", "'Days'"),
         ("<Filter/><Expiration><Days>1.5</Days></Expiration>", "InvalidArgument", "'1.5'"),
+        (f"<Filter/><Expiration><Days>{'9' * 5000}</Days></Expiration>", "InvalidArgument", "'Days'"),
         ("<Filter/><Expiration><Days>1</Days><Date>2030-01-01</Date></Expiration>", "MalformedXML", "one of"),
         ("<Filter/><Expiration><Date>2030-01-01T01:00:00Z</Date></Expiration>", "InvalidArgument", "midnight"),
         ("<Filter/><Expiration><Date>soon</Date></Expiration>", "MalformedXML", "soon"),

@@ -1,9 +1,7 @@
 """A training under torchrun, whose workers have sessions of their own, ends whole, whichever part is killed."""
 
-import io
 import os
 import signal
-import tarfile
 import time
 import uuid
 from collections.abc import Iterator
@@ -14,6 +12,7 @@ import pytest
 
 from sagelocal.core import lifecycle
 from sagelocal.runtime import isolation, sandbox
+from tests.archives import tar_gz
 from tests.waiting import HANG, until
 
 HOSTS = 2
@@ -31,13 +30,8 @@ class Training:
         self.name = f"training-{uuid.uuid4().hex[:8]}"
 
     def start(self) -> None:
-        archive = io.BytesIO()
-        with tarfile.open(fileobj=archive, mode="w:gz") as tar:
-            member = tarfile.TarInfo("go.py")
-            member.size = len(PROGRAM)
-            tar.addfile(member, io.BytesIO(PROGRAM))
         self.s3.create_bucket(Bucket="torchrun")
-        self.s3.put_object(Bucket="torchrun", Key="code.tar.gz", Body=archive.getvalue())
+        self.s3.put_object(Bucket="torchrun", Key="code.tar.gz", Body=tar_gz({"go.py": PROGRAM}))
         self.sagemaker.create_training_job(
             TrainingJobName=self.name,
             RoleArn="arn:aws:iam::123456789012:role/job",

@@ -12,6 +12,7 @@ from sagelocal.runtime import checkpoints, isolation, process, sandbox
 from sagelocal.services.logs import streams as logs
 from sagelocal.services.s3 import objects
 from sagelocal.services.sagemaker.jobs import toolkit, training
+from tests.archives import tar_gz
 from tests.waiting import HANG, until
 
 GROUP = "/aws/sagemaker/TrainingJobs"
@@ -29,12 +30,7 @@ def run(context: Context, bucket: str):
     """run(name, script, …) -> the job's description when it has ended; the script runs in script mode."""
 
     def create(name: str, script: str, hyperparameters: dict | None = None, **more) -> dict:
-        archive = io.BytesIO()
-        with tarfile.open(fileobj=archive, mode="w:gz") as tar:
-            member = tarfile.TarInfo("go.py")
-            member.size = len(script.encode())
-            tar.addfile(member, io.BytesIO(script.encode()))
-        objects.write_bytes(context, f"{bucket}/code/{name}.tar.gz", archive.getvalue())
+        objects.write_bytes(context, f"{bucket}/code/{name}.tar.gz", tar_gz({"go.py": script}))
         mode = {"sagemaker_program": "go.py", "sagemaker_submit_directory": f"{bucket}/code/{name}.tar.gz"}
         request = {
             "TrainingJobName": name,

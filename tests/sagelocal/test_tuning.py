@@ -1,8 +1,6 @@
 """Tuning jobs: strategies, limits, early stopping, and the shapes of AWS's answers."""
 
-import io
 import re
-import tarfile
 
 import pytest
 
@@ -12,6 +10,7 @@ from sagelocal.services.logs import streams
 from sagelocal.services.s3 import objects
 from sagelocal.services.sagemaker.jobs import ranges, tuning
 from sagelocal.services.sagemaker.jobs.search import Search
+from tests.archives import tar_gz
 from tests.waiting import HANG, until
 
 SCRIPT = """
@@ -38,13 +37,8 @@ def tune(context: Context):
     objects.create_bucket(context, "bucket")
 
     def create(name: str, strategy: str, searched: dict | None = None, jobs: int | None = 8, **more) -> dict:
-        archive = io.BytesIO()
-        with tarfile.open(fileobj=archive, mode="w:gz") as tar:
-            text = more.pop("script", SCRIPT).encode()
-            member = tarfile.TarInfo("go.py")
-            member.size = len(text)
-            tar.addfile(member, io.BytesIO(text))
-        objects.write_bytes(context, f"s3://bucket/code/{name}.tar.gz", archive.getvalue())
+        packed = tar_gz({"go.py": more.pop("script", SCRIPT)})
+        objects.write_bytes(context, f"s3://bucket/code/{name}.tar.gz", packed)
         static = {"sagemaker_program": "go.py", "sagemaker_submit_directory": f"s3://bucket/code/{name}.tar.gz"}
         context.call(
             "sagemaker",

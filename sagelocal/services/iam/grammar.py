@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 
 from sagelocal.core.json import Json
-from sagelocal.services.iam import conditions, keys, policy
+from sagelocal.services.iam import keys, policy
 from sagelocal.services.iam.conditions import NEGATED, READERS, Condition
 from sagelocal.services.iam.policy import IDENTITY, RESOURCE, TRUST, MalformedPolicyDocument, Statement
 
@@ -84,7 +84,7 @@ def _value_problem(condition: Condition) -> str:
         return f"{condition.operator} of {condition.written_key} has no value."
     read = READERS.get(NEGATED.get(condition.operator, condition.operator))
     if condition.operator == "Null":
-        read = conditions.READERS["Bool"]
+        read = READERS["Bool"]
     for value in condition.values:
         try:
             if read:

@@ -15,6 +15,7 @@ from sagelocal.core.registry import operation
 from sagelocal.services.logs import streams
 
 PAGE = 10_000  # events an answer may hold; source: API reference, GetLogEvents
+POSITION_DIGITS = 56  # of a token and of an event's identifier, as many as AWS's have
 
 
 @operation("logs", "CreateLogGroup")
@@ -119,8 +120,8 @@ def get_log_events(context: Context, request: Json) -> Json:
     inside = [event for event in events[first:last] if _in_time(event[0], request)]
     return {
         "events": [_event(timestamp, message) for timestamp, message in inside],
-        "nextForwardToken": f"f/{last:056d}",
-        "nextBackwardToken": f"b/{first:056d}",
+        "nextForwardToken": f"f/{last:0{POSITION_DIGITS}d}",
+        "nextBackwardToken": f"b/{first:0{POSITION_DIGITS}d}",
     }
 
 
@@ -131,7 +132,7 @@ def filter_log_events(context: Context, request: Json) -> Json:
     names = request.get("logStreamNames") or streams.streams(context, group, request.get("logStreamNamePrefix", ""))
     wanted = _words(request.get("filterPattern", ""))
     found = [
-        {"logStreamName": name, "eventId": f"{index:056d}", **_event(timestamp, message)}
+        {"logStreamName": name, "eventId": f"{index:0{POSITION_DIGITS}d}", **_event(timestamp, message)}
         for name in names
         for index, (timestamp, message) in enumerate(streams.read(context, group, name))
         if _in_time(timestamp, request) and all((word in message) == included for word, included in wanted)
@@ -176,7 +177,7 @@ def _token(token: str | None) -> tuple[str, int]:
     if token is None:
         return "", 0
     direction, _, position = token.partition("/")
-    if direction not in ("f", "b") or not is_whole(position):
+    if direction not in ("f", "b") or not is_whole(position, POSITION_DIGITS):
         raise AwsError("InvalidParameterException", "The specified nextToken is invalid.")
     return direction, int(position)
 

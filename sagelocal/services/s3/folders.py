@@ -14,6 +14,7 @@ from contextlib import nullcontext, suppress
 from pathlib import Path
 
 from sagelocal.core.context import Context
+from sagelocal.core.stamp import file_stamp
 from sagelocal.services.s3 import rows, spelling
 from sagelocal.services.s3.index import changing, index
 from sagelocal.services.s3.rows import END
@@ -29,11 +30,6 @@ FOLDER = "SELECT path, stamp, places FROM folder WHERE bucket = ? AND "
 
 def stamp_of(status: os.stat_result) -> str:
     return f"{status.st_ino}-{status.st_mtime_ns}"
-
-
-def file_stamp(status: os.stat_result) -> str:
-    """What tells one file from another one at the same place."""
-    return f"{status.st_ino}-{status.st_mtime_ns}-{status.st_size}"
 
 
 def on_the_way(db: sqlite3.Connection, bucket: int, text: str) -> list[Found]:

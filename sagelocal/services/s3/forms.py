@@ -125,9 +125,8 @@ def _against(what: str) -> AwsError:
 
 
 def _store(context: Context, bucket: str, form: Form, shortest: int, longest: int) -> str:
-    temporary = tree.incoming(context)
     digest, size = hashlib.md5(usedforsecurity=False), 0
-    try:
+    with tree.unfinished(context) as temporary:
         with temporary.open("wb") as file:
             for block in form.blocks():
                 size += len(block)
@@ -138,12 +137,8 @@ def _store(context: Context, bucket: str, form: Form, shortest: int, longest: in
         if size < shortest:
             raise AwsError("EntityTooSmall", "Your proposed upload is smaller than the minimum allowed size", 400)
         with tree.changing(context):
-            path = tree.commit(context, bucket, form.key, temporary)
-            metadata.save(context, bucket, form.key, path, _record(form, digest.hexdigest()))
+            path = tree.commit(context, bucket, form.key, temporary, _record(form, digest.hexdigest()))
             notifications.object_created(context, bucket, form.key, path, digest.hexdigest(), "PostObject")
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
     return digest.hexdigest()
 
 

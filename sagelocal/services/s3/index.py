@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from sagelocal.core.context import Context, one_per_server
+from sagelocal.core.database import remove
 
 Answer = TypeVar("Answer")
 
@@ -62,7 +63,7 @@ class Index:
         try:
             self._open()
         except (*DAMAGE, OSError):
-            _unlink(self.path)
+            remove(self.path)
             try:
                 self._open()
             except (*DAMAGE, OSError):
@@ -70,7 +71,7 @@ class Index:
 
     def _open(self) -> None:
         if not self.path.exists():
-            _unlink(self.path)  # the log of a database that is gone
+            remove(self.path)  # the log of a database that is gone
         self._db, self._scanner = self._connect(), self._connect()
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
         if version not in (0, VERSION):
@@ -93,7 +94,7 @@ class Index:
         in the state directory, or where that cannot be written among the system's temporary files."""
         with self._lock:
             if self.path == self._state_dir / FILE:
-                _unlink(self.path)
+                remove(self.path)
             for parent in (self._state_dir, None):
                 with suppress(*DAMAGE, OSError):
                     folder = Path(tempfile.mkdtemp(prefix="s3-index-", dir=parent))
@@ -186,8 +187,3 @@ class Index:
 
 
 index = one_per_server(Index)
-
-
-def _unlink(path: Path) -> None:
-    for suffix in ("", "-wal", "-shm"):
-        Path(f"{path}{suffix}").unlink(missing_ok=True)

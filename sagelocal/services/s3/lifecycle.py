@@ -16,6 +16,7 @@ from xml.etree.ElementTree import Element
 
 from sagelocal.core.context import Context
 from sagelocal.core.errors import AwsError
+from sagelocal.core.numbers import is_whole
 from sagelocal.services.cloudwatch.clock import clock
 from sagelocal.services.s3 import metadata, multipart, notifications, pages, tree, xml
 from sagelocal.services.s3.documents import BUCKET_SETTING, ObjectRecord
@@ -198,7 +199,7 @@ def _number(rule: Element, path: str) -> int | None:
 
 
 def _whole(name: str, text: str, least: int) -> int:
-    if not text.isascii() or not text.isdigit() or not least <= int(text) < 1 << 53:
+    if not is_whole(text) or not least <= int(text) < 1 << 53:
         raise AwsError("InvalidArgument", f"'{name}' must be a whole number of at least {least}: {text!r}", 400)
     return int(text)
 

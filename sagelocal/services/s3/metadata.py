@@ -13,9 +13,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from sagelocal.core.context import Context
+from sagelocal.core.stamp import file_stamp
 from sagelocal.services.s3 import rows
 from sagelocal.services.s3.documents import OBJECT_RECORD, ObjectRecord
-from sagelocal.services.s3.folders import file_stamp
 from sagelocal.services.s3.index import changing
 from sagelocal.services.s3.rows import Described
 

@@ -39,6 +39,7 @@ from sagelocal.services.sagemaker.documents import (
     Execution,
 )
 from sagelocal.services.sagemaker.execution import events, records
+from sagelocal.services.sagemaker.jobs.job import RUNNING
 from sagelocal.services.sagemaker.sweep import job_folders
 
 JOBS: dict[str, Kind[Any]] = {
@@ -118,7 +119,7 @@ def _others_that_stay(context: Context, stay: Iterable[Execution], cached: dict[
     for kind in hosting:
         yield from map(json.dumps, context.store.list(kind))
     for kind in JOBS.values():
-        yield from map(json.dumps, context.store.list(kind, status=["InProgress", "Stopping"]))
+        yield from map(json.dumps, context.store.list(kind, status=RUNNING))
     yield from (json.dumps(entry) for name, entry in context.store.items(CACHE_ENTRY) if name not in cached)
 
 
@@ -173,11 +174,7 @@ def _paths(context: Context, uris: Iterable[str]) -> Iterator[Path]:
 def _outputs(context: Context, kind: Kind[Any], name: str, execution: str) -> Iterator[str]:
     """The URIs of the objects that a job wrote below a prefix of its own, or of its execution's own."""
     body = context.store.get(kind, name) or {}
-    told = [
-        body.get(member) for member in ("OutputDataConfig", "ModelArtifacts", "CheckpointConfig", "DebugHookConfig")
-    ]
-    told.append(body.get("ProcessingOutputConfig"))
-    for uri in URI.findall(json.dumps(told)):
+    for uri in URI.findall(json.dumps([body.get(member) for member in OUTPUTS])):
         whole, below = uri.rstrip("/"), f"{uri.rstrip('/')}/{name}"
         for prefix in [whole] if {name, execution} & set(whole.split("/")) else [below]:
             bucket, _ = objects.parse_uri(prefix)

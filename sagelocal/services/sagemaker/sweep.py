@@ -14,9 +14,11 @@ from typing import Any
 
 from sagelocal.core import pruning
 from sagelocal.core.context import Context
+from sagelocal.core.numbers import is_whole
 from sagelocal.core.pruning import Item, Wanted
 from sagelocal.core.registry import on_start
 from sagelocal.core.store import Kind
+from sagelocal.services.sagemaker.jobs.job import RUNNING
 
 SWEEP_SECONDS, FIRST_SWEEP_SECONDS = 3600.0, 60.0
 FAILED_DAYS, ORPHAN_DAYS, DAY = 7, 1, 86400.0
@@ -45,7 +47,7 @@ def sweep(context: Context) -> None:
         if _is_idle(context, folder) and folder.stat().st_mtime < now - days * DAY:
             shutil.rmtree(folder, ignore_errors=True)
     days_set = os.environ.get(VARIABLE, "")
-    if days_set.isdecimal() and int(days_set):
+    if is_whole(days_set) and int(days_set):
         wanted = Wanted(now - int(days_set) * DAY, KEPT_BY_ITSELF)
         gone = pruning.prune(context, wanted, really=True)
         if gone:
@@ -71,5 +73,4 @@ def _is_idle(context: Context, folder: Path) -> bool:
     """Whether no job that runs has the folder."""
     kind = _kind_of(folder)
     body = context.store.get(kind, folder.name) or {}
-    running = ("InProgress", "Stopping")
-    return not any(body.get(member) in running for member in ("TrainingJobStatus", "ProcessingJobStatus"))
+    return not any(body.get(member) in RUNNING for member in ("TrainingJobStatus", "ProcessingJobStatus"))

@@ -2,6 +2,7 @@
 
 import re
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -72,7 +73,7 @@ class Task:
             raise StepFailed(reason, retry.type_of_error(error)) from error
 
 
-class Handler:
+class Handler(ABC):
     """Runs the steps of one type. `cache_keys`: dotted argument names that decide on reuse; none: never cached."""
 
     cache_keys: Sequence[str] = ()
@@ -90,12 +91,13 @@ class Handler:
         """Whether an earlier server began the attempt and cut it off, so that it cannot go on with this name."""
         return False
 
+    @abstractmethod
     def run(self, task: Task, arguments: Json) -> Result:
         """Raises StepFailed or StepStopped."""
-        raise NotImplementedError
 
     def stop(self, task: Task) -> None:
         """Make a running `run` end soon; the default lets it finish."""
+        return
 
     def outputs(self, context: Context, properties: Json) -> list[str]:
         """S3 URIs without which a cached result is worth nothing."""
