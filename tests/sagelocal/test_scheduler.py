@@ -137,6 +137,17 @@ def test_nothing_fires_before_the_start_date_or_after_the_end_date(context):
     assert next_due(body, noon + 7200) is None
 
 
+def test_a_rate_fires_at_the_very_moment_that_it_was_made_whatever_the_clock_showed():
+    from sagelocal.services.scheduler.expressions import just_before, next_within, parse
+
+    rate, late = parse("rate(1 hour)"), []
+    for number in range(2000):
+        made = 1_796_015_197.808 + number * 0.000_000_7
+        due = next_within(rate, "UTC", just_before(made), made, None, None)
+        late += [made] if due is None or abs(due - made) > 1e-5 else []
+    assert not late
+
+
 def test_a_schedule_is_read_changed_listed_and_deleted(client):
     scheduler = client("scheduler")
     scheduler.create_schedule_group(Name="team")

@@ -128,5 +128,5 @@ def _give_up(context: Context, delivery: Delivery, failure: Failure, tries: int,
     }
     try:
         targets.dead_letter(context, delivery.target, delivery.payload, delivery.dead_letter_queue, attributes)
-    except (ClientError, BotoCoreError) as problem:
+    except (AwsError, ClientError, BotoCoreError) as problem:
         logger.warning("the dead-letter queue %s does not take it either: %s", delivery.dead_letter_queue, problem)

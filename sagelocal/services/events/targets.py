@@ -1,6 +1,7 @@
 """Where events and schedules go: SageMaker pipelines, Lambda functions, SQS queues and SNS topics."""
 
 import json
+import threading
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from sagelocal.core.context import Context
 from sagelocal.core.errors import ValidationException
 from sagelocal.core.json import Json
 from sagelocal.services.iam import sessions
+
+_making_client = threading.Lock()  # boto3's default session is not safe for threads while it makes a client
 
 SESSION = "EventBridge"  # what the sessions of a target's role are called
 KINDS = "a SageMaker pipeline, a Lambda function, an SQS queue or an SNS topic"
@@ -100,4 +103,5 @@ def client(context: Context, service: str) -> Any:
         signed = {"aws_access_key_id": keys.access_key, "aws_secret_access_key": keys.secret_key}
     else:
         signed = {name.lower(): value for name, value in sessions.environment(context).items()}
-    return boto3.client(service, endpoint_url=context.url, region_name=context.region, **signed)
+    with _making_client:
+        return boto3.client(service, endpoint_url=context.url, region_name=context.region, **signed)

@@ -34,7 +34,7 @@ def create_schedule(context: Context, request: Json) -> Json:
         if known and body["_ClientToken"] and known["_ClientToken"] == body["_ClientToken"]:
             return {"ScheduleArn": known["Arn"]}
         raise ConflictException(f"Schedule {name} already exists.") from None
-    loop(context).changed(f"{group}/{name}", now - 1e-6)  # a rate without a start date fires at once
+    loop(context).changed(f"{group}/{name}", expressions.just_before(now))  # a rate without a start date fires at once
     return {"ScheduleArn": body["Arn"]}
 
 

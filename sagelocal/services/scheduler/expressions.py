@@ -85,10 +85,16 @@ def next_within(
     """
     if isinstance(expression, At):
         begins = ends = None
-    after = max(after, begins - 1e-6) if begins else after
+    after = max(after, just_before(begins)) if begins else after
     span = (datetime.fromtimestamp(seconds, UTC) for seconds in (after, begins or anchor))
     found = [moment.timestamp() for moment in next_times(expression, timezone, 1, *span)]
     return found[0] if found and not (ends and found[0] > ends) else None
+
+
+def just_before(moment: float) -> float:
+    """A time after which a schedule still fires at `moment`. A millisecond, because a number of seconds as large as
+    today's has steps of a quarter of a microsecond: one microsecond less is often the same one when it is rounded."""
+    return moment - 1e-3
 
 
 def _moments(expression: Expression, place: ZoneInfo, after: datetime, anchor: datetime) -> Iterator[datetime]:
