@@ -1,4 +1,4 @@
-"""The archives that scripts and models are put into S3 as."""
+"""The archives that scripts and models are put into S3 as, by benchmarks and tests alike."""
 
 import io
 import tarfile

@@ -18,8 +18,8 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
+from benchmarks.archives import tar_gz
 from sagelocal.core import lifecycle
-from tests.archives import tar_gz
 from tests.faults import injection
 from tests.faults.nursery import Nursery, Order
 from tests.waiting import is_gone, until

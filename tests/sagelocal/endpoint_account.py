@@ -7,7 +7,7 @@ import uuid
 import boto3
 from botocore.config import Config
 
-from tests.archives import tar_gz
+from benchmarks.archives import tar_gz
 from tests.waiting import ended, until
 
 IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/python:3.11"

@@ -5,7 +5,7 @@ import uuid
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.archives import tar_gz
+from benchmarks.archives import tar_gz
 from tests.waiting import ended
 
 IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/python:3.11"

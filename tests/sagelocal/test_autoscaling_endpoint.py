@@ -10,8 +10,8 @@ import boto3
 import pytest
 from botocore.config import Config
 
+from benchmarks.archives import tar_gz
 from sagelocal.core import lifecycle
-from tests.archives import tar_gz
 from tests.waiting import ended, until
 
 IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/python:3.11"

@@ -7,7 +7,7 @@ import zipfile
 
 import pytest
 
-from tests.archives import tar_gz
+from benchmarks.archives import tar_gz
 from tests.waiting import ended
 
 ACCOUNT = "123456789012"

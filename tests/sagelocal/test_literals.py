@@ -2,9 +2,9 @@
 
 import pytest
 
+from benchmarks.archives import tar_gz
 from sagelocal.runtime import isolation, sandbox
 from sagelocal.services.s3 import objects
-from tests.archives import tar_gz
 from tests.waiting import ended
 
 ROLE = "arn:aws:iam::123456789012:role/job"

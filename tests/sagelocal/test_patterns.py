@@ -7,9 +7,9 @@ import urllib.request
 
 import pytest
 
+from benchmarks.archives import tar_gz
 from sagelocal.core.patterns import Expression, InvalidExpression, Several, TooSlow, Worker
 from sagelocal.services.sagemaker.jobs import metrics
-from tests.archives import tar_gz
 
 # Short ones: Python, which is asked too, backtracks.
 TEXTS = [

@@ -11,8 +11,8 @@ import zipfile
 import boto3
 import pytest
 
+from benchmarks.archives import tar_gz
 from sagelocal.core import lifecycle
-from tests.archives import tar_gz
 from tests.waiting import ended, until
 
 ROLE = "arn:aws:iam::123456789012:role/pipeline"

@@ -10,9 +10,9 @@ import boto3
 import psutil
 import pytest
 
+from benchmarks.archives import tar_gz
 from sagelocal.core import lifecycle
 from sagelocal.runtime import isolation, sandbox
-from tests.archives import tar_gz
 from tests.waiting import HANG, until
 
 HOSTS = 2

@@ -6,13 +6,13 @@ import tarfile
 
 import pytest
 
+from benchmarks.archives import tar_gz
 from sagelocal.core.context import Context
 from sagelocal.core.errors import ResourceInUse, ResourceNotFound, ValidationException
 from sagelocal.runtime import checkpoints, isolation, process, sandbox
 from sagelocal.services.logs import streams as logs
 from sagelocal.services.s3 import objects
 from sagelocal.services.sagemaker.jobs import toolkit, training
-from tests.archives import tar_gz
 from tests.waiting import HANG, until
 
 GROUP = "/aws/sagemaker/TrainingJobs"

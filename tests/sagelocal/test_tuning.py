@@ -4,13 +4,13 @@ import re
 
 import pytest
 
+from benchmarks.archives import tar_gz
 from sagelocal.core.context import Context
 from sagelocal.core.errors import ResourceInUse, ValidationException
 from sagelocal.services.logs import streams
 from sagelocal.services.s3 import objects
 from sagelocal.services.sagemaker.jobs import ranges, tuning
 from sagelocal.services.sagemaker.jobs.search import Search
-from tests.archives import tar_gz
 from tests.waiting import HANG, until
 
 SCRIPT = """
